@@ -1,0 +1,217 @@
+/**
+ * linux/ is the one seam to the kernel: typed ports, each with the real implementation behind one
+ * worker thread (koffi) and a recording fake in test/support/. Nothing here knows of containers or
+ * clusters. Every operation is idempotent: "already so" is success, for adding and for removing.
+ * A `netns` is the path of a namespace file ("/run/netns/x"); undefined is the caller's own.
+ *
+ * All ports throw HatobaError whose message names the operation, its target and the errno.
+ */
+
+/** One network change; see rtnetlink(7). Applied in order, several in one message where possible. */
+export type NetlinkOp =
+  | { op: 'link-add'; kind: 'bridge'; name: string; mac?: string; mtuBytes?: number }
+  | {
+      op: 'link-add';
+      kind: 'vxlan';
+      name: string;
+      vni: number;
+      localAddress: string;
+      port: number;
+      mtuBytes?: number;
+    }
+  | {
+      op: 'link-add';
+      kind: 'veth';
+      name: string;
+      mac?: string;
+      mtuBytes?: number;
+      peer: { name: string; netns: string; mac?: string };
+    }
+  | {
+      op: 'link-set';
+      name: string;
+      up?: boolean;
+      master?: string | null;
+      mtuBytes?: number;
+      mac?: string;
+      newName?: string;
+      netns?: string;
+    }
+  | { op: 'link-del'; name: string }
+  | {
+      op: 'bridge-port';
+      name: string;
+      learning?: boolean;
+      flood?: boolean;
+      mcastFlood?: boolean;
+      bcastFlood?: boolean;
+      neighSuppress?: boolean;
+      hairpin?: boolean;
+      isolated?: boolean;
+    }
+  | { op: 'address-add' | 'address-del'; link: string; cidr: string }
+  | {
+      op: 'route-add' | 'route-del';
+      /** CIDR or "default" */
+      destination: string;
+      via?: string;
+      link?: string;
+      onlink?: boolean;
+      table?: number;
+    }
+  | { op: 'neigh-add' | 'neigh-del'; link: string; address: string; mac: string }
+  | {
+      op: 'fdb-add' | 'fdb-del';
+      link: string;
+      mac: string;
+      /** master: the bridge's table; self: the VXLAN device's, which needs `destination`. */
+      where: 'master' | 'self';
+      destination?: string;
+    }
+  | {
+      op: 'rule-add' | 'rule-del';
+      priority: number;
+      table: number;
+      iif?: string;
+      from?: string;
+      fwmark?: { mark: number; mask: number };
+    };
+
+export interface LinkInfo {
+  index: number;
+  name: string;
+  kind: string;
+  mac: string;
+  mtuBytes: number;
+  up: boolean;
+  master?: number;
+}
+export interface NeighbourInfo {
+  link: number;
+  address: string;
+  mac: string;
+}
+export interface FdbInfo {
+  link: number;
+  mac: string;
+  where: 'master' | 'self';
+  destination?: string;
+}
+export interface AddressInfo {
+  link: number;
+  cidr: string;
+}
+export interface RouteInfo {
+  destination: string;
+  via?: string;
+  link?: number;
+  table: number;
+}
+export interface RuleInfo {
+  priority: number;
+  table: number;
+  iif?: string;
+  from?: string;
+  fwmark?: { mark: number; mask: number };
+}
+
+export interface Netlink {
+  /** Applies all, or throws at the first that fails; those before it stay done. */
+  apply(ops: readonly NetlinkOp[], netns?: string): Promise<void>;
+  links(netns?: string): Promise<LinkInfo[]>;
+  addresses(netns?: string): Promise<AddressInfo[]>;
+  /** Permanent neighbour entries of IPv4. */
+  neighbours(netns?: string): Promise<NeighbourInfo[]>;
+  /** Static bridge and VXLAN forwarding entries. */
+  fdb(netns?: string): Promise<FdbInfo[]>;
+  routes(netns?: string): Promise<RouteInfo[]>;
+  rules(netns?: string): Promise<RuleInfo[]>;
+}
+
+export interface Namespaces {
+  /** A new network namespace kept alive by a bind mount on `path` (made if missing), `lo` up. */
+  createNetns(path: string): Promise<void>;
+  /** Ends it: all its links go with it, asynchronously in the kernel. */
+  dropNetns(path: string): Promise<void>;
+  /** Whether `path` is a live namespace file. */
+  hasNetns(path: string): Promise<boolean>;
+  /**
+   * A private mount namespace pinned on `path`, in which the hybrid host's cgroup2 mount is hidden
+   * under a tmpfs so that crun works (cgroup v1). Already pinned: kept.
+   */
+  pinCrunMountNamespace(path: string): Promise<void>;
+}
+
+export interface OverlayMount {
+  /** Topmost first. */
+  lowerDirs: readonly string[];
+  upperDir: string;
+  workDir: string;
+  target: string;
+}
+
+export interface Mounts {
+  /** overlayfs by fsopen/fsconfig, so that any number of layers fits. */
+  overlay(mount: OverlayMount): Promise<void>;
+  bind(
+    source: string,
+    target: string,
+    options?: { readOnly?: boolean; recursive?: boolean },
+  ): Promise<void>;
+  tmpfs(target: string, options?: { sizeBytes?: number; mode?: number }): Promise<void>;
+  /** Makes `path` a mount point of its own with shared propagation. */
+  makeShared(path: string): Promise<void>;
+  /** Lazy (MNT_DETACH); a path that is no mount point is success. */
+  unmount(target: string): Promise<void>;
+  /** Mount points under `prefix` in this process's namespace, deepest last. */
+  list(prefix: string): Promise<string[]>;
+}
+
+export interface SpawnOptions {
+  file: string; // absolute
+  args: readonly string[]; // without argv[0]
+  env: Readonly<Record<string, string>>;
+  cwd?: string;
+  /** Child descriptor → what it is. 0, 1 and 2 not named here become /dev/null. */
+  fds?: readonly SpawnFd[];
+}
+export type SpawnFd =
+  | { fd: number; pipe: 'read' | 'write' } // the child's end; the other end comes back in `pipes`
+  | { fd: number; inherit: number };
+
+export interface SpawnedProcess {
+  pid: number;
+  /** Parent's ends of the pipes asked for, by child descriptor; the caller owns and closes them. */
+  pipes: ReadonlyMap<number, number>;
+  /** Exit code, or 128 + signal. Always collected, so that no zombie stays. */
+  exited: Promise<number>;
+}
+
+/** posix_spawn(3): a fraction of a millisecond and no stall of the event loop, unlike child_process. */
+export interface Spawner {
+  spawn(options: SpawnOptions): Promise<SpawnedProcess>;
+}
+
+export interface Nftables {
+  /** Runs one nft script as one transaction: all or nothing. */
+  run(script: string, netns?: string): Promise<void>;
+  /** `list …` commands with JSON output, parsed: the array under "nftables". */
+  query(command: string, netns?: string): Promise<unknown[]>;
+}
+
+/** File system calls that node:fs does not have. */
+export interface Files {
+  mknod(path: string, mode: number, major: number, minor: number): Promise<void>;
+  setXattr(path: string, name: string, value: Uint8Array): Promise<void>;
+  getXattr(path: string, name: string): Promise<Uint8Array | undefined>;
+}
+
+/** Everything the worker thread offers; `main.ts` opens it once and hands out the parts. */
+export interface Kernel extends AsyncDisposable {
+  readonly netlink: Netlink;
+  readonly namespaces: Namespaces;
+  readonly mounts: Mounts;
+  readonly spawner: Spawner;
+  readonly nftables: Nftables;
+  readonly files: Files;
+}
