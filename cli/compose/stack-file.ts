@@ -1,0 +1,213 @@
+import { LineCounter, parseDocument } from 'yaml';
+import { STACK_LABEL } from '../../common/model/labels.js';
+import type { StackSpec } from '../../common/model/objects.js';
+import { NetworkSpec } from '../../proto/gen/hatoba/v1/types.js';
+import { definedOf } from './deploy-section.js';
+import { Value, type Problem, type Source } from './reader.js';
+import { readService, type ServiceScope } from './service-section.js';
+
+/** A compose file and the world it is read in; nothing here touches the disk. */
+export interface StackFile {
+  /** As the user named it; for messages. */
+  file: string;
+  text: string;
+  /** Absolute folder of the file. */
+  baseDir: string;
+  /** Environment and .env, for ${VARIABLES}. */
+  variables: Readonly<Record<string, string | undefined>>;
+  /** @throws when the file cannot be read */
+  readEnvFile: (path: string) => readonly string[];
+}
+
+/** The largest compose file that is read; larger ones are a mistake or an attack. */
+export const MAX_FILE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Reads a compose file into the stack it declares.
+ * @returns the spec, and every mistake there is; with a mistake the spec must not be used
+ */
+export function parseStackFile(
+  stack: string,
+  input: StackFile,
+): { spec: StackSpec; problems: readonly Problem[] } {
+  const lines = new LineCounter();
+  const document = parseDocument(input.text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: true,
+  });
+  const problems: Problem[] = [];
+  const spec: StackSpec = { name: stack, services: [], networks: [] };
+  for (const error of document.errors) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    problems.push({ file: input.file, line, column: col, path: '', message: error.message });
+  }
+  if (problems.length > 0) return { spec, problems };
+  const { file, variables } = input;
+  const source: Source = { file, document, lines, variables, problems };
+  readTop(new Value(source, document.contents, '', null), spec, input);
+  return { spec, problems };
+}
+
+function readTop(root: Value, spec: StackSpec, input: StackFile): void {
+  if (!root.isMap) {
+    root.problem('a compose file is a map with "services:" at the top');
+    return;
+  }
+  const networks = new Map<string, NetworkSpec & { external: boolean }>();
+  const volumes = new Map<string, string>();
+  const services: [string, Value][] = [];
+  root.fields(
+    {
+      name: (v) => void v.string(),
+      version: () => undefined, // obsolete in the compose specification: accepted, not read
+      services: (v) => services.push(...v.entries()),
+      networks: (v) => {
+        for (const [name, item] of v.entries())
+          networks.set(name, readNetwork(spec.name, name, item));
+      },
+      volumes: (v) => {
+        for (const [name, item] of v.entries())
+          volumes.set(name, readVolume(spec.name, name, item));
+      },
+    },
+    ['secrets', 'configs', 'include', 'models'],
+  );
+  if (services.length === 0) root.problem('declares no services');
+  const used = new Set<string>();
+  const scope = scopeOf(spec.name, input, { networks, volumes, used });
+  for (const [name, value] of services) {
+    if (!/^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$/i.test(name)) {
+      value.problem(
+        `"${name}" is not a service name: letters, digits, "-" and "_", at most 63 characters`,
+      );
+    }
+    const service = readService(name, value, scope);
+    service.labels[STACK_LABEL] = spec.name;
+    service.taskTemplate.containerSpec.labels[STACK_LABEL] = spec.name;
+    spec.services.push(service);
+  }
+  for (const [name, { external, ...network }] of networks) {
+    if (!external && (used.has(name) || name !== 'default')) spec.networks.push(network);
+  }
+}
+
+interface TopLevel {
+  networks: Map<string, NetworkSpec & { external: boolean }>;
+  volumes: ReadonlyMap<string, string>;
+  /** Networks that a service named. */
+  used: Set<string>;
+}
+
+function scopeOf(stack: string, input: StackFile, top: TopLevel): ServiceScope {
+  return {
+    stack,
+    baseDir: input.baseDir,
+    variables: input.variables,
+    networkName: (name, at) => {
+      if (name === 'default' && !top.networks.has(name)) {
+        top.networks.set(name, readNetwork(stack, name, undefined));
+      }
+      top.used.add(name);
+      const network = top.networks.get(name);
+      if (network !== undefined) return network.name;
+      at.problem(`network "${name}" is not declared under "networks:" of this file`);
+      return name;
+    },
+    volumeName: (name, at) => {
+      const volume = top.volumes.get(name);
+      if (volume !== undefined) return volume;
+      at.problem(`volume "${name}" is not declared under "volumes:" of this file`);
+      return name;
+    },
+    readEnvFile: (path, at) => {
+      try {
+        return input.readEnvFile(path);
+      } catch (error) {
+        at.problem(error instanceof Error ? error.message : String(error));
+        return [];
+      }
+    },
+  };
+}
+
+function readNetwork(
+  stack: string,
+  key: string,
+  value: Value | undefined,
+): NetworkSpec & { external: boolean } {
+  const spec = NetworkSpec.fromPartial({ driver: 'overlay', labels: { [STACK_LABEL]: stack } });
+  const own: { name?: string | undefined; external: boolean } = { external: false };
+  if (value !== undefined && !value.isNull) {
+    value.fields(
+      {
+        name: (v) => (own.name = v.string()),
+        external: (v) => (own.external = v.boolean() ?? false),
+        driver: (v) => (spec.driver = v.oneOf(['overlay']) ?? 'overlay'),
+        internal: (v) => (spec.internal = v.boolean() ?? false),
+        attachable: (v) => (spec.attachable = v.boolean() ?? false),
+        labels: (v) => Object.assign(spec.labels, definedOf(v)),
+        driver_opts: (v) => (spec.options = definedOf(v)),
+        ipam: (v) => readIpam(v, spec),
+      },
+      ['enable_ipv4', 'enable_ipv6'],
+    );
+  }
+  return { ...spec, name: fullName(stack, key, own), external: own.external };
+}
+
+function readIpam(value: Value, spec: NetworkSpec): void {
+  value.fields(
+    {
+      driver: (v) => void v.oneOf(['default']),
+      config: (v) => {
+        const configs = v.items();
+        if (configs.length > 1) v.problem('one subnet for each network is supported');
+        const ipam = { subnet: '', gateway: '', ipRange: '' };
+        configs[0]?.fields(
+          {
+            subnet: (s) => (ipam.subnet = s.string() ?? ''),
+            gateway: (g) => (ipam.gateway = g.string() ?? ''),
+            ip_range: (r) => (ipam.ipRange = r.string() ?? ''),
+          },
+          ['aux_addresses'],
+        );
+        spec.ipam = ipam;
+      },
+    },
+    ['options'],
+  );
+}
+
+function readVolume(stack: string, key: string, value: Value): string {
+  const own: { name?: string | undefined; external: boolean } = { external: false };
+  if (!value.isNull) {
+    value.fields(
+      {
+        name: (v) => (own.name = v.string()),
+        external: (v) => (own.external = v.boolean() ?? false),
+        driver: (v) => void v.oneOf(['local']),
+        labels: (v) => void definedOf(v),
+      },
+      ['driver_opts'],
+    );
+  }
+  return fullName(stack, key, own);
+}
+
+function fullName(
+  stack: string,
+  key: string,
+  own: { name?: string | undefined; external: boolean },
+): string {
+  return own.name ?? (own.external ? key : `${stack}_${key}`);
+}
+
+/** "compose.yaml:12:7: services.web.imagee: unknown key …", one line for each mistake. */
+export function formatProblems(problems: readonly Problem[]): string {
+  return problems
+    .map(
+      (p) => `${p.file}:${p.line}:${p.column}: ${p.path === '' ? '' : `${p.path}: `}${p.message}`,
+    )
+    .join('\n');
+}
