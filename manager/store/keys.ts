@@ -1,0 +1,66 @@
+import type { Kind, ObjectOfKind } from '../core/snapshot.js';
+
+/** Everything of the cluster lives under this; the version is that of the layout. */
+export const KEY_ROOT = '/hatoba/v1/';
+/** The campaign key: its holder leads. Its value is the node id of the leader. */
+export const LEADER_KEY = `${KEY_ROOT}leader/manager`;
+
+const KINDS: ReadonlySet<string> = new Set<Kind>([
+  'cluster',
+  'service',
+  'task',
+  'node',
+  'network',
+  'stack',
+]);
+
+/** What a key holds: an object, the id that has a name, or something the view does not read. */
+export type KeyMeaning = { what: 'object'; kind: Kind } | { what: 'leader' } | { what: 'other' };
+
+/**
+ * The key of an object, for example "/hatoba/v1/service/0r5o6ti2zgqcg3wr1dsjz1vyf". A task's is
+ * made of what it is for, "/hatoba/v1/task/<service>/00000003/00000001", so that two writers
+ * cannot create the same task twice; the cluster's is fixed.
+ */
+export function keyOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string {
+  if (kind === 'cluster') return `${KEY_ROOT}cluster/default`;
+  if (kind === 'task') {
+    const { serviceId, slot, generation } = object as ObjectOfKind['task'];
+    return `${KEY_ROOT}task/${serviceId}/${padded(slot)}/${padded(generation)}`;
+  }
+  return `${KEY_ROOT}${kind}/${object.id}`;
+}
+
+function padded(value: number): string {
+  return String(value).padStart(8, '0');
+}
+
+/** The key that makes a name unique within its kind; its value is the id. */
+export function nameKey(kind: Kind, name: string): string {
+  return `${KEY_ROOT}name/${kind}/${name}`;
+}
+
+/**
+ * The name an object holds alone within its kind, or undefined for kinds whose names may repeat
+ * (nodes) or follow from the key (tasks, the cluster).
+ */
+export function uniqueNameOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string | undefined {
+  switch (kind) {
+    case 'service':
+    case 'network':
+    case 'stack':
+      return (object as ObjectOfKind['service' | 'network' | 'stack']).spec.name;
+    default:
+      return undefined;
+  }
+}
+
+export function meaningOf(key: string): KeyMeaning {
+  if (key === LEADER_KEY) return { what: 'leader' };
+  const kind = key.slice(KEY_ROOT.length).split('/', 1)[0] ?? '';
+  return isKind(kind) && key.startsWith(KEY_ROOT) ? { what: 'object', kind } : { what: 'other' };
+}
+
+function isKind(value: string): value is Kind {
+  return KINDS.has(value);
+}

@@ -1,0 +1,144 @@
+import type { Clock } from '../../common/clock.js';
+import { HatobaError, isKind } from '../../common/errors.js';
+import type { Change, Kind, ObjectOfKind, Plan } from '../core/snapshot.js';
+import { encodeObject } from './codec.js';
+import { keyOf, nameKey, uniqueNameOf } from './keys.js';
+import { mergeBatches, packBatches, toBatch, type Batch } from './batch.js';
+import type { Guard, Store } from './store.js';
+
+/** Transactions of one plan under way at a time: where etcd's throughput levels off. */
+const IN_FLIGHT = 8;
+
+export interface WriteOptions {
+  /** The leader's campaign key; compared in every transaction. */
+  fence?: Guard;
+  clock: Clock;
+}
+
+export interface WriteResult {
+  /** Of the newest commit, for View.waitFor; 0 when nothing was written. */
+  revision: number;
+  /** Groups that were not applied as something they rest on had changed: look again and re-plan. */
+  conflicts: number;
+}
+
+/**
+ * Writes a plan: each group atomically, many groups in one transaction where they fit, several
+ * transactions at once. A transaction of several groups that meets a conflict is repeated group by
+ * group, so a stale group does not hold up the others.
+ *
+ * - `create`: key and unique name must be free. `update`, `remove`: the stored object must have
+ *   `object.version`; the unique name cannot change.
+ * - `updatedAtMs` is set to now, `createdAtMs` too when it is 0; `version` is never stored.
+ * - An object may be both in `plan.guards` and in a group only if it is the plan's only group, as
+ *   the first write makes the guard untrue.
+ * @throws {HatobaError} conflict when the fence does not hold: this manager leads no more;
+ * unavailable when the outcome of a commit is not known (the other groups were tried);
+ * invalid-argument for a group that no transaction can hold
+ */
+export async function applyPlan(
+  store: Store,
+  plan: Plan,
+  options: WriteOptions,
+): Promise<WriteResult> {
+  const nowMs = options.clock.nowMs();
+  const shared = sharedGuards(plan, options.fence);
+  const groups = plan.groups
+    .filter((g) => g.length > 0)
+    .map((g) => toBatch(g.map((c) => toWrite(c, nowMs))));
+  const run = new PlanRun(store, shared);
+  await run.all(packBatches(groups, shared.length));
+  if (run.conflicts > 0 && options.fence !== undefined) await checkFence(store, options.fence);
+  return { revision: run.revision, conflicts: run.conflicts };
+}
+
+function sharedGuards(plan: Plan, fence: Guard | undefined): Guard[] {
+  const guards = (plan.guards ?? []).map((g): Guard => ({
+    key: keyOf(g.kind, g.object),
+    revision: g.object.version,
+  }));
+  return fence === undefined ? guards : [fence, ...guards];
+}
+
+function toWrite(change: Change, nowMs: number): Batch {
+  const { action, kind, object } = change;
+  const key = keyOf(kind, object);
+  const name = uniqueNameOf(kind, object);
+  const names = name === undefined ? [] : [nameKey(kind, name)];
+  const revision = action === 'create' ? 0 : object.version;
+  if (action !== 'create' && revision === 0) {
+    throw new HatobaError(
+      'internal',
+      `${action} of ${key}: the object was never read from the store`,
+    );
+  }
+  if (action === 'remove') {
+    return { guards: [{ key, revision }], puts: [], deletes: [key, ...names] };
+  }
+  const value = encodeObject(kind, stamped(object, nowMs));
+  if (action === 'update')
+    return { guards: [{ key, revision }], puts: [{ key, value }], deletes: [] };
+  const id = Buffer.from(object.id);
+  return {
+    guards: [key, ...names].map((k) => ({ key: k, revision: 0 })),
+    puts: [{ key, value }, ...names.map((k) => ({ key: k, value: id }))],
+    deletes: [],
+  };
+}
+
+function stamped(object: ObjectOfKind[Kind], nowMs: number): ObjectOfKind[Kind] {
+  const createdAtMs = object.createdAtMs === 0 ? nowMs : object.createdAtMs;
+  return { ...object, createdAtMs, updatedAtMs: nowMs };
+}
+
+/** The commits of one plan. */
+class PlanRun {
+  revision = 0;
+  conflicts = 0;
+  readonly #store: Store;
+  readonly #shared: readonly Guard[];
+
+  constructor(store: Store, shared: readonly Guard[]) {
+    this.#store = store;
+    this.#shared = shared;
+  }
+
+  /** @param transactions each the groups that go into it */
+  async all(transactions: readonly (readonly Batch[])[]): Promise<void> {
+    const queue = [...transactions];
+    const errors: unknown[] = [];
+    const worker = async (): Promise<void> => {
+      for (let groups = queue.shift(); groups !== undefined; groups = queue.shift()) {
+        try {
+          queue.push(...(await this.#commit(groups)));
+        } catch (error) {
+          errors.push(error);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+    if (errors.length > 0) throw errors[0];
+  }
+
+  /** @returns what is to be tried again, apart */
+  async #commit(groups: readonly Batch[]): Promise<Batch[][]> {
+    try {
+      const revision = await this.#store.commit(mergeBatches(groups, this.#shared));
+      this.revision = Math.max(this.revision, revision);
+      return [];
+    } catch (error) {
+      if (!isKind(error, 'conflict')) throw error;
+      if (groups.length > 1) return groups.map((group) => [group]);
+      this.conflicts++;
+      return [];
+    }
+  }
+}
+
+/** The campaign key is written once, so its last revision is that of its creation. */
+async function checkFence(store: Store, fence: Guard): Promise<void> {
+  const entry = await store.get(fence.key);
+  const wanted = 'revision' in fence ? fence.revision : fence.createRevision;
+  if (entry?.revision === wanted) return;
+  throw new HatobaError('conflict', 'this manager is not the leader any more');
+}
