@@ -19,6 +19,29 @@ export interface Store extends AsyncDisposable {
    * known (it may have been applied)
    */
   commit(transaction: Transaction): Promise<number>;
+  /**
+   * A lease, for keys that must go when their writer dies; whole seconds, at least 2.
+   * It is not renewed by itself.
+   */
+  grantLease(ttlMs: number): Promise<Lease>;
+}
+
+/**
+ * Keys put with its id are deleted when it expires or is revoked. Only the store knows when that
+ * is: the holder's own count of the time may be late, so what rests on a lease must be guarded by
+ * its key in each commit.
+ */
+export interface Lease {
+  readonly id: string;
+  /** As granted; the store may give more than was asked for. */
+  readonly ttlMs: number;
+  /**
+   * Starts the time anew.
+   * @throws {HatobaError} not-found when it is over; unavailable
+   */
+  renew(): Promise<void>;
+  /** Ends it now; already over is success. */
+  revoke(): Promise<void>;
 }
 
 export interface Entry {
