@@ -1,0 +1,49 @@
+import type { Node, Service, Stack, Task } from '../common/model/objects.js';
+import { unary } from '../proto/wire/client.js';
+import { checkNode, checkService, checkStack, checkTask } from '../proto/wire/check.js';
+import type { Session } from './session.js';
+
+/** The reads that several commands share, answers checked once. */
+
+export async function getService({ control, signal }: Session, service: string): Promise<Service> {
+  return checkService(await unary(control.getService.bind(control), { service }, { signal }));
+}
+
+/** Of one stack, or all. */
+export async function listServices({ control, signal }: Session, stack = ''): Promise<Service[]> {
+  const { services } = await unary(control.listServices.bind(control), { stack }, { signal });
+  return services.map(checkService).sort((a, b) => a.spec.name.localeCompare(b.spec.name));
+}
+
+export async function listTasks(
+  { control, signal }: Session,
+  filter: { service?: string; stack?: string; node?: string; history?: boolean },
+): Promise<Task[]> {
+  const request = { service: '', stack: '', node: '', history: false, ...filter };
+  const { tasks } = await unary(control.listTasks.bind(control), request, { signal });
+  return tasks
+    .map(checkTask)
+    .sort(
+      (a, b) =>
+        a.serviceName.localeCompare(b.serviceName) ||
+        a.slot - b.slot ||
+        a.generation - b.generation,
+    );
+}
+
+export async function listNodes({ control, signal }: Session): Promise<Node[]> {
+  const { nodes } = await unary(control.listNodes.bind(control), {}, { signal });
+  return nodes
+    .map(checkNode)
+    .sort((a, b) => a.description.hostname.localeCompare(b.description.hostname));
+}
+
+/** Node id → hostname, for listings of tasks. */
+export async function hostnames(session: Session): Promise<ReadonlyMap<string, string>> {
+  return new Map((await listNodes(session)).map((n) => [n.id, n.description.hostname]));
+}
+
+export async function listStacks({ control, signal }: Session): Promise<Stack[]> {
+  const { stacks } = await unary(control.listStacks.bind(control), {}, { signal });
+  return stacks.map(checkStack).sort((a, b) => a.spec.name.localeCompare(b.spec.name));
+}

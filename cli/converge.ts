@@ -1,0 +1,139 @@
+import { isTerminal } from '../common/model/task-state.js';
+import type { Service, Task } from '../common/model/objects.js';
+import { TaskState, UpdateState, type UpdateStatus } from '../proto/gen/hatoba/v1/types.js';
+import { getService, listTasks } from './api.js';
+import { NotConvergedError } from './failure.js';
+import { Progress } from './output/progress.js';
+import type { Session } from './session.js';
+
+const POLL_MS = 150;
+/** A task that cannot be placed is given this long before waiting is called hopeless. */
+const UNPLACEABLE_MS = 5000;
+/** So many dead tasks of one slot, and none running, mean that the service does not start. */
+const HOPELESS_FAILURES = 2;
+
+/**
+ * Waits until every service runs as many tasks of its present spec as it should and its update is
+ * over, showing progress on stderr.
+ * @throws {NotConvergedError} with the reason for each service, when one cannot get there or the
+ * time is over
+ */
+export async function waitForServices(
+  session: Session,
+  serviceIds: readonly string[],
+  options: { timeoutMs: number },
+): Promise<void> {
+  const deadline = Date.now() + options.timeoutMs;
+  const progress = new Progress(process.stderr);
+  for (;;) {
+    const states = await Promise.all(serviceIds.map((id) => judge(session, id)));
+    progress.show(new Map(states.map((s) => [s.name, `${s.name.padEnd(24)} ${s.line}`])));
+    if (states.every((s) => s.verdict === 'converged')) return;
+    const hopeless = states.filter((s) => s.verdict === 'hopeless');
+    const open = states.filter((s) => s.verdict !== 'converged');
+    if (hopeless.length > 0) throw notConverged(hopeless);
+    if (Date.now() > deadline) throw notConverged(open);
+    await pause(POLL_MS, session.signal);
+  }
+}
+
+interface Judgement {
+  name: string;
+  verdict: 'converged' | 'waiting' | 'hopeless';
+  line: string;
+  reasons: readonly string[];
+}
+
+async function judge(session: Session, id: string): Promise<Judgement> {
+  const [service, tasks] = await Promise.all([
+    getService(session, id),
+    listTasks(session, { service: id, history: true }),
+  ]);
+  return judgeService(service, tasks, Date.now());
+}
+
+/** Whether a service has got where it should, from what the manager says of it. */
+export function judgeService(service: Service, tasks: readonly Task[], nowMs: number): Judgement {
+  const { name } = service.spec;
+  const { runningTasks: running = 0, desiredTasks: desired = 0 } = service.serviceStatus ?? {};
+  const line = `${running}/${desired} running`;
+  const update = service.updateStatus && judgeUpdate(service.updateStatus, line);
+  if (update !== undefined) return { name, ...update };
+  if (running >= desired && !hasLeavingTasks(tasks)) {
+    return { name, verdict: 'converged', line, reasons: [] };
+  }
+  const current = tasks.filter((t) => t.specVersion === service.specVersion);
+  const reasons = reasonsOf(current, nowMs);
+  return { name, verdict: reasons.length > 0 ? 'hopeless' : 'waiting', line, reasons };
+}
+
+/** What an update under way or gone wrong says; undefined when it is over and well. */
+function judgeUpdate(update: UpdateStatus, line: string): Omit<Judgement, 'name'> | undefined {
+  const reasons = [update.message];
+  switch (update.state) {
+    case UpdateState.PAUSED:
+    case UpdateState.ROLLBACK_PAUSED:
+      return { verdict: 'hopeless', line: 'update paused', reasons };
+    case UpdateState.UPDATING:
+    case UpdateState.ROLLBACK_STARTED:
+      return { verdict: 'waiting', line: `${line}, ${update.message}`, reasons: [] };
+    case UpdateState.UNKNOWN:
+    case UpdateState.COMPLETED:
+    case UpdateState.ROLLBACK_COMPLETED:
+      return undefined;
+  }
+}
+
+/** Tasks that should end and have not: a scale-down is over only when they are gone. */
+function hasLeavingTasks(tasks: readonly Task[]): boolean {
+  return tasks.some(
+    (t) => t.desiredState === TaskState.REMOVE && t.nodeId !== '' && !isTerminal(t.status.state),
+  );
+}
+
+function reasonsOf(tasks: readonly Task[], nowMs: number): string[] {
+  const reasons = new Set<string>();
+  for (const slot of new Set(tasks.map((t) => t.slot))) {
+    const ofSlot = tasks.filter((t) => t.slot === slot);
+    const failed = ofSlot.filter(
+      ({ status: { state } }) => state === TaskState.FAILED || state === TaskState.REJECTED,
+    );
+    const runs = ofSlot.some((t) => t.status.state === TaskState.RUNNING);
+    const last = failed.at(-1);
+    if (!runs && last !== undefined && failed.length >= HOPELESS_FAILURES) {
+      reasons.add(`task ${last.serviceName}.${slot}: ${last.status.err}`);
+    }
+    const stuck = ofSlot.find(
+      (t) =>
+        t.status.state === TaskState.PENDING &&
+        t.status.message.startsWith('no suitable node') &&
+        nowMs - t.createdAtMs > UNPLACEABLE_MS,
+    );
+    if (stuck !== undefined) reasons.add(stuck.status.message);
+  }
+  return [...reasons];
+}
+
+function notConverged(states: readonly Judgement[]): NotConvergedError {
+  const lines = states.flatMap((s) => [
+    `error: service ${s.name} did not converge (${s.line})`,
+    ...s.reasons.map((reason) => `  ${reason}`),
+  ]);
+  return new NotConvergedError(
+    [...lines, 'see "hatoba service ps" and "hatoba service logs"'].join('\n'),
+  );
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    }, ms);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
