@@ -6,7 +6,6 @@ import {
   credentials as grpcCredentials,
   status as Status,
   type CallOptions,
-  type ClientDuplexStream,
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
@@ -222,7 +221,7 @@ export function sendStream<Request, Response>(
  * when the stream ends first.
  */
 export async function sendAll<Request>(
-  call: ClientWritableStream<Request> | ClientDuplexStream<Request, unknown>,
+  call: ClientWritableStream<Request>,
   messages: AsyncIterable<Request> | Iterable<Request>,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -259,12 +258,13 @@ function settle<Response>(
 }
 
 /**
- * The messages of a server's stream: `for await (const m of readStream(client.session(request)))`.
+ * The messages of a server's stream, also of a call that goes both ways:
+ * `for await (const m of readStream(client.session(request)))`.
  * Leaving the loop early cancels the call; a slow loop slows the server down.
  * @throws {HatobaError} of the server's kind when the stream fails; the signal's reason on abort
  */
 export function readStream<T>(
-  call: ClientReadableStream<T> | ClientDuplexStream<never, T>,
+  call: ClientReadableStream<T>,
   signal?: AbortSignal,
 ): AsyncGenerator<T, void, undefined> {
   let failure: unknown;

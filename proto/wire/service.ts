@@ -1,3 +1,4 @@
+import type { PeerCertificate } from 'node:tls';
 import type {
   Server,
   ServerDuplexStream,
@@ -25,7 +26,7 @@ export interface CallContext {
   readonly caller: Caller;
   /** Aborts when the caller cancels, its deadline passes, its connection breaks or the server stops. */
   readonly signal: AbortSignal;
-  /** "10.0.0.1:51234", for logs. */
+  /** "10.0.0.1:51234" ("unknown" on a unix socket), for logs. */
   readonly peer: string;
 }
 
@@ -63,10 +64,13 @@ export interface Edge {
   readonly closing: AbortSignal;
   callerOf(call: SurfaceCall): Caller;
 }
-export type SurfaceCall = Pick<
-  ServerUnaryCall<unknown, unknown>,
-  'getAuthContext' | 'getPeer' | 'getPath' | 'on' | 'cancelled'
->;
+/** The part of grpc-js's calls that every kind of method has. */
+export interface SurfaceCall {
+  getAuthContext(): { sslPeerCertificate?: PeerCertificate };
+  getPeer(): string;
+  getPath(): string;
+  on(event: 'cancelled', listener: () => void): unknown;
+}
 
 export interface BoundService {
   addTo(server: Server, edge: Edge): void;
@@ -126,7 +130,7 @@ function adapt(
       void serve(call, access, edge, async (context) => {
         const input = 'request' in call ? call.request : incoming(call, context.signal);
         const output = handler(input, context) as AsyncIterable<unknown>;
-        await sendEach(call as unknown as MessageSink<unknown>, output, context.signal);
+        await sendEach(call, output, context.signal);
       }).then(
         () => call.end(),
         (error: unknown) => call.emit('error', toServiceError(error)),

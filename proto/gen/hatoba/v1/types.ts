@@ -881,6 +881,8 @@ export interface NodeStatus {
   message: string;
   addr: string;
   stateChangedAtMs: number;
+  /** Node id of the manager that holds the node's session and judges its heartbeats. */
+  managerId?: string | undefined;
 }
 
 export interface ManagerStatus {
@@ -2762,7 +2764,7 @@ export const Platform: MessageFns<Platform> = {
 };
 
 function createBaseNodeStatus(): NodeStatus {
-  return { state: NodeState.UNKNOWN, message: "", addr: "", stateChangedAtMs: 0 };
+  return { state: NodeState.UNKNOWN, message: "", addr: "", stateChangedAtMs: 0, managerId: undefined };
 }
 
 export const NodeStatus: MessageFns<NodeStatus> = {
@@ -2778,6 +2780,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.stateChangedAtMs !== 0) {
       writer.uint32(32).int64(message.stateChangedAtMs);
+    }
+    if (message.managerId !== undefined) {
+      writer.uint32(42).string(message.managerId);
     }
     return writer;
   },
@@ -2827,6 +2832,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.stateChangedAtMs = longToNumber(reader.int64());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.managerId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2849,6 +2862,11 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         : isSet(object.state_changed_at_ms)
         ? globalThis.Number(object.state_changed_at_ms)
         : 0,
+      managerId: isSet(object.managerId)
+        ? globalThis.String(object.managerId)
+        : isSet(object.manager_id)
+        ? globalThis.String(object.manager_id)
+        : undefined,
     };
   },
 
@@ -2866,6 +2884,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.stateChangedAtMs !== 0) {
       obj.stateChangedAtMs = Math.round(message.stateChangedAtMs);
     }
+    if (message.managerId !== undefined) {
+      obj.managerId = message.managerId;
+    }
     return obj;
   },
 
@@ -2878,6 +2899,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.message = object.message ?? "";
     message.addr = object.addr ?? "";
     message.stateChangedAtMs = object.stateChangedAtMs ?? 0;
+    message.managerId = object.managerId ?? undefined;
     return message;
   },
 };
