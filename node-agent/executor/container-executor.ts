@@ -1,0 +1,200 @@
+import type { Task } from '../../common/model/objects.js';
+import type { NetworkDriver } from '../../overlay-net/driver.js';
+import type { ContainerState, Engine } from '../../runtime/engine.js';
+import type { Observation } from '../core/task-machine.js';
+import {
+  TASK_ID_LABEL,
+  toContainerConfig,
+  toSandboxConfig,
+  type TaskNetwork,
+} from './container-config.js';
+import type { Executor } from './executor.js';
+import { Semaphore } from './semaphore.js';
+
+export interface ContainerExecutorModules {
+  readonly engine: Pick<Engine, 'images' | 'containers'>;
+  readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
+  /** Driver of a network of this node ("overlay", "host" …), by network id. */
+  readonly driverOf: (networkId: string) => string | undefined;
+}
+
+const DEFAULT_GRACE_MS = 10_000;
+/** Containers created at the same time: more gains nothing on the cores that are there. */
+const PARALLEL_CREATES = 8;
+
+/** Runs tasks as containers of runtime/ in sandboxes of overlay-net/; both by the task's id. */
+export class ContainerExecutor implements Executor, AsyncDisposable {
+  readonly #modules: ContainerExecutorModules;
+  /** Host name for containers on the host's own network. */
+  readonly #hostname: string;
+  readonly #creates = new Semaphore(PARALLEL_CREATES);
+  /** Sandboxes of a former process whose task may not have got its container. */
+  readonly #leftovers: Set<string>;
+  readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #unsubscribe: () => void;
+
+  private constructor(
+    options: { hostname: string; leftovers: Set<string> },
+    modules: ContainerExecutorModules,
+  ) {
+    this.#modules = modules;
+    this.#hostname = options.hostname;
+    this.#leftovers = options.leftovers;
+    this.#unsubscribe = modules.engine.containers.onEvent((event) => {
+      for (const notify of this.#watchers.get(event.id) ?? []) notify();
+    });
+  }
+
+  static async create(
+    options: { hostname: string },
+    modules: ContainerExecutorModules,
+  ): Promise<ContainerExecutor> {
+    const sandboxes = await modules.driver.list();
+    const leftovers = new Set(sandboxes.map((s) => s.id));
+    return new ContainerExecutor({ ...options, leftovers }, modules);
+  }
+
+  async prepare(task: Task, signal: AbortSignal): Promise<void> {
+    if (this.#containers.get(task.id) !== undefined) return;
+    await this.#ensureImage(task.spec.containerSpec.image, signal);
+    await this.#creates.run(signal, () => this.#createContainer(task));
+  }
+
+  async start(task: Task): Promise<Observation> {
+    const state = this.#containers.get(task.id);
+    if (state?.status !== 'created') return toObservation(state);
+    return toObservation(await this.#containers.start(task.id));
+  }
+
+  async watch(task: Task, until: 'healthy' | 'ended', signal: AbortSignal): Promise<Observation> {
+    for (;;) {
+      signal.throwIfAborted();
+      const state = this.#containers.get(task.id);
+      if (isReached(state, until)) return toObservation(state);
+      await this.#nextEvent(task.id, signal);
+    }
+  }
+
+  async shutdown(task: Task): Promise<Observation> {
+    const state = this.#containers.get(task.id);
+    if (state?.status === 'created') {
+      await this.#containers.remove(task.id, { force: true });
+      return { status: 'missing' };
+    }
+    if (state?.status !== 'running') return toObservation(state);
+    const graceMs = task.spec.containerSpec.stopGracePeriodMs ?? DEFAULT_GRACE_MS;
+    return toObservation(await this.#containers.stop(task.id, { graceMs }));
+  }
+
+  async release(taskId: string): Promise<void> {
+    const state = this.#containers.get(taskId);
+    if (state?.status === 'created') await this.#containers.remove(taskId, { force: true });
+    if (state?.status === 'running') await this.#containers.stop(taskId, { graceMs: 0 });
+    await this.#detach(taskId);
+  }
+
+  async remove(taskId: string): Promise<void> {
+    await this.#containers.remove(taskId, { force: true });
+    await this.#detach(taskId);
+  }
+
+  async list(): Promise<string[]> {
+    const containers = this.#containers.list();
+    const others = new Set<string>();
+    const ids = new Set<string>();
+    for (const { config } of containers) {
+      (config.labels[TASK_ID_LABEL] === config.id ? ids : others).add(config.id);
+    }
+    for (const { id } of await this.#modules.driver.list()) {
+      if (!others.has(id)) ids.add(id);
+    }
+    return [...ids].sort();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#unsubscribe();
+    return Promise.resolve();
+  }
+
+  get #containers(): Engine['containers'] {
+    return this.#modules.engine.containers;
+  }
+
+  async #ensureImage(reference: string, signal: AbortSignal): Promise<void> {
+    const { images } = this.#modules.engine;
+    if ((await images.find(reference)) === undefined) await images.pull(reference, { signal });
+  }
+
+  async #createContainer(task: Task): Promise<void> {
+    const network = await this.#attach(task);
+    try {
+      await this.#containers.create(toContainerConfig(task, network));
+    } catch (error) {
+      await this.#detach(task.id);
+      throw error;
+    }
+  }
+
+  async #attach(task: Task): Promise<TaskNetwork> {
+    const { driver, driverOf } = this.#modules;
+    const config = toSandboxConfig(task, driverOf);
+    if (config === undefined) return { type: 'host', hostname: this.#hostname };
+    if (this.#leftovers.has(task.id)) await this.#detach(task.id);
+    return { type: 'sandbox', sandbox: await driver.attach(config) };
+  }
+
+  async #detach(taskId: string): Promise<void> {
+    await this.#modules.driver.detach(taskId);
+    this.#leftovers.delete(taskId);
+  }
+
+  #nextEvent(taskId: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        signal.removeEventListener('abort', onAbort);
+        this.#unwatch(taskId, onEvent);
+      };
+      const onEvent = (): void => {
+        end();
+        resolve();
+      };
+      const onAbort = (): void => {
+        end();
+        reject(signal.reason as Error);
+      };
+      const watchers = this.#watchers.get(taskId) ?? new Set();
+      this.#watchers.set(taskId, watchers.add(onEvent));
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  #unwatch(taskId: string, notify: () => void): void {
+    const watchers = this.#watchers.get(taskId);
+    watchers?.delete(notify);
+    if (watchers?.size === 0) this.#watchers.delete(taskId);
+  }
+}
+
+function isReached(state: ContainerState | undefined, until: 'healthy' | 'ended'): boolean {
+  if (state?.status !== 'running' || state.health === 'unhealthy') return true;
+  return until === 'healthy' && state.health !== 'starting';
+}
+
+function toObservation(state: ContainerState | undefined): Observation {
+  switch (state?.status) {
+    case undefined:
+    case 'created':
+      return { status: 'missing' };
+    case 'running': {
+      const { pid, health, healthOutput } = state;
+      return { status: 'running', containerId: state.config.id, pid, health, healthOutput };
+    }
+    case 'exited':
+      return {
+        status: 'exited',
+        containerId: state.config.id,
+        exitCode: state.exitCode ?? 255,
+        oomKilled: state.oomKilled,
+      };
+  }
+}
