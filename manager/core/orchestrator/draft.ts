@@ -1,0 +1,139 @@
+import type { Service, Task } from '../../../common/model/objects.js';
+import { rankOf } from '../../../common/model/task-state.js';
+import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { chunkChanges, type PlanContext } from '../plan-context.js';
+import type { Change, Plan, Snapshot } from '../snapshot.js';
+import { newTask, originOf, type TaskOrigin } from './new-task.js';
+import { hasEnded, isRunning, isWantedTask, nodeFateOf, slotsOf, type Slot } from './slots.js';
+import { SpecComparison } from './spec-comparison.js';
+
+interface DraftTask {
+  task: Task;
+  action?: 'create' | 'update';
+}
+
+/**
+ * A service and its tasks while a plan for them is being made: each step sees what the steps
+ * before it decided. Nothing outside is changed; `toPlan` says what is to be written.
+ * 1. Desired states only move forward.
+ * 2. All changes of one slot are one group, so a task is never replaced by half.
+ * 3. A changed service is written before and without its tasks: they are planned again from what
+ *    was stored, and every group can be guarded by the service it was planned for.
+ */
+export class ServiceDraft {
+  readonly snapshot: Snapshot;
+  readonly context: PlanContext;
+  readonly service: Service;
+  /** Which tasks no longer are what the service's spec asks for. */
+  readonly comparison: SpecComparison;
+  #changedService: Service | undefined;
+  readonly #slots = new Map<number, DraftTask[]>();
+  #wakeAtMs = Infinity;
+
+  constructor(snapshot: Snapshot, service: Service, context: PlanContext) {
+    this.snapshot = snapshot;
+    this.service = service;
+    this.context = context;
+    this.comparison = new SpecComparison(snapshot, service);
+    for (const slot of slotsOf(snapshot.tasksOfService(service.id))) {
+      this.#slots.set(
+        slot.number,
+        slot.tasks.map((task) => ({ task })),
+      );
+    }
+  }
+
+  /** In order of their numbers; those whose tasks are all to be removed too. */
+  slots(): Slot[] {
+    return [...this.#slots.keys()].sort((a, b) => a - b).map((number) => this.slot(number));
+  }
+
+  slot(number: number): Slot {
+    return { number, tasks: (this.#slots.get(number) ?? []).map((d) => d.task) };
+  }
+
+  /** Slots that hold a place among the replicas. */
+  occupiedSlots(): Slot[] {
+    return this.slots().filter((s) => s.tasks.some((t) => t.desiredState !== TaskState.REMOVE));
+  }
+
+  setDesired(task: Task, desiredState: TaskState): void {
+    const entry = this.#slots.get(task.slot)?.find((d) => d.task.id === task.id);
+    if (entry === undefined || rankOf(entry.task.desiredState) >= rankOf(desiredState)) return;
+    entry.task = { ...entry.task, desiredState };
+    entry.action ??= 'update';
+  }
+
+  /**
+   * A new task in the slot. It may run at once when nothing is in its way; else it is prepared and
+   * waits (desired READY), see promoteReady.
+   */
+  create(
+    slotNumber: number,
+    options: { origin?: TaskOrigin; replaces?: Task; startAfterMs?: number } = {},
+  ): void {
+    const entries = this.#slots.get(slotNumber) ?? [];
+    this.#slots.set(slotNumber, entries);
+    const { origin = originOf(this.service), replaces, startAfterMs = 0 } = options;
+    const place = {
+      slot: slotNumber,
+      generation: (entries.at(-1)?.task.generation ?? 0) + 1,
+      desiredState: TaskState.READY,
+      startAfterMs,
+      replacesTaskId: replaces?.id ?? '',
+    };
+    const task = newTask(this.service, origin, place, this.context);
+    const entry: DraftTask = { task, action: 'create' };
+    entries.push(entry);
+    if (this.mayRun(task)) entry.task = { ...task, desiredState: TaskState.RUNNING };
+  }
+
+  /**
+   * Whether a task may run now: its delay is over, and each older task of its slot has ended, is
+   * out of reach, or is meant to run beside it (an update that starts the new one first).
+   */
+  mayRun(task: Task): boolean {
+    if (task.startAfterMs > this.context.nowMs) {
+      this.wakeAt(task.startAfterMs);
+      return false;
+    }
+    return this.slot(task.slot)
+      .tasks.filter((t) => t.generation < task.generation)
+      .every((t) => hasEnded(t) || isWantedTask(t) || nodeFateOf(this.snapshot, t) === 'lost');
+  }
+
+  /** Whether the task is meant to run and does, on a node that has not been lost. */
+  serves(task: Task): boolean {
+    return isWantedTask(task) && isRunning(task) && nodeFateOf(this.snapshot, task) !== 'lost';
+  }
+
+  setService(patch: Partial<Omit<Service, 'id' | 'version'>>): void {
+    this.#changedService = { ...(this.#changedService ?? this.service), ...patch };
+  }
+
+  /** Asks to plan again at that time, or before. */
+  wakeAt(atMs: number): void {
+    this.#wakeAtMs = Math.min(this.#wakeAtMs, atMs);
+  }
+
+  toPlan(): Plan {
+    if (this.#changedService !== undefined) {
+      const object = this.#changedService;
+      return { groups: [[{ action: 'update', kind: 'service', object }]], requeueAfterMs: 0 };
+    }
+    const groups = this.slots().flatMap((slot) => chunkChanges(this.#changesOf(slot.number)));
+    return {
+      groups,
+      ...(groups.length > 0 ? { guards: [{ kind: 'service', object: this.service }] } : {}),
+      ...(this.#wakeAtMs < Infinity
+        ? { requeueAfterMs: Math.max(0, this.#wakeAtMs - this.context.nowMs) }
+        : {}),
+    };
+  }
+
+  #changesOf(slotNumber: number): Change[] {
+    return (this.#slots.get(slotNumber) ?? []).flatMap(({ task, action }): Change[] =>
+      action === undefined ? [] : [{ action, kind: 'task', object: task }],
+    );
+  }
+}

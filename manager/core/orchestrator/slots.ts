@@ -1,0 +1,58 @@
+import type { Node, Task } from '../../../common/model/objects.js';
+import { isTerminal, isWanted } from '../../../common/model/task-state.js';
+import { NodeAvailability, NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import type { Snapshot } from '../snapshot.js';
+
+/** The stable place of one replica and the tasks it has had, in order of generation. */
+export interface Slot {
+  readonly number: number;
+  readonly tasks: readonly Task[];
+}
+
+/** "web.3.<id>": what people see; unique for ever. */
+export function taskName(task: Pick<Task, 'id' | 'serviceName' | 'slot'>): string {
+  return `${task.serviceName}.${task.slot}.${task.id}`;
+}
+
+/** Whether the task holds nothing any more: its container has ended, or no node ever got it. */
+export function hasEnded(task: Task): boolean {
+  return isTerminal(task.status.state) || (task.nodeId === '' && !isWanted(task.desiredState));
+}
+
+/** Whether the task is meant to run, now or after a delay, whatever has become of it. */
+export function isWantedTask(task: Task): boolean {
+  return isWanted(task.desiredState);
+}
+
+/** Whether the task is meant to run and does, or is on its way there. */
+export function isLive(task: Task): boolean {
+  return isWantedTask(task) && !isTerminal(task.status.state);
+}
+
+export function isRunning(task: Task): boolean {
+  return task.status.state === TaskState.RUNNING;
+}
+
+/** What a task can expect of its node. `lost`: out of reach, so nothing on it can be waited for. */
+export type NodeFate = 'usable' | 'draining' | 'lost';
+
+export function fateOf(node: Node | undefined): NodeFate {
+  if (node === undefined || node.status.state === NodeState.DOWN) return 'lost';
+  return node.spec.availability === NodeAvailability.DRAIN ? 'draining' : 'usable';
+}
+
+/** The fate of the node a task is on; a task without a node has none to fear. */
+export function nodeFateOf(snapshot: Snapshot, task: Task): NodeFate {
+  return task.nodeId === '' ? 'usable' : fateOf(snapshot.node(task.nodeId));
+}
+
+/** A service's tasks by slot. Expects them in order of slot, then generation. */
+export function slotsOf(tasks: readonly Task[]): Slot[] {
+  const slots: { number: number; tasks: Task[] }[] = [];
+  for (const task of tasks) {
+    const last = slots.at(-1);
+    if (last?.number === task.slot) last.tasks.push(task);
+    else slots.push({ number: task.slot, tasks: [task] });
+  }
+  return slots;
+}
