@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { HatobaError } from '../../common/errors.js';
+import { digestOfHex, type Digest } from '../core/digest.js';
+import { LayerTree } from '../core/layer-tree.js';
+import { TarReader, type TarEvent } from '../core/tar-reader.js';
+import { decompress } from './compression.js';
+import { LayerWriter, type LayerFiles } from './layer-writer.js';
+
+export interface UnpackJob {
+  /** The layer's tar, compressed or not. */
+  readonly blobPath: string;
+  /** An empty folder. */
+  readonly targetDir: string;
+  readonly limits: UnpackLimits;
+}
+
+export interface UnpackLimits {
+  readonly maxEntries: number;
+  /** Of the uncompressed tar. */
+  readonly maxBytes: number;
+}
+
+export interface UnpackResult {
+  /** SHA-256 of the uncompressed tar. */
+  readonly diffId: Digest;
+  /** Length of the uncompressed tar. */
+  readonly sizeBytes: number;
+  readonly entries: number;
+  readonly skippedXattrs: number;
+}
+
+/** What unpacking needs of its surroundings. */
+export interface UnpackContext {
+  readonly files: LayerFiles;
+  /** Told of bytes of the blob read so far, every few megabytes. */
+  readonly onProgress: (blobBytes: number) => void;
+  /** Asked between pieces; throws to end the job. */
+  readonly throwIfCancelled: () => void;
+}
+
+const READ_BYTES = 256 * 1024;
+const PROGRESS_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Unpacks one layer into a folder in overlayfs's form. Synchronous file work: for worker threads.
+ * On failure the folder is left half written, for the caller to delete.
+ * @throws {HatobaError} invalid-argument for a malformed or hostile tar; resource-exhausted beyond a
+ *   limit or without disk space
+ */
+export async function unpackLayer(job: UnpackJob, context: UnpackContext): Promise<UnpackResult> {
+  const hash = createHash('sha256');
+  const reader = new TarReader();
+  const tree = new LayerTree(job.limits);
+  const writer = new LayerWriter(job.targetDir, context.files);
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of decompress(readBlob(job.blobPath, context.onProgress))) {
+      context.throwIfCancelled();
+      sizeBytes += chunk.length;
+      if (sizeBytes > job.limits.maxBytes) {
+        const most = `${job.limits.maxBytes} bytes uncompressed`;
+        throw new HatobaError('resource-exhausted', `the layer has more than ${most}`);
+      }
+      hash.update(chunk);
+      for (const event of reader.push(chunk)) await take(event, tree, writer);
+    }
+    reader.end();
+    for (const { path, mtimeMs } of tree.directoryTimes()) writer.setTime(path, mtimeMs);
+  } finally {
+    writer.close();
+  }
+  const { entries } = tree;
+  const { skippedXattrs } = writer;
+  return { diffId: digestOfHex(hash.digest('hex')), sizeBytes, entries, skippedXattrs };
+}
+
+async function take(event: TarEvent, tree: LayerTree, writer: LayerWriter): Promise<void> {
+  switch (event.type) {
+    case 'entry':
+      for (const change of tree.plan(event.entry)) await writer.apply(change);
+      return;
+    case 'content':
+      writer.write(event.bytes);
+      return;
+    case 'entry-end':
+      await writer.endFile();
+  }
+}
+
+async function* readBlob(
+  path: string,
+  onProgress: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let read = 0;
+  let told = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES })) {
+    const bytes = chunk as Buffer;
+    read += bytes.length;
+    if (read - told >= PROGRESS_BYTES) onProgress((told = read));
+    yield bytes;
+  }
+}
