@@ -1,0 +1,176 @@
+import { HatobaError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { Random } from '../../common/random.js';
+import {
+  DispatcherService,
+  type AssignmentsMessage,
+  type AssignmentsRequest,
+  type HeartbeatRequest,
+  type HeartbeatResponse,
+  type SessionMessage,
+  type SessionRequest,
+  type UpdateTaskStatusRequest,
+  type UpdateTaskStatusResponse,
+} from '../../proto/gen/hatoba/v1/dispatcher.js';
+import { checkNodeDescription } from '../../proto/wire/check.js';
+import {
+  bindService,
+  type AccessRules,
+  type BoundService,
+  type CallContext,
+  type Implementation,
+} from '../../proto/wire/service.js';
+import type { NodeIdentity } from '../../proto/wire/tls.js';
+import { AssignmentFeed, type AssignmentModel } from './assignments.js';
+import { heartbeatPeriodMs, HeartbeatMonitor } from './heartbeat-monitor.js';
+import { registerNode, type OwnManager } from './node-registry.js';
+import { Pulse } from './pulse.js';
+import { Sessions, type Session } from './sessions.js';
+import { StatusWriter } from './status-writer.js';
+import type { ClusterAccess } from './write-plan.js';
+
+/** A node can see and report only what is its own, so every call needs its certificate. */
+const ACCESS: AccessRules<typeof DispatcherService> = {
+  session: 'node',
+  heartbeat: 'node',
+  updateTaskStatus: 'node',
+  assignments: 'node',
+};
+
+export interface DispatcherModules<State> {
+  readonly cluster: ClusterAccess;
+  readonly model: AssignmentModel<State>;
+  readonly own: OwnManager;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** The agents' side of one manager. Runs on every manager, leader or not. */
+export class DispatcherServer<State>
+  implements Implementation<typeof DispatcherService>, AsyncDisposable
+{
+  readonly #cluster: ClusterAccess;
+  readonly #own: OwnManager;
+  readonly #logger: Logger;
+  readonly #sessions: Sessions;
+  readonly #monitor: HeartbeatMonitor;
+  readonly #statuses: StatusWriter;
+  readonly #feed: AssignmentFeed<State>;
+
+  constructor(modules: DispatcherModules<State>) {
+    const { cluster, own, random, logger } = modules;
+    this.#cluster = cluster;
+    this.#own = own;
+    this.#logger = logger;
+    this.#sessions = new Sessions({ clock: cluster.clock, random });
+    this.#statuses = new StatusWriter(cluster);
+    this.#feed = new AssignmentFeed({ ...cluster, model: modules.model });
+    const { nodeId } = own;
+    this.#monitor = new HeartbeatMonitor(cluster, { sessions: this.#sessions, nodeId, logger });
+  }
+
+  service(): BoundService {
+    return bindService(DispatcherService, this, ACCESS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#monitor[Symbol.asyncDispose]();
+    await this.#feed[Symbol.asyncDispose]();
+    await this.#statuses[Symbol.asyncDispose]();
+  }
+
+  /** The revision of the network state that a node connected here shows; undefined without one. */
+  appliedNetworkRevision(nodeId: string): number | undefined {
+    return this.#sessions.of(nodeId)?.appliedNetworkRevision;
+  }
+
+  async *session(
+    request: SessionRequest,
+    context: CallContext,
+  ): AsyncGenerator<SessionMessage, void, undefined> {
+    const identity = nodeOf(context);
+    if (request.description === undefined) {
+      throw new HatobaError('invalid-argument', 'the session request has no node description');
+    }
+    const description = checkNodeDescription(request.description);
+    await registerNode(this.#cluster, this.#own, identity, description, context.signal);
+    const session = this.#sessions.open(identity.nodeId);
+    this.#logger.info('Opened session', {
+      nodeId: identity.nodeId,
+      hostname: description.hostname,
+      peer: context.peer,
+    });
+    yield* this.#sessionMessages(session, AbortSignal.any([context.signal, session.ended]));
+  }
+
+  heartbeat(request: HeartbeatRequest, context: CallContext): Promise<HeartbeatResponse> {
+    const session = this.#require(context, request.sessionId);
+    session.appliedNetworkRevision = request.appliedNetworkRevision;
+    return Promise.resolve({ periodMs: heartbeatPeriodMs(this.#cluster.view) });
+  }
+
+  async updateTaskStatus(
+    request: UpdateTaskStatusRequest,
+    context: CallContext,
+  ): Promise<UpdateTaskStatusResponse> {
+    const { nodeId } = this.#require(context, request.sessionId);
+    await this.#statuses.report(nodeId, request.updates);
+    return {};
+  }
+
+  async *assignments(
+    request: AssignmentsRequest,
+    context: CallContext,
+  ): AsyncGenerator<AssignmentsMessage, void, undefined> {
+    const session = this.#require(context, request.sessionId);
+    const signal = AbortSignal.any([context.signal, session.ended]);
+    yield* this.#feed.messages(session.nodeId, signal);
+  }
+
+  #require(context: CallContext, sessionId: string): Session {
+    return this.#sessions.require(nodeOf(context).nodeId, sessionId);
+  }
+
+  /** One at once, then one whenever the managers or the node's spec changed. */
+  async *#sessionMessages(
+    session: Session,
+    signal: AbortSignal,
+  ): AsyncGenerator<SessionMessage, void, undefined> {
+    const pulse = new Pulse();
+    const unsubscribe = this.#cluster.view.onChange((changes) => {
+      if (changes.some((c) => c.kind === 'node' || c.kind === 'cluster')) pulse.fire();
+    });
+    try {
+      for (let sent = ''; ; await pulse.wait(signal)) {
+        const message = this.#sessionMessage(session);
+        const tellingPart = JSON.stringify({ ...message, node: message.node?.spec });
+        if (tellingPart === sent) continue;
+        sent = tellingPart;
+        yield message;
+      }
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  #sessionMessage(session: Session): SessionMessage {
+    const { view } = this.#cluster;
+    const addresses = new Set([this.#own.address]);
+    for (const node of view.nodes()) {
+      const address = node.managerStatus?.addr ?? '';
+      if (address !== '') addresses.add(address);
+    }
+    return {
+      sessionId: session.id,
+      node: view.node(session.nodeId),
+      managerAddresses: [...addresses],
+      rootCaCertificatePem: view.cluster()?.rootCaCertificatePem ?? '',
+      heartbeatPeriodMs: heartbeatPeriodMs(view),
+    };
+  }
+}
+
+function nodeOf(context: CallContext): NodeIdentity {
+  if (context.caller.kind === 'node') return context.caller;
+  throw new HatobaError('unauthenticated', 'this call needs a node certificate of this cluster');
+}

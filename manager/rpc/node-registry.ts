@@ -1,0 +1,195 @@
+import { HatobaError, isKind } from '../../common/errors.js';
+import { isIP } from 'node:net';
+import type { Node, NodeDescription } from '../../common/model/objects.js';
+import * as pb from '../../proto/gen/hatoba/v1/types.js';
+import type { NodeIdentity } from '../../proto/wire/tls.js';
+import { encodeObject } from '../store/codec.js';
+import { keyOf, nameKey } from '../store/keys.js';
+import type { Transaction } from '../store/store.js';
+import { catchUp, writePlan, type ClusterAccess } from './write-plan.js';
+
+/** Where managers listen unless they say otherwise. */
+const MANAGER_PORT = 4400;
+const MAX_ATTEMPTS = 50;
+
+/** The manager that registers nodes. */
+export interface OwnManager {
+  readonly nodeId: string;
+  /** host:4400, as agents and other managers reach it. */
+  readonly address: string;
+}
+
+/**
+ * Writes down that a node is here, answered for by this manager: a new Node object with the lowest
+ * free index, or the present one with what changed. Resolves once the view shows it.
+ * @throws {HatobaError} invalid-argument for a description that nodes could not be reached by
+ */
+export async function registerNode(
+  cluster: ClusterAccess,
+  own: OwnManager,
+  identity: NodeIdentity,
+  description: NodeDescription,
+  signal: AbortSignal,
+): Promise<void> {
+  checkDescription(description);
+  const { view } = cluster;
+  const tried = new Set<number>();
+  for (let attempt = 0; view.node(identity.nodeId) === undefined; attempt++) {
+    if (attempt === MAX_ATTEMPTS) {
+      throw new HatobaError('conflict', 'other nodes kept registering in between; try again');
+    }
+    const seen = view.revision;
+    const node = newNode(cluster, own, { identity, description, index: freeIndex(cluster, tried) });
+    try {
+      await view.waitFor(await cluster.store.commit(creation(node)), signal);
+    } catch (error) {
+      if (!isKind(error, 'conflict')) throw error;
+      // The node or its index was taken in between; an index nobody shows may belong to a node on
+      // its way out, so the next attempt takes another.
+      await catchUp(cluster, seen, signal);
+      tried.add(node.index);
+    }
+  }
+  await writePlan(
+    cluster,
+    () => {
+      const node = view.node(identity.nodeId);
+      if (node === undefined) throw new HatobaError('conflict', 'the node was just removed');
+      const object = refreshed(cluster, own, node, description);
+      if (object === undefined) return undefined;
+      return { groups: [[{ action: 'update', kind: 'node', object }]] };
+    },
+    signal,
+  );
+}
+
+/** The transaction that takes a node and its index out of the cluster. */
+export function nodeRemoval(node: Node): Transaction {
+  const key = keyOf('node', node);
+  return {
+    guards: [{ key, revision: node.version }],
+    puts: [],
+    deletes: [key, indexKey(node.index)],
+  };
+}
+
+/** Keeps indexes unique: "/hatoba/v1/name/node-index/3" → node id. */
+function indexKey(index: number): string {
+  return nameKey('node', `index/${index}`);
+}
+
+function creation(node: Node): Transaction {
+  const keys = [keyOf('node', node), indexKey(node.index)] as const;
+  return {
+    guards: keys.map((key) => ({ key, revision: 0 })),
+    puts: [
+      { key: keys[0], value: encodeObject('node', node) },
+      { key: keys[1], value: Buffer.from(node.id) },
+    ],
+    deletes: [],
+  };
+}
+
+function freeIndex(cluster: ClusterAccess, tried: ReadonlySet<number>): number {
+  const taken = new Set(tried);
+  for (const node of cluster.view.nodes()) taken.add(node.index);
+  let index = 1;
+  while (taken.has(index)) index++;
+  return index;
+}
+
+function newNode(
+  cluster: ClusterAccess,
+  own: OwnManager,
+  about: { identity: NodeIdentity; description: NodeDescription; index: number },
+): Node {
+  const { identity, description, index } = about;
+  const nowMs = cluster.clock.nowMs();
+  return {
+    id: identity.nodeId,
+    version: 0,
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+    spec: {
+      name: '',
+      labels: {},
+      role: identity.role,
+      availability: pb.NodeAvailability.ACTIVE,
+    },
+    description,
+    status: readyStatus(cluster, own, description),
+    managerStatus:
+      identity.role === pb.NodeRole.MANAGER
+        ? { leader: false, addr: managerAddress(own, identity.nodeId, description) }
+        : undefined,
+    index,
+  };
+}
+
+/** The node with what a new session says of it, or undefined when that is known already. */
+function refreshed(
+  cluster: ClusterAccess,
+  own: OwnManager,
+  node: Node,
+  description: NodeDescription,
+): Node | undefined {
+  const isReady = node.status.state === pb.NodeState.READY;
+  const status = readyStatus(cluster, own, description);
+  if (isReady) status.stateChangedAtMs = node.status.stateChangedAtMs;
+  const managerStatus =
+    node.spec.role === pb.NodeRole.MANAGER
+      ? { leader: false, addr: managerAddress(own, node.id, description, node.managerStatus?.addr) }
+      : undefined;
+  const object: Node = { ...node, description, status, managerStatus };
+  const same = Buffer.compare(encodeObject('node', object), encodeObject('node', node)) === 0;
+  return same ? undefined : object;
+}
+
+function readyStatus(
+  cluster: ClusterAccess,
+  own: OwnManager,
+  description: NodeDescription,
+): pb.NodeStatus {
+  return {
+    state: pb.NodeState.READY,
+    message: '',
+    addr: hostOf(description.agentAddress),
+    stateChangedAtMs: cluster.clock.nowMs(),
+    managerId: own.nodeId,
+  };
+}
+
+function managerAddress(
+  own: OwnManager,
+  nodeId: string,
+  description: NodeDescription,
+  known = '',
+): string {
+  if (nodeId === own.nodeId) return own.address;
+  return known === '' ? `${bracketed(hostOf(description.agentAddress))}:${MANAGER_PORT}` : known;
+}
+
+function checkDescription(description: NodeDescription): void {
+  const { hostname, agentAddress, dataPathAddress } = description;
+  const problems: string[] = [];
+  if (hostname === '' || hostname.length > 253)
+    problems.push('hostname must have 1–253 characters');
+  if (!/^\S+:\d{1,5}$/.test(agentAddress)) {
+    problems.push(`agent_address "${agentAddress}" must be host:port`);
+  }
+  if (isIP(dataPathAddress) === 0) {
+    problems.push(`data_path_address "${dataPathAddress}" must be an IP address`);
+  }
+  if (problems.length > 0) {
+    throw new HatobaError('invalid-argument', `node description: ${problems.join('\n')}`);
+  }
+}
+
+/** "10.0.0.1:4402" → "10.0.0.1"; "[fd00::1]:4402" → "fd00::1". */
+export function hostOf(address: string): string {
+  return address.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+}
+
+function bracketed(host: string): string {
+  return isIP(host) === 6 ? `[${host}]` : host;
+}
