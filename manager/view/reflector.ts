@@ -99,6 +99,7 @@ export class Reflector implements AsyncDisposable {
     const ended = new Promise<void>((resolve) => {
       onLost = resolve;
     });
+    this.#end.signal.addEventListener('abort', onLost, { once: true });
     const watch: Watch = await store.watch(KEY_ROOT, revision, {
       onEvents: (at, events) => this.#apply(at, events),
       onLost: (reason) => {
@@ -106,8 +107,6 @@ export class Reflector implements AsyncDisposable {
         onLost();
       },
     });
-    this.#end.signal.addEventListener('abort', onLost, { once: true });
-    if (this.#isEnded) onLost();
     onSynced();
     await ended;
     this.#end.signal.removeEventListener('abort', onLost);
