@@ -1,0 +1,24 @@
+import { DispatcherClient } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import { openClient, readStream, unary } from '../../proto/wire/client.js';
+import { SERVER_NAMES, type TlsIdentity } from '../../proto/wire/tls.js';
+import type { Dispatcher } from './dispatcher.js';
+
+/** The dispatcher of the manager at `address`, over mTLS with the node's certificate. */
+export function connectGrpcDispatcher(address: string, identity: TlsIdentity): Dispatcher {
+  const client = openClient(DispatcherClient, {
+    address,
+    security: { kind: 'mtls', identity, serverName: SERVER_NAMES.manager },
+  });
+  return {
+    session: (request, signal) => readStream(client.session(request), signal),
+    assignments: (request, signal) => readStream(client.assignments(request), signal),
+    heartbeat: (request, options) => unary(client.heartbeat.bind(client), request, options),
+    updateTaskStatus: async (request, options) => {
+      await unary(client.updateTaskStatus.bind(client), request, options);
+    },
+    [Symbol.asyncDispose]: () => {
+      client.close();
+      return Promise.resolve();
+    },
+  };
+}

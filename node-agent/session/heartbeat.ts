@@ -1,0 +1,94 @@
+import { sleep, type Clock } from '../../common/clock.js';
+import { isKind, isRetryable } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { Dispatcher } from './dispatcher.js';
+
+export interface HeartbeatModules {
+  readonly dispatcher: Pick<Dispatcher, 'heartbeat'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Store revision of the assignments whose network part is in force on this node. */
+  readonly appliedNetworkRevision: () => number;
+}
+
+const DEFAULT_PERIOD_MS = 1000;
+const MIN_PERIOD_MS = 50;
+const MAX_PERIOD_MS = 60_000;
+/** Least time between two heartbeats, however much there is to tell. */
+const MIN_GAP_MS = 20;
+/** Lost heartbeats after which another manager is tried. */
+const MAX_FAILURES = 2;
+
+/**
+ * Tells the manager of one session that this node lives, at the period the manager asks for, and
+ * at once when the applied network revision has changed: managers wait for it before they stop a
+ * task. It waits for nothing else that the agent does.
+ */
+export class Heartbeat {
+  readonly #modules: HeartbeatModules;
+  readonly #sessionId: string;
+  #periodMs: number;
+  #hurry = new AbortController();
+
+  constructor(options: { sessionId: string; periodMs: number }, modules: HeartbeatModules) {
+    this.#sessionId = options.sessionId;
+    this.#periodMs = clampPeriod(options.periodMs);
+    this.#modules = modules;
+  }
+
+  /** The next one goes at once. */
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
+  /** @throws when the session cannot go on; the signal's reason */
+  async run(signal: AbortSignal): Promise<never> {
+    const { clock, log } = this.#modules;
+    let failures = 0;
+    for (;;) {
+      const startedAtMs = clock.nowMs();
+      this.#hurry = new AbortController();
+      try {
+        await this.#send(signal);
+        failures = 0;
+      } catch (error) {
+        failures++;
+        if (!isRetryable(error) || failures >= MAX_FAILURES) throw error;
+        log.warn('Lost a heartbeat', {}, error);
+      }
+      await sleep(clock, MIN_GAP_MS, signal);
+      await this.#untilNext(startedAtMs + this.#periodMs - clock.nowMs(), signal);
+    }
+  }
+
+  async #send(signal: AbortSignal): Promise<void> {
+    const { dispatcher, appliedNetworkRevision } = this.#modules;
+    const request = {
+      sessionId: this.#sessionId,
+      appliedNetworkRevision: appliedNetworkRevision(),
+    };
+    const timeoutMs = Math.max(this.#periodMs, DEFAULT_PERIOD_MS);
+    const { periodMs } = await dispatcher.heartbeat(request, { timeoutMs, signal });
+    this.#periodMs = clampPeriod(periodMs);
+  }
+
+  async #untilNext(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (delayMs <= 0 || this.#hurry.signal.aborted) return;
+    const hurry = this.#hurry;
+    const onAbort = (): void => hurry.abort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await sleep(this.#modules.clock, delayMs, hurry.signal);
+    } catch (error) {
+      if (!isKind(error, 'cancelled')) throw error;
+      signal.throwIfAborted();
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+}
+
+function clampPeriod(periodMs: number): number {
+  if (!(periodMs > 0)) return DEFAULT_PERIOD_MS;
+  return Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, periodMs));
+}

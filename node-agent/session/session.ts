@@ -1,0 +1,191 @@
+import { backoffMs } from '../../common/backoff.js';
+import { sleep, type Clock } from '../../common/clock.js';
+import { HatobaError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { NodeDescription, TaskStatus } from '../../common/model/objects.js';
+import type { Random } from '../../common/random.js';
+import type { AssignmentsMessage, SessionMessage } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import type { ConnectDispatcher, Dispatcher } from './dispatcher.js';
+import { Heartbeat } from './heartbeat.js';
+import type { ManagerList } from './manager-list.js';
+import type { StatusReporter } from './status-reporter.js';
+
+export interface SessionModules {
+  readonly connect: ConnectDispatcher;
+  readonly managers: Pick<ManagerList, 'addresses' | 'learn'>;
+  readonly reporter: Pick<StatusReporter, 'run'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** This node, as seen by a manager at `address`. */
+  readonly describe: (address: string) => Promise<NodeDescription>;
+  /** The newest status of every assigned task. */
+  readonly statuses: () => ReadonlyMap<string, TaskStatus>;
+  readonly appliedNetworkRevision: () => number;
+  /** @returns false when the message does not follow the one before */
+  readonly onAssignments: (message: AssignmentsMessage) => boolean;
+}
+
+const RECONNECT = { baseMs: 100, maxMs: 2000 } as const;
+const FIRST_MESSAGE_TIMEOUT_MS = 5000;
+const REPORT_TIMEOUT_MS = 5000;
+/** A session that lived this long counts as a success: the next one is tried without delay. */
+const STEADY_AFTER_MS = 2000;
+
+/**
+ * The node's side of its connection to the cluster, for as long as the agent lives: one session
+ * after the other, with one manager after the other. Each session has four parts (its own stream,
+ * heartbeats, assignments, statuses); the end of any one ends it.
+ */
+export class Session {
+  readonly #modules: SessionModules;
+  #sessionId = '';
+  #heartbeat: Heartbeat | undefined;
+  #isConnected = false;
+
+  constructor(modules: SessionModules) {
+    this.#modules = modules;
+  }
+
+  /** Whether a manager has accepted this node and nothing has gone wrong since. */
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /** The applied network revision has changed: managers may wait for it. */
+  onNetworkApplied(): void {
+    this.#heartbeat?.hurry();
+  }
+
+  /** Resolves when the signal has aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, random, managers, log } = this.#modules;
+    let turn = Math.floor(random.next() * managers.addresses().length);
+    let attempt = 0;
+    while (!signal.aborted) {
+      const addresses = managers.addresses();
+      const address = addresses[turn++ % Math.max(1, addresses.length)] ?? '';
+      const startedAtMs = clock.nowMs();
+      try {
+        await this.#serve(address, signal);
+      } catch (error) {
+        if (isAborted(signal)) return;
+        log.warn('Lost the session with a manager', { address }, error);
+      }
+      attempt = clock.nowMs() - startedAtMs >= STEADY_AFTER_MS ? 1 : attempt + 1;
+      await sleep(clock, backoffMs(attempt, RECONNECT, random), signal).catch(() => undefined);
+    }
+  }
+
+  async #serve(address: string, signal: AbortSignal): Promise<never> {
+    if (address === '') {
+      throw new HatobaError(
+        'failed-precondition',
+        'no manager is known: set managers in agent.yaml',
+      );
+    }
+    const end = new AbortController();
+    const onAbort = (): void => end.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const dispatcher = this.#modules.connect(address);
+    try {
+      return await this.#converse(dispatcher, address, end.signal);
+    } finally {
+      this.#isConnected = false;
+      this.#heartbeat = undefined;
+      signal.removeEventListener('abort', onAbort);
+      end.abort();
+      await dispatcher[Symbol.asyncDispose]();
+    }
+  }
+
+  async #converse(dispatcher: Dispatcher, address: string, signal: AbortSignal): Promise<never> {
+    const { clock, log, reporter, statuses, appliedNetworkRevision } = this.#modules;
+    const description = await this.#modules.describe(address);
+    const stream = dispatcher.session({ description, sessionId: this.#sessionId }, signal);
+    const messages = stream[Symbol.asyncIterator]();
+    const first = await this.#firstMessage(messages);
+    const { sessionId } = first;
+    this.#sessionId = sessionId;
+    await this.#learn(first);
+    const heartbeat = new Heartbeat(
+      { sessionId, periodMs: first.heartbeatPeriodMs },
+      { dispatcher, clock, log, appliedNetworkRevision },
+    );
+    this.#heartbeat = heartbeat;
+    this.#isConnected = true;
+    log.info('Opened a session with a manager', { address, sessionId });
+    const send = (
+      updates: Parameters<Dispatcher['updateTaskStatus']>[0]['updates'],
+    ): Promise<void> =>
+      dispatcher.updateTaskStatus({ sessionId, updates }, { timeoutMs: REPORT_TIMEOUT_MS, signal });
+    return firstToFail([
+      this.#follow(messages),
+      heartbeat.run(signal),
+      this.#assignments(dispatcher, sessionId, signal),
+      reporter.run(statuses(), send, signal),
+    ]);
+  }
+
+  async #firstMessage(messages: AsyncIterator<SessionMessage>): Promise<SessionMessage> {
+    let cancel = (): void => undefined;
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.#modules.clock.setTimer(FIRST_MESSAGE_TIMEOUT_MS, () => {
+        reject(new HatobaError('deadline', 'the manager did not answer in time'));
+      });
+    });
+    try {
+      const next = messages.next();
+      next.catch(() => undefined); // late may win; the stream then fails by the closed connection
+      const first = await Promise.race([next, late]);
+      if (first.done === true) throw streamEnded('session');
+      return first.value;
+    } finally {
+      cancel();
+    }
+  }
+
+  async #follow(messages: AsyncIterator<SessionMessage>): Promise<never> {
+    for (;;) {
+      const next = await messages.next();
+      if (next.done === true) throw streamEnded('session');
+      await this.#learn(next.value);
+    }
+  }
+
+  #learn(message: SessionMessage): Promise<void> {
+    return this.#modules.managers.learn(message.managerAddresses);
+  }
+
+  async #assignments(
+    dispatcher: Dispatcher,
+    sessionId: string,
+    signal: AbortSignal,
+  ): Promise<never> {
+    const { log, onAssignments } = this.#modules;
+    for (let gaps = 0; ; gaps++) {
+      let isInOrder = true;
+      for await (const message of dispatcher.assignments({ sessionId }, signal)) {
+        isInOrder = onAssignments(message);
+        if (!isInOrder) break;
+      }
+      if (isInOrder || gaps >= 3) throw streamEnded('assignments');
+      log.warn('Assignments out of sequence, asking for all of them', { sessionId });
+    }
+  }
+}
+
+/** Read apart, as the compiler takes a checked flag for settled across an await. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+/** Rejects with the first failure; the failures that follow from it say nothing new. */
+function firstToFail(parts: readonly Promise<never>[]): Promise<never> {
+  for (const part of parts) part.catch(() => undefined);
+  return Promise.race(parts);
+}
+
+function streamEnded(name: string): HatobaError {
+  return new HatobaError('unavailable', `the manager ended the ${name} stream`);
+}

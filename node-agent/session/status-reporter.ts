@@ -1,0 +1,101 @@
+import { backoffMs } from '../../common/backoff.js';
+import { sleep, type Clock } from '../../common/clock.js';
+import { isRetryable } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { TaskStatus } from '../../common/model/objects.js';
+import type { Random } from '../../common/random.js';
+import type { TaskStatusUpdate } from '../../proto/gen/hatoba/v1/dispatcher.js';
+
+export interface StatusReporterModules {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** How long a status waits for others to go with it. */
+const BATCH_WINDOW_MS = 20;
+const MAX_BATCH = 1000;
+const RETRY = { baseMs: 100, maxMs: 2000 } as const;
+
+/**
+ * Brings statuses to the managers in batches: of each task the newest one, until it is accepted.
+ * 1. Statuses of one task arrive in the order they were reported; older ones may be left out.
+ * 2. Without a session nothing is kept: run() begins with all statuses there are.
+ */
+export class StatusReporter {
+  readonly #modules: StatusReporterModules;
+  /** Of the present run: a batch that a former one lost must not come back into this one. */
+  #pending = new Map<string, TaskStatus>();
+  #wake: () => void = () => undefined;
+
+  constructor(modules: StatusReporterModules) {
+    this.#modules = modules;
+  }
+
+  report(taskId: string, status: TaskStatus): void {
+    this.#pending.set(taskId, status);
+    this.#wake();
+  }
+
+  /**
+   * Reports `all` first, then what comes, until the signal aborts.
+   * @throws the error of a batch that the managers refuse; the signal's reason
+   */
+  async run(
+    all: ReadonlyMap<string, TaskStatus>,
+    send: (updates: TaskStatusUpdate[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<never> {
+    const pending = new Map(all);
+    this.#pending = pending;
+    let attempt = 0;
+    for (;;) {
+      if (pending.size === 0) await this.#somethingPending(signal);
+      if (attempt === 0) await sleep(this.#modules.clock, BATCH_WINDOW_MS, signal);
+      attempt = await this.#flush(pending, send, attempt);
+      if (attempt > 0) await this.#backOff(attempt, signal);
+    }
+  }
+
+  /** @returns 0 when the batch was accepted, else the number of failures in a row */
+  async #flush(
+    pending: Map<string, TaskStatus>,
+    send: (updates: TaskStatusUpdate[]) => Promise<void>,
+    attempt: number,
+  ): Promise<number> {
+    const batch = [...pending].slice(0, MAX_BATCH);
+    for (const [taskId] of batch) pending.delete(taskId);
+    try {
+      await send(batch.map(([taskId, status]) => ({ taskId, status })));
+      return 0;
+    } catch (error) {
+      for (const [taskId, status] of batch) {
+        if (!pending.has(taskId)) pending.set(taskId, status);
+      }
+      if (!isRetryable(error)) throw error;
+      const fields = { tasks: batch.length, attempt: attempt + 1 };
+      this.#modules.log.warn('Could not report task statuses', fields, error);
+      return attempt + 1;
+    }
+  }
+
+  async #backOff(attempt: number, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#modules;
+    await sleep(clock, backoffMs(attempt, RETRY, random), signal);
+  }
+
+  #somethingPending(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(signal.reason as Error);
+      if (signal.aborted) {
+        onAbort();
+        return;
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#wake = () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+    });
+  }
+}
