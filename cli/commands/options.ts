@@ -1,0 +1,74 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { describeError } from '../../common/errors.js';
+import { parseDurationMs } from '../../common/duration.js';
+import type { ListingOptions, OutputFormat } from '../output/listing.js';
+
+/** Flags that several commands share, so that they are the same everywhere. */
+
+/** Adds -o, -q and --filter, the flags of every listing. */
+export function asListing(command: Command): Command {
+  return command
+    .addOption(
+      new Option('-o, --output <format>', 'how to print')
+        .choices(['table', 'json', 'yaml', 'wide'])
+        .default('table'),
+    )
+    .option('-q, --quiet', 'only ids or names', false)
+    .option(
+      '--filter <key=value>',
+      'only those with this field; may be given several times',
+      collect,
+      [],
+    );
+}
+
+/** Adds -o for a command that prints one object. */
+export function asInspect(command: Command): Command {
+  return command.addOption(
+    new Option('-o, --output <format>', 'how to print').choices(['json', 'yaml']).default('json'),
+  );
+}
+
+/** Adds --detach and --timeout, the flags of every command that waits for services. */
+export function asWaiting(command: Command): Command {
+  return command
+    .option('-d, --detach', 'do not wait until the cluster is there', false)
+    .option('--timeout <duration>', 'how long to wait', durationOption, 600_000);
+}
+
+export interface WaitingOptions {
+  detach: boolean;
+  timeout: number;
+}
+export interface InspectOptions {
+  output: OutputFormat;
+}
+export type { ListingOptions };
+
+export function collect(value: string, former: string[]): string[] {
+  return [...former, value];
+}
+
+export function durationOption(text: string): number {
+  return reported(() => parseDurationMs(text));
+}
+
+export function integerOption(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('must be a whole number.');
+  return Number(text);
+}
+
+/** A point in time: RFC 3339, seconds since the epoch, or a duration before now ("10m"). */
+export function timeOption(text: string): number {
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const absolute = /^\d{4}-/.test(text) ? Date.parse(text) : NaN;
+  return Number.isNaN(absolute) ? reported(() => Date.now() - parseDurationMs(text)) : absolute;
+}
+
+function reported<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new InvalidArgumentError(`${describeError(error)}.`);
+  }
+}

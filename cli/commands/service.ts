@@ -1,0 +1,195 @@
+import type { Command } from 'commander';
+import type { ServiceSpec } from '../../common/model/objects.js';
+import { HatobaError } from '../../common/errors.js';
+import { unary } from '../../proto/wire/client.js';
+import { checkService } from '../../proto/wire/check.js';
+import { getService, listServices } from '../api.js';
+import { waitForServices } from '../converge.js';
+import { UsageError } from '../failure.js';
+import { formatListing, formatObject, type Listing } from '../output/listing.js';
+import { note, print } from '../output/print.js';
+import { serviceRow, type ServiceRow } from '../output/rows.js';
+import { withControl, type Session } from '../session.js';
+import { registerServiceLogs } from './logs.js';
+import {
+  asInspect,
+  asListing,
+  asWaiting,
+  collect,
+  integerOption,
+  type InspectOptions,
+  type ListingOptions,
+  type WaitingOptions,
+} from './options.js';
+import { asPs, printTasks, type PsOptions } from './task.js';
+
+const SERVICES: Listing<ServiceRow> = {
+  key: (s) => s.id,
+  columns: [
+    { title: 'ID', value: (s) => s.id.slice(0, 12) },
+    { title: 'NAME', value: (s) => s.name },
+    { title: 'MODE', value: (s) => s.mode },
+    { title: 'REPLICAS', value: (s) => `${s.replicas.running}/${s.replicas.desired}` },
+    { title: 'IMAGE', value: (s) => s.image },
+    { title: 'PORTS', value: (s) => s.ports.join(', ') },
+    { title: 'UPDATE', value: (s) => s.updateStatus.state, wide: true },
+    { title: 'MESSAGE', value: (s) => s.updateStatus.message, wide: true },
+  ],
+};
+
+/** Prints the services of a stack, or all. */
+export async function printServices(
+  session: Session,
+  stack: string,
+  options: ListingOptions,
+): Promise<void> {
+  print(formatListing((await listServices(session, stack)).map(serviceRow), SERVICES, options));
+}
+
+/** `hatoba service …`. */
+export function registerService(program: Command): void {
+  const service = program.command('service').description('what the cluster keeps running');
+  asListing(service.command('ls').description('list services')).action((options: ListingOptions) =>
+    withControl((session) => printServices(session, '', options)),
+  );
+  asPs(service.command('ps <service>').description('list the tasks of a service')).action(
+    (name: string, options: PsOptions) =>
+      withControl((session) =>
+        printTasks(session, { service: name, history: options.all }, options),
+      ),
+  );
+  asInspect(service.command('inspect <service>').description('show all of a service')).action(
+    (name: string, options: InspectOptions) =>
+      withControl(async (session) => {
+        const found = await getService(session, name);
+        print(formatObject({ ...serviceRow(found), object: found }, options.output));
+      }),
+  );
+  service
+    .command('rm <service...>')
+    .description('remove services with their tasks')
+    .action((names: string[]) =>
+      withControl(async ({ control, signal }) => {
+        for (const name of names) {
+          await unary(control.removeService.bind(control), { service: name }, { signal });
+          print(name);
+        }
+      }),
+    );
+  registerScale(service);
+  registerUpdate(service);
+  registerServiceLogs(service);
+}
+
+function registerScale(service: Command): void {
+  asWaiting(
+    service.command('scale <service=replicas...>').description('change how many replicas run'),
+  ).action((pairs: string[], options: WaitingOptions) =>
+    withControl(async (session) => {
+      const wanted = pairs.map((pair) => {
+        const match = /^(.+)=(\d+)$/.exec(pair);
+        if (match === null) throw new UsageError(`"${pair}" is not SERVICE=REPLICAS`);
+        return { name: match[1] ?? '', replicas: Number(match[2]) };
+      });
+      const ids: string[] = [];
+      for (const { name, replicas } of wanted) {
+        ids.push(
+          await changeService(session, name, (spec) => {
+            if (spec.mode.$case !== 'replicated') {
+              throw new HatobaError('failed-precondition', `service ${name} is not replicated`);
+            }
+            return { ...spec, mode: { $case: 'replicated', value: { replicas } } };
+          }),
+        );
+      }
+      await finish(session, ids, options);
+    }),
+  );
+}
+
+interface UpdateFlags extends WaitingOptions {
+  image?: string;
+  replicas?: number;
+  envAdd: string[];
+  envRm: string[];
+  force: boolean;
+}
+
+function registerUpdate(service: Command): void {
+  asWaiting(service.command('update <service>').description('roll to a new version'))
+    .option('--image <image>', 'the image of the new tasks')
+    .option('--replicas <n>', 'how many replicas run', integerOption)
+    .option('--env-add <NAME=value>', 'set a variable; may be given several times', collect, [])
+    .option('--env-rm <NAME>', 'remove a variable; may be given several times', collect, [])
+    .option('--force', 'replace the tasks even if nothing changed', false)
+    .action((name: string, options: UpdateFlags) =>
+      withControl(async (session) => {
+        const id = await changeService(session, name, (spec) => changedSpec(spec, options));
+        await finish(session, [id], options);
+      }),
+    );
+  asWaiting(service.command('rollback <service>').description('go back to the former spec')).action(
+    (name: string, options: WaitingOptions) =>
+      withControl(async (session) => {
+        const { control, signal } = session;
+        const { id } = await unary(
+          control.updateService.bind(control),
+          { service: name, version: 0, spec: undefined, rollback: true },
+          { signal },
+        );
+        await finish(session, [id], options);
+      }),
+  );
+}
+
+function changedSpec(spec: ServiceSpec, flags: UpdateFlags): ServiceSpec {
+  const { taskTemplate } = spec;
+  const { containerSpec } = taskTemplate;
+  const names = [...flags.envRm, ...flags.envAdd.map((line) => line.split('=', 1)[0])];
+  const kept = containerSpec.env.filter((line) => !names.includes(line.split('=', 1)[0]));
+  return {
+    ...spec,
+    mode:
+      flags.replicas === undefined
+        ? spec.mode
+        : { $case: 'replicated', value: { replicas: flags.replicas } },
+    taskTemplate: {
+      ...taskTemplate,
+      containerSpec: {
+        ...containerSpec,
+        image: flags.image ?? containerSpec.image,
+        env: [...kept, ...flags.envAdd],
+      },
+      forceUpdate: taskTemplate.forceUpdate + (flags.force ? 1 : 0),
+    },
+  };
+}
+
+/** Writes a changed spec against the version it was read at. @returns the service's id */
+async function changeService(
+  session: Session,
+  name: string,
+  change: (spec: ServiceSpec) => ServiceSpec,
+): Promise<string> {
+  const { control, signal } = session;
+  const service = await getService(session, name);
+  const request = {
+    service: service.id,
+    version: service.version,
+    spec: change(service.spec),
+    rollback: false,
+  };
+  const updated = await unary(control.updateService.bind(control), request, { signal });
+  return checkService(updated).id;
+}
+
+async function finish(
+  session: Session,
+  ids: readonly string[],
+  options: WaitingOptions,
+): Promise<void> {
+  if (!options.detach) {
+    await waitForServices(session, ids, { timeoutMs: options.timeout });
+    note(`converged: ${ids.length} ${ids.length === 1 ? 'service' : 'services'}`);
+  }
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { HATOBA_VERSION } from '../common/version.js';
+import { EXIT, errorText, exitCodeOf } from './failure.js';
+
+/**
+ * Each group of commands is loaded only when it is called, so that `hatoba --version` and `--help`
+ * do not wait for gRPC.
+ */
+const GROUPS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  init: async () => (await import('./commands/cluster.js')).registerCluster,
+  join: async () => (await import('./commands/cluster.js')).registerCluster,
+  token: async () => (await import('./commands/token.js')).registerToken,
+  node: async () => (await import('./commands/node.js')).registerNode,
+  deploy: async () => (await import('./commands/stack.js')).registerStack,
+  stack: async () => (await import('./commands/stack.js')).registerStack,
+  service: async () => (await import('./commands/service.js')).registerService,
+  task: async () => (await import('./commands/task.js')).registerTask,
+  image: async () => (await import('./commands/image.js')).registerImage,
+  system: async () => (await import('./commands/system.js')).registerSystem,
+  dev: async () => (await import('./commands/dev.js')).registerDev,
+};
+
+async function main(args: readonly string[]): Promise<void> {
+  const program = new Command('hatoba')
+    .description('Run containers across machines: declare services, Hatoba keeps them running.')
+    .version(HATOBA_VERSION, '--version', 'print the version')
+    .enablePositionalOptions()
+    .showHelpAfterError('(add --help for the usage)')
+    .configureHelp({ sortSubcommands: false });
+  const wanted = GROUPS[args[0] ?? ''];
+  const registers = new Set(
+    await Promise.all(
+      wanted === undefined && args[0] !== '--version'
+        ? Object.values(GROUPS).map((load) => load())
+        : [wanted?.()].filter((r) => r !== undefined),
+    ),
+  );
+  for (const register of registers) register(program);
+  exitOnUsageErrors(program);
+  await program.parseAsync(args, { from: 'user' });
+}
+
+/** Wrong usage is exit code 2; help and version are 0. */
+function exitOnUsageErrors(command: Command): void {
+  command.exitOverride();
+  command.commands.forEach(exitOnUsageErrors);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 || error.code === 'commander.help' ? 0 : EXIT.usage;
+  } else {
+    const text = errorText(error);
+    if (text !== '') process.stderr.write(`${text.trimEnd()}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
