@@ -1,6 +1,6 @@
 import { backoffMs } from '../../common/backoff.js';
 import { sleep, type Clock } from '../../common/clock.js';
-import { isRetryable } from '../../common/errors.js';
+import { isKind, isRetryable, type ErrorKind } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { TaskStatus } from '../../common/model/objects.js';
 import type { Random } from '../../common/random.js';
@@ -15,6 +15,8 @@ export interface StatusReporterModules {
 /** How long a status waits for others to go with it. */
 const BATCH_WINDOW_MS = 20;
 const MAX_BATCH = 1000;
+/** Answers about a status itself, not about the session or the connection. */
+const REFUSALS: readonly ErrorKind[] = ['invalid-argument', 'permission-denied', 'not-found'];
 const RETRY = { baseMs: 100, maxMs: 2000 } as const;
 
 /**
@@ -26,6 +28,8 @@ export class StatusReporter {
   readonly #modules: StatusReporterModules;
   /** Of the present run: a batch that a former one lost must not come back into this one. */
   #pending = new Map<string, TaskStatus>();
+  /** How many statuses are to go alone, as one of them spoilt a batch for the others. */
+  #oneByOne = 0;
   #wake: () => void = () => undefined;
 
   constructor(modules: StatusReporterModules) {
@@ -39,7 +43,7 @@ export class StatusReporter {
 
   /**
    * Reports `all` first, then what comes, until the signal aborts.
-   * @throws the error of a batch that the managers refuse; the signal's reason
+   * @throws the error of a call that ends the session; the signal's reason
    */
   async run(
     all: ReadonlyMap<string, TaskStatus>,
@@ -57,24 +61,33 @@ export class StatusReporter {
     }
   }
 
-  /** @returns 0 when the batch was accepted, else the number of failures in a row */
+  /** @returns 0 when the batch is settled, else the number of failures in a row */
   async #flush(
     pending: Map<string, TaskStatus>,
     send: (updates: TaskStatusUpdate[]) => Promise<void>,
     attempt: number,
   ): Promise<number> {
-    const batch = [...pending].slice(0, MAX_BATCH);
+    const batch = [...pending].slice(0, this.#oneByOne > 0 ? 1 : MAX_BATCH);
     for (const [taskId] of batch) pending.delete(taskId);
+    this.#oneByOne = Math.max(0, this.#oneByOne - 1);
     try {
       await send(batch.map(([taskId, status]) => ({ taskId, status })));
       return 0;
     } catch (error) {
+      const { log } = this.#modules;
+      if (isKind(error, ...REFUSALS) && batch.length === 1) {
+        log.error('Managers refused a task status', { taskId: batch[0]?.[0] }, error);
+        return 0;
+      }
       for (const [taskId, status] of batch) {
         if (!pending.has(taskId)) pending.set(taskId, status);
       }
+      if (isKind(error, ...REFUSALS)) {
+        this.#oneByOne = batch.length;
+        return 0;
+      }
       if (!isRetryable(error)) throw error;
-      const fields = { tasks: batch.length, attempt: attempt + 1 };
-      this.#modules.log.warn('Could not report task statuses', fields, error);
+      log.warn('Could not report task statuses', { tasks: batch.length }, error);
       return attempt + 1;
     }
   }

@@ -139,7 +139,13 @@ export class Worker implements AsyncDisposable {
   }
 }
 
-/** Whether the managers are to hear of it: states before `accepted` are theirs, not this node's. */
+/**
+ * Whether the managers are to hear of it: states before `accepted`, and `orphaned`, are theirs to
+ * write and refused from a node.
+ */
 function isReportable(runner: TaskRunner): boolean {
-  return runner.isAssigned && rankOf(runner.task.status.state) >= rankOf(TaskState.ACCEPTED);
+  const { state } = runner.task.status;
+  return (
+    runner.isAssigned && rankOf(state) >= rankOf(TaskState.ACCEPTED) && state !== TaskState.ORPHANED
+  );
 }

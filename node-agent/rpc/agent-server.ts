@@ -1,0 +1,152 @@
+import type { Clock } from '../../common/clock.js';
+import { HatobaError } from '../../common/errors.js';
+import type { Task } from '../../common/model/objects.js';
+import {
+  AgentService,
+  LogStream,
+  type ExecInput,
+  type ExecOutput,
+  type ImageListRequest,
+  type ImageListResponse,
+  type ImageLoadInput,
+  type ImageLoadResponse,
+  type ImageProgress,
+  type ImagePullRequest,
+  type LogMessage,
+  type LogOptions,
+  type TaskLogsRequest,
+} from '../../proto/gen/hatoba/v1/agent.js';
+import {
+  bindService,
+  type AccessRules,
+  type BoundService,
+  type CallContext,
+  type Implementation,
+} from '../../proto/wire/service.js';
+import type { LocalEngine } from '../executor/local-engine.js';
+import { progressOf } from './image-progress.js';
+import { execInTask } from './task-exec.js';
+
+/** Whoever may call runs commands as root in any container: managers and local operators only. */
+const ACCESS: AccessRules<typeof AgentService> = {
+  taskLogs: 'operator',
+  taskExec: 'operator',
+  imageLoad: 'operator',
+  imagePull: 'operator',
+  imageList: 'operator',
+};
+
+export interface AgentServerModules {
+  readonly engine: LocalEngine;
+  readonly tasks: { task(id: string): Task | undefined };
+  readonly clock: Clock;
+}
+
+/** What a node answers: the logs of its tasks, commands in them, its images. */
+export class AgentServer implements Implementation<typeof AgentService> {
+  readonly #node: { readonly nodeId: string; readonly hostname: string };
+  readonly #modules: AgentServerModules;
+
+  constructor(node: { nodeId: string; hostname: string }, modules: AgentServerModules) {
+    this.#node = node;
+    this.#modules = modules;
+  }
+
+  service(): BoundService {
+    return bindService(AgentService, this, ACCESS);
+  }
+
+  async *taskLogs(
+    { taskId, options }: TaskLogsRequest,
+    { signal }: CallContext,
+  ): AsyncGenerator<LogMessage, void, undefined> {
+    const { containers } = this.#modules.engine;
+    const container = this.#requireContainer(taskId);
+    const { nodeId, hostname: nodeHostname } = this.#node;
+    const origin = { taskId, taskName: this.#taskName(taskId), nodeId, nodeHostname, err: '' };
+    for await (const line of containers.logs(container, toLogOptions(options), signal)) {
+      const { timestampMs } = line;
+      const stream = line.stream === 'stderr' ? LogStream.STDERR : LogStream.STDOUT;
+      yield { ...origin, timestampMs, stream, line: line.line };
+    }
+  }
+
+  async *taskExec(
+    messages: AsyncIterable<ExecInput>,
+    { signal }: CallContext,
+  ): AsyncGenerator<ExecOutput, void, undefined> {
+    yield* execInTask(this.#modules.engine.containers, messages, signal);
+  }
+
+  async imageLoad(
+    messages: AsyncIterable<ImageLoadInput>,
+    { signal }: CallContext,
+  ): Promise<ImageLoadResponse> {
+    const images = await this.#modules.engine.images.load(chunksOf(messages), { signal });
+    return { results: [{ ...this.#node, images, err: '' }] };
+  }
+
+  async *imagePull(
+    { reference }: ImagePullRequest,
+    { signal }: CallContext,
+  ): AsyncGenerator<ImageProgress, void, undefined> {
+    const { engine, clock } = this.#modules;
+    const progress = progressOf(clock, (onProgress) =>
+      engine.images.pull(reference, { signal, onProgress }),
+    );
+    const base = { ...this.#node, image: undefined, err: '' };
+    for (;;) {
+      const next = await progress.next();
+      if (next.done !== true) {
+        yield { ...base, ...next.value };
+        continue;
+      }
+      const image = next.value;
+      const { sizeBytes } = image;
+      const done = { layer: '', status: 'done', currentBytes: sizeBytes, totalBytes: sizeBytes };
+      yield { ...base, ...done, image };
+      return;
+    }
+  }
+
+  async imageList(_request: ImageListRequest): Promise<ImageListResponse> {
+    const images = await this.#modules.engine.images.list();
+    return { nodes: [{ ...this.#node, images, err: '' }] };
+  }
+
+  #requireContainer(taskId: string): string {
+    if (this.#modules.engine.containers.get(taskId) !== undefined) return taskId;
+    throw new HatobaError(
+      'not-found',
+      `task ${taskId} has no container on node ${this.#node.hostname}`,
+    );
+  }
+
+  /** "web.1", as in `service ps`. */
+  #taskName(taskId: string): string {
+    const task = this.#modules.tasks.task(taskId);
+    return task === undefined || task.serviceName === ''
+      ? taskId
+      : `${task.serviceName}.${task.slot}`;
+  }
+}
+
+function toLogOptions(
+  options: LogOptions | undefined,
+): Parameters<LocalEngine['containers']['logs']>[1] {
+  const { follow = false, sinceMs = 0, untilMs = 0, tail } = options ?? {};
+  return {
+    follow,
+    ...(sinceMs > 0 ? { sinceMs } : {}),
+    ...(untilMs > 0 ? { untilMs } : {}),
+    ...(tail !== undefined && tail >= 0 ? { tail } : {}),
+  };
+}
+
+async function* chunksOf(
+  messages: AsyncIterable<ImageLoadInput>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const { input } of messages) {
+    if (input?.$case === 'chunk') yield input.value;
+  }
+}

@@ -1,0 +1,40 @@
+import { sleep, type Clock } from '../../common/clock.js';
+import type { PullProgress } from '../executor/local-engine.js';
+
+/** Progress is told at most this often. */
+const INTERVAL_MS = 100;
+
+/**
+ * Runs `work` and yields its progress: of each layer the newest, not every step. A slow reader
+ * gets fewer messages and slows nothing down.
+ * @returns the result of the work
+ * @throws what the work throws
+ */
+export async function* progressOf<T>(
+  clock: Clock,
+  work: (onProgress: (progress: PullProgress) => void) => Promise<T>,
+): AsyncGenerator<PullProgress, T, undefined> {
+  const news = new Map<string, PullProgress>();
+  let wake = (): void => undefined;
+  const end = new AbortController();
+  const result = work((progress) => {
+    news.set(progress.layer, progress);
+    wake();
+  }).finally(() => {
+    end.abort();
+    wake();
+  });
+  result.catch(() => undefined); // awaited below, after the news
+  while (!end.signal.aborted || news.size > 0) {
+    if (news.size === 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    const batch = [...news.values()];
+    news.clear();
+    yield* batch;
+    if (!end.signal.aborted) await sleep(clock, INTERVAL_MS, end.signal).catch(() => undefined);
+  }
+  return await result;
+}
