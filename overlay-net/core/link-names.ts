@@ -1,0 +1,43 @@
+/** Names and numbers by which this driver knows what is its own in the kernel. */
+
+const BRIDGE = /^hb([0-9a-f]{1,6})$/;
+const VXLAN = /^hv([0-9a-f]{1,6})$/;
+
+/** Tag (first byte) of the packet and connection marks that name a peer, and of its route table. */
+export const PEER_MARK_TAG = 0x48000000;
+/** Tag of the packet marks that carry a backend's index between two nft statements. */
+export const BACKEND_MARK_TAG = 0x49000000;
+export const MARK_TAG_MASK = 0xff000000;
+/** Priority of the policy rules: before the main table (32766). */
+export const RULE_PRIORITY = 4789;
+
+export function bridgeName(vni: number): string {
+  return `hb${vni.toString(16)}`;
+}
+
+export function vxlanName(vni: number): string {
+  return `hv${vni.toString(16)}`;
+}
+
+/** Whether a link of that name belongs to a network of this driver. */
+export function isNetworkLink(name: string): boolean {
+  return BRIDGE.test(name) || VXLAN.test(name);
+}
+
+export function isBridgeName(name: string): boolean {
+  return BRIDGE.test(name);
+}
+
+export function isVxlanName(name: string): boolean {
+  return VXLAN.test(name);
+}
+
+/** Mark of connections that came through a peer, and number of the table that leads back to it. */
+export function peerMark(nodeIndex: number): number {
+  return PEER_MARK_TAG + nodeIndex;
+}
+
+/** Whether a route table or a mark names a peer. */
+export function isPeerMark(value: number): boolean {
+  return value > PEER_MARK_TAG && value <= PEER_MARK_TAG + 0xffff;
+}
