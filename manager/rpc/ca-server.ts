@@ -37,7 +37,7 @@ export function caService(modules: CaModules): BoundService {
       getRootCaCertificate: () => Promise.resolve(server.rootCertificate()),
       issueNodeCertificate: (request, { caller, peer }) => server.issue(request, caller, peer),
     },
-    { getRootCaCertificate: 'anyone'', issueNodeCertificate: 'anyone' },
+    { getRootCaCertificate: 'anyone', issueNodeCertificate: 'anyone' },
   );
 }
 
