@@ -68,6 +68,10 @@ export class HeartbeatMonitor implements AsyncDisposable {
     const { view, clock } = this.#cluster;
     const nowMs = clock.nowMs();
     if (nowMs - this.#dueMs > LATE_MS) this.#sessions.forgive(nowMs - this.#dueMs);
+    this.#sessions.endWhere(
+      (nodeId) => view.node(nodeId) === undefined,
+      reopen('the node was removed from the cluster'),
+    );
     const toleranceMs = MISSED_HEARTBEATS * heartbeatPeriodMs(view);
     for (const node of view.nodes()) {
       if (this.#writing.has(node.id)) continue;

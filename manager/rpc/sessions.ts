@@ -68,6 +68,11 @@ export class Sessions {
     held.controller.abort(reason);
   }
 
+  /** Ends the sessions of all nodes that `matches` picks. */
+  endWhere(matches: (nodeId: string) => boolean, reason: HatobaError): void {
+    for (const nodeId of [...this.#byNode.keys()]) if (matches(nodeId)) this.end(nodeId, reason);
+  }
+
   /** Counts the last `ms` for nobody: the manager itself did not run in that time. */
   forgive(ms: number): void {
     const nowMs = this.#clock.nowMs();

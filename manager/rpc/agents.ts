@@ -1,0 +1,68 @@
+import { HatobaError } from '../../common/errors.js';
+import type { Node } from '../../common/model/objects.js';
+import { toWord } from '../../common/model/words.js';
+import { AgentClient } from '../../proto/gen/hatoba/v1/agent.js';
+import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
+import { openClient } from '../../proto/wire/client.js';
+import type { TlsIdentity } from '../../proto/wire/tls.js';
+import type { View } from '../view/view.js';
+
+/** How listings and messages call a node. */
+export function nodeLabel(node: Node): string {
+  return node.spec.name !== '' ? node.spec.name : node.description.hostname;
+}
+
+/** Connections from this manager to the agents, one per node, opened when first needed. */
+export class AgentConnections implements AsyncDisposable {
+  readonly #view: View;
+  readonly #identity: TlsIdentity;
+  readonly #byNode = new Map<string, { address: string; client: AgentClient }>();
+  readonly #unsubscribe: () => void;
+
+  constructor(modules: { view: View; identity: TlsIdentity }) {
+    this.#view = modules.view;
+    this.#identity = modules.identity;
+    this.#unsubscribe = modules.view.onChange((changes) => {
+      for (const { kind, type, object } of changes) {
+        if (kind === 'node' && type === 'delete') this.#close(object.id);
+      }
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#unsubscribe();
+    for (const nodeId of [...this.#byNode.keys()]) this.#close(nodeId);
+    return Promise.resolve();
+  }
+
+  /**
+   * The agent of a node that is ready.
+   * @throws {HatobaError} unavailable when the node is gone or not ready
+   */
+  of(nodeId: string): AgentClient {
+    const node = this.#view.node(nodeId);
+    if (node === undefined) throw new HatobaError('unavailable', `node ${nodeId} is gone`);
+    if (node.status.state !== NodeState.READY) {
+      throw new HatobaError(
+        'unavailable',
+        `node ${nodeLabel(node)} is ${toWord(node.status.state)}`,
+      );
+    }
+    const address = node.description.agentAddress;
+    const present = this.#byNode.get(nodeId);
+    if (present?.address === address) return present.client;
+    this.#close(nodeId);
+    const client = openClient(AgentClient, {
+      address,
+      // The node's own id: an address taken over by another node must not answer for it.
+      security: { kind: 'mtls', identity: this.#identity, serverName: nodeId },
+    });
+    this.#byNode.set(nodeId, { address, client });
+    return client;
+  }
+
+  #close(nodeId: string): void {
+    this.#byNode.get(nodeId)?.client.close();
+    this.#byNode.delete(nodeId);
+  }
+}

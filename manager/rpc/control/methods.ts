@@ -1,0 +1,43 @@
+import { HatobaError } from '../../../common/errors.js';
+import type { Random } from '../../../common/random.js';
+import type { ControlService } from '../../../proto/gen/hatoba/v1/control.js';
+import type { Implementation } from '../../../proto/wire/service.js';
+import type { OwnManager } from '../node-registry.js';
+import type { ClusterAccess } from '../write-plan.js';
+
+/** What the methods of the control API work with. */
+export interface ControlModules {
+  readonly cluster: ClusterAccess;
+  readonly own: OwnManager;
+  readonly random: Random;
+}
+
+/** Some of the control API's methods: those of one noun. */
+export type ControlMethods<K extends keyof typeof ControlService> = Pick<
+  Implementation<typeof ControlService>,
+  K
+>;
+
+/**
+ * Optimistic concurrency: `wanted` is the version the user looked at, 0 = whatever there is.
+ * @throws {HatobaError} conflict
+ */
+export function checkVersion(what: string, present: number, wanted: number): void {
+  if (wanted === 0 || wanted === present) return;
+  throw new HatobaError(
+    'conflict',
+    `${what} was changed meanwhile (version ${present}, not ${wanted}): look at it again and retry`,
+  );
+}
+
+/** @throws {HatobaError} invalid-argument with all problems, one per line */
+export function refuseProblems(what: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new HatobaError('invalid-argument', `${what} is not valid:\n${problems.join('\n')}`);
+}
+
+/** @throws {HatobaError} invalid-argument when a message lacks a part */
+export function present<T>(value: T | undefined, path: string): T {
+  if (value !== undefined) return value;
+  throw new HatobaError('invalid-argument', `${path} is missing`);
+}

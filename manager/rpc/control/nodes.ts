@@ -1,0 +1,110 @@
+import { HatobaError, isKind } from '../../../common/errors.js';
+import type { Node } from '../../../common/model/objects.js';
+import { toWord } from '../../../common/model/words.js';
+import { NodeRole, NodeState, type NodeSpec } from '../../../proto/gen/hatoba/v1/types.js';
+import { nodeLabel } from '../agents.js';
+import { nodeRemoval } from '../node-registry.js';
+import { catchUp, writePlan } from '../write-plan.js';
+import {
+  checkVersion,
+  present,
+  refuseProblems,
+  type ControlMethods,
+  type ControlModules,
+} from './methods.js';
+
+const NAME = /^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$/;
+
+export function nodeMethods(
+  modules: ControlModules,
+): ControlMethods<'listNodes' | 'getNode' | 'updateNode' | 'removeNode'> {
+  const { cluster } = modules;
+  const { view } = cluster;
+  const shown = (node: Node): Node =>
+    node.managerStatus === undefined
+      ? node
+      : {
+          ...node,
+          managerStatus: { ...node.managerStatus, leader: node.id === view.leaderNodeId() },
+        };
+  return {
+    listNodes: () =>
+      Promise.resolve({ nodes: [...view.nodes()].sort((a, b) => a.index - b.index).map(shown) }),
+
+    getNode: (request) => Promise.resolve(shown(view.findByPrefix('node', request.node))),
+
+    updateNode: async (request, { signal }) => {
+      const { id } = view.findByPrefix('node', request.node);
+      const spec = present(request.spec, 'spec');
+      await writePlan(
+        cluster,
+        () => {
+          const node = view.findByPrefix('node', id);
+          checkVersion(`node ${nodeLabel(node)}`, node.version, request.version);
+          refuseProblems(
+            `the spec of node ${nodeLabel(node)}`,
+            problemsOf(node, spec, view.nodes()),
+          );
+          return { groups: [[{ action: 'update', kind: 'node', object: { ...node, spec } }]] };
+        },
+        signal,
+      );
+      return shown(view.findByPrefix('node', id));
+    },
+
+    removeNode: async (request, { signal }) => {
+      const { id } = view.findByPrefix('node', request.node);
+      for (;;) {
+        const node = view.node(id);
+        if (node === undefined) return {};
+        checkRemoval(modules, node, request.force);
+        const seen = view.revision;
+        try {
+          await view.waitFor(await cluster.store.commit(nodeRemoval(node)), signal);
+        } catch (error) {
+          if (!isKind(error, 'conflict')) throw error;
+          await catchUp(cluster, seen, signal);
+        }
+      }
+    },
+  };
+}
+
+function problemsOf(node: Node, spec: NodeSpec, nodes: Iterable<Node>): string[] {
+  const problems: string[] = [];
+  if (spec.role !== node.spec.role) {
+    problems.push(`role: a ${toWord(node.spec.role)} cannot become a ${toWord(spec.role)}`);
+  }
+  if (spec.name !== '' && !NAME.test(spec.name)) {
+    problems.push(`name: "${spec.name}" must be 1–63 letters, digits, ".", "_" or "-"`);
+  }
+  for (const other of nodes) {
+    if (spec.name !== '' && other.id !== node.id && nodeLabel(other) === spec.name) {
+      problems.push(`name: node ${other.id} is called "${spec.name}" already`);
+    }
+  }
+  for (const key of Object.keys(spec.labels)) {
+    if (!/^[^\s=]{1,253}$/.test(key)) problems.push(`labels: "${key}" is not a label's name`);
+  }
+  return problems;
+}
+
+/** @throws {HatobaError} failed-precondition */
+function checkRemoval(modules: ControlModules, node: Node, force: boolean): void {
+  const label = nodeLabel(node);
+  if (node.id === modules.own.nodeId) {
+    throw new HatobaError('failed-precondition', `node ${label} runs the manager that answers you`);
+  }
+  if (node.spec.role === NodeRole.MANAGER && node.status.state === NodeState.READY) {
+    throw new HatobaError(
+      'failed-precondition',
+      `node ${label} is a running manager; stop it first`,
+    );
+  }
+  if (node.status.state === NodeState.READY && !force) {
+    throw new HatobaError(
+      'failed-precondition',
+      `node ${label} is ready: run "hatoba leave" there first, or remove it with --force`,
+    );
+  }
+}

@@ -1,0 +1,68 @@
+import { STACK_LABEL } from '../../../common/model/labels.js';
+import type { Task } from '../../../common/model/objects.js';
+import { isWanted, rankOf } from '../../../common/model/task-state.js';
+import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import type { Snapshot } from '../../core/snapshot.js';
+import type { ControlMethods, ControlModules } from './methods.js';
+
+export function taskMethods(modules: ControlModules): ControlMethods<'listTasks' | 'getTask'> {
+  const { view } = modules.cluster;
+  return {
+    listTasks: (request) => {
+      const serviceId =
+        request.service === '' ? undefined : view.findByPrefix('service', request.service).id;
+      const nodeId = request.node === '' ? undefined : view.findByPrefix('node', request.node).id;
+      const inScope = (serviceId === undefined ? [...view.tasks()] : view.tasksOfService(serviceId))
+        // The filter by node comes last: what a slot shows does not depend on where it ran before.
+        .filter((t) => request.stack === '' || stackOf(t) === request.stack);
+      const tasks = (request.history ? [...inScope] : presentTasks(inScope))
+        .filter((t) => nodeId === undefined || t.nodeId === nodeId)
+        .sort(compareForPeople);
+      return Promise.resolve({ tasks });
+    },
+    getTask: (request) => Promise.resolve(view.findByPrefix('task', request.task)),
+  };
+}
+
+/**
+ * What stands for each slot at present: its newest task, if that is wanted or failed; and while
+ * that one does not run yet, also the last failure before it, which says why it is there.
+ */
+export function presentTasks(tasks: Iterable<Task>): Task[] {
+  const slots = new Map<string, Task[]>();
+  for (const task of tasks) {
+    const key = `${task.serviceId} ${task.slot}`;
+    const slot = slots.get(key);
+    if (slot === undefined) slots.set(key, [task]);
+    else slot.push(task);
+  }
+  return [...slots.values()].flatMap((slot) => {
+    const [newest, ...older] = slot.sort((a, b) => b.generation - a.generation);
+    if (newest === undefined || !(isWanted(newest.desiredState) || hasFailed(newest))) return [];
+    const isUp = rankOf(newest.status.state) >= rankOf(TaskState.RUNNING);
+    const lastFailure = isUp ? undefined : older.find(hasFailed);
+    return lastFailure === undefined ? [newest] : [newest, lastFailure];
+  });
+}
+
+function hasFailed(task: Task): boolean {
+  const { state } = task.status;
+  return state === TaskState.FAILED || state === TaskState.REJECTED || state === TaskState.ORPHANED;
+}
+
+export function stackOf(task: Task): string | undefined {
+  return task.serviceLabels[STACK_LABEL];
+}
+
+/** Running tasks of each service, for listings. */
+export function countRunning(snapshot: Snapshot, serviceId: string): number {
+  return snapshot
+    .tasksOfService(serviceId)
+    .filter((t) => t.status.state === TaskState.RUNNING && isWanted(t.desiredState)).length;
+}
+
+/** By service name and slot, the newest of a slot first. */
+function compareForPeople(a: Task, b: Task): number {
+  if (a.serviceName !== b.serviceName) return a.serviceName < b.serviceName ? -1 : 1;
+  return a.slot - b.slot || b.generation - a.generation;
+}
