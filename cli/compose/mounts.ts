@@ -93,15 +93,26 @@ function readLong(value: Value, scope: MountScope): MountConfig | undefined {
   if (!mount.target.startsWith('/')) return value.problem('needs "target", an absolute path');
   if (type === 'bind' && mount.source === '')
     return value.problem('needs "source", a path on the host');
-  const full = {
-    bind: { type: MountType.BIND, source: hostPath(mount.source, scope) },
-    volume: {
-      type: MountType.VOLUME,
-      source: mount.source === '' ? '' : scope.volumeName(mount.source, value),
-    },
-    tmpfs: { type: MountType.TMPFS, source: '' },
-  }[type];
-  return { ...mount, ...full };
+  return { ...mount, ...placeOf(type, mount.source, value, scope) };
+}
+
+function placeOf(
+  type: 'bind' | 'volume' | 'tmpfs',
+  source: string,
+  value: Value,
+  scope: MountScope,
+): Pick<MountConfig, 'type' | 'source'> {
+  switch (type) {
+    case 'bind':
+      return { type: MountType.BIND, source: hostPath(source, scope) };
+    case 'volume':
+      return {
+        type: MountType.VOLUME,
+        source: source === '' ? '' : scope.volumeName(source, value),
+      };
+    case 'tmpfs':
+      return { type: MountType.TMPFS, source: '' };
+  }
 }
 
 function hostPath(path: string, scope: MountScope): string {

@@ -1,4 +1,4 @@
-/** Edits (insert, delete, replace, swap of neighbours count 1 or 2) between two words. */
+/** Edits between two words: insert, delete, replace; a swap of neighbours counts as two. */
 function distance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
@@ -18,7 +18,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
     .map((candidate) => ({ candidate, edits: distance(word.toLowerCase(), candidate) }))
     .sort((a, b) => a.edits - b.edits);
   const best = ranked[0];
-  return best !== undefined && best.edits <= Math.max(1, Math.floor(word.length / 3))
+  return best !== undefined && best.edits <= Math.ceil(word.length / 3)
     ? best.candidate
     : undefined;
 }

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+import { DevCluster, requiresDevCluster } from './cluster.js';
+
+const HELLO = fileURLToPath(new URL('../../deploy/examples/hello/compose.yaml', import.meta.url));
+
+describe('what cannot work says so', function () {
+  this.timeout(120_000);
+  let cluster: DevCluster;
+
+  before(async function () {
+    requiresDevCluster(this);
+    cluster = await DevCluster.up();
+    await cluster.loadImages();
+  });
+  after(async () => {
+    await cluster.down();
+  });
+
+  it('every mistake of a compose file, with file, line and column', async () => {
+    const file = await cluster.compose(
+      'bad.yaml',
+      ['services:', '  web:', '    imagee: x', '    deploy: {replicas: six}'].join('\n'),
+    );
+    const { code, stderr } = await cluster.run('deploy', '-f', file, 'bad');
+    assert.equal(code, 1);
+    const lines = stderr.trim().split('\n').sort();
+    assert.deepEqual(lines, [
+      `${file}:2:3: services.web: needs "image"`,
+      `${file}:3:5: services.web.imagee: unknown key "imagee"; did you mean "image"?`,
+      `${file}:4:24: services.web.deploy.replicas: must be a whole number, not "six"`,
+    ]);
+    assert.equal((await cluster.run('deploy', '-f', `${file}.not`, 'bad')).code, 4);
+  });
+
+  it('an unknown image: rejected tasks name the image and what the registry answered', async () => {
+    const file = await cluster.compose(
+      'img.yaml',
+      'services: {a: {image: "127.0.0.1:5999/no/such:1"}}',
+    );
+    const { code, stderr } = await cluster.run('deploy', '-f', file, 'img');
+    assert.equal(code, 3, stderr);
+    assert.match(stderr, /127\.0\.0\.1:5999\/no\/such:1/);
+    const tasks = await cluster.tasks('img_a');
+    const rejected = tasks.filter((t) => t.state === 'rejected');
+    assert.ok(rejected.length > 0);
+    assert.match(rejected[0]?.error ?? '', /127\.0\.0\.1:5999\/no\/such:1.*ECONNREFUSED/);
+    await cluster.hatoba('stack', 'rm', 'img');
+  });
+
+  it('an impossible constraint or reservation: pending, with the nodes counted by reason', async () => {
+    const file = await cluster.compose(
+      'pending.yaml',
+      [
+        'services:',
+        '  zone: {image: "hello-api:1", deploy: {placement: {constraints: [node.labels.zone==moon]}}}',
+        '  big: {image: "hello-api:1", deploy: {resources: {reservations: {cpus: "512"}}}}',
+      ].join('\n'),
+    );
+    const { code, stderr } = await cluster.run('deploy', '-f', file, 'pend');
+    assert.equal(code, 3);
+    assert.match(stderr, /node\.labels\.zone==moon/);
+    const [zone] = await cluster.tasks('pend_zone');
+    assert.equal(zone?.state, 'pending');
+    assert.match(zone.message, /no suitable node.*3 of 3.*node\.labels\.zone==moon/);
+    const [big] = await cluster.tasks('pend_big');
+    assert.match(big?.message ?? '', /no suitable node.*3 of 3.*512 CPUs/);
+    await cluster.hatoba('stack', 'rm', 'pend');
+  });
+
+  it('a port that is published already: refused, naming the holder', async () => {
+    await cluster.hatoba('deploy', '-f', HELLO, 'hello');
+    const file = await cluster.compose(
+      'port.yaml',
+      'services: {p: {image: "hello-api:1", ports: ["8080:80"]}}',
+    );
+    const { code, stderr } = await cluster.run('deploy', '-f', file, 'port');
+    assert.equal(code, 1);
+    assert.match(stderr, /8080/);
+    assert.match(stderr, /hello_web/);
+    assert.deepEqual(await cluster.json('stack', 'ls', '--filter', 'name=port'), []);
+  });
+
+  it('wrong names, flags and usage have their exit codes', async () => {
+    assert.equal((await cluster.run('service', 'ps', 'nobody')).code, 4);
+    assert.equal((await cluster.run('task', 'inspect', 'nobody')).code, 4);
+    assert.equal((await cluster.run('stack', 'services', 'nobody')).code, 4);
+    assert.equal((await cluster.run('service', 'lss')).code, 2);
+    assert.equal((await cluster.run('service', 'scale', 'hello_web=many')).code, 2);
+    assert.equal((await cluster.run('dev', 'kill', 'n9')).code, 4);
+    const { code, stderr } = await cluster.run('service', 'ls', '-o', 'xml');
+    assert.equal(code, 2);
+    assert.match(stderr, /table, json, yaml, wide/);
+  });
+});
