@@ -21,8 +21,8 @@ const KINDS: readonly [new (...args: never[]) => Error, ErrorKind][] = [
  * An error of the etcd client as ours. Everything that is not clearly an answer of etcd counts as
  * unavailable: the outcome of the call is not known.
  */
-export function fromEtcdError(error: unknown, context: string): HatobaError {
+export function fromEtcdError(error: unknown): HatobaError {
   if (error instanceof HatobaError) return error;
   const kind = KINDS.find(([type]) => error instanceof type)?.[1] ?? 'unavailable';
-  return new HatobaError(kind, `${context}: ${describeError(error)}`, { cause: error });
+  return new HatobaError(kind, describeError(error), { cause: error });
 }

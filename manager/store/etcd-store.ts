@@ -1,6 +1,6 @@
 import { Etcd3, EtcdLeaseInvalidError, type IOptions } from 'etcd3';
 import type { Clock } from '../../common/clock.js';
-import { HatobaError } from '../../common/errors.js';
+import { HatobaError, wrapError } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
 import { fromEtcdError } from './etcd-errors.js';
 import { EtcdWatch } from './etcd-watch.js';
@@ -30,22 +30,36 @@ const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
 
 type FaultPolicy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
 
-/** Lets each call through once: who calls knows best what to repeat. */
+/**
+ * Lets each call through once: who calls knows best what to repeat. Errors are made ours here, as
+ * the client answers some of its own by closing the channel under all other calls.
+ */
 const passThrough: Omit<FaultPolicy, '_altReturn'> = {
   onSuccess: () => ({ dispose: () => undefined }),
   onFailure: () => ({ dispose: () => undefined }),
-  execute: async (run, signal = new AbortController().signal) => run({ signal }),
+  execute: async (run, signal = new AbortController().signal) => {
+    try {
+      return await run({ signal });
+    } catch (error) {
+      throw fromEtcdError(error);
+    }
+  },
 };
 
 /** The store in etcd ≥ 3.4, by its v3 API. */
 export class EtcdStore implements Store {
   readonly #client: Etcd3;
+  /** A stream that ends with an error takes its client's channel along, so streams have others. */
+  readonly #leaseClient: Etcd3;
+  readonly #openClient: () => Etcd3;
   readonly #modules: { clock: Clock; random: Random };
   readonly #watches = new Set<EtcdWatch>();
 
   constructor(options: EtcdStoreOptions, modules: { clock: Clock; random: Random }) {
     this.#modules = modules;
-    this.#client = new Etcd3(clientOptions(options, modules.clock));
+    this.#openClient = () => new Etcd3(clientOptions(options, modules.clock));
+    this.#client = this.#openClient();
+    this.#leaseClient = this.#openClient();
   }
 
   async list(prefix: string): Promise<{ revision: number; entries: Entry[] }> {
@@ -73,14 +87,16 @@ export class EtcdStore implements Store {
   }
 
   watch(prefix: string, revision: number, handler: WatchHandler): Promise<Watch> {
+    const client = this.#openClient();
     const watch = new EtcdWatch(
       { key: Buffer.from(prefix), rangeEnd: prefixEnd(prefix), revision },
       handler,
       {
         ...this.#modules,
-        open: () => this.#client.watchClient.watch(),
+        open: () => client.watchClient.watch(),
         onClose: () => {
           this.#watches.delete(watch);
+          client.close();
         },
       },
     );
@@ -143,11 +159,12 @@ export class EtcdStore implements Store {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#watches].map((w) => w.close()));
+    this.#leaseClient.close();
     this.#client.close();
   }
 
   async #renew(id: string): Promise<void> {
-    const stream = await this.#client.leaseClient.leaseKeepAlive({
+    const stream = await this.#leaseClient.leaseClient.leaseKeepAlive({
       deadline: this.#modules.clock.nowMs() + REQUEST_TIMEOUT_MS,
     });
     try {
@@ -167,7 +184,7 @@ export class EtcdStore implements Store {
     try {
       return await run();
     } catch (error) {
-      throw fromEtcdError(error, `etcd: ${what} ${key}`.trim());
+      throw wrapError(fromEtcdError(error), `etcd: ${what} ${key}`.trim());
     }
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { Context } from 'mocha';
 import { kindOf } from '../../common/errors.js';
 import type { Guard, Store, StoreEvent, Transaction } from '../../manager/store/store.js';
 import { eventually } from '../support/eventually.js';
@@ -42,7 +43,10 @@ class Heard {
 }
 
 /** The contract of the Store port; every implementation must pass all of it. */
-export function describeStore(name: string, open: () => Promise<StoreUnderTest>): void {
+export function describeStore(
+  name: string,
+  open: (this: Context) => Promise<StoreUnderTest>,
+): void {
   describe(`${name} as a Store`, function () {
     this.timeout(20_000);
     let under: StoreUnderTest;
