@@ -137,9 +137,19 @@ export interface Namespaces {
   hasNetns(path: string): Promise<boolean>;
   /**
    * A private mount namespace pinned on `path`, in which the hybrid host's cgroup2 mount is hidden
-   * under a tmpfs so that crun works (cgroup v1). Already pinned: kept.
+   * under a tmpfs so that crun works (cgroup v1). Already pinned: kept. The folder of `path` becomes
+   * a private mount; it must hold nothing else that is mounted.
+   * @param sharedPaths folders made shared mounts (see Mounts.makeShared) whose later mounts must
+   *   show up in the namespace too; one pinned before they were so is replaced
    */
-  pinCrunMountNamespace(path: string): Promise<void>;
+  pinCrunMountNamespace(path: string, sharedPaths?: readonly string[]): Promise<void>;
+  /** Undoes pinCrunMountNamespace. What runs in the namespace keeps it. */
+  unpinMountNamespace(path: string): Promise<void>;
+  /**
+   * Writes kernel parameters, in a network namespace for those under net.*:
+   * {"net.ipv4.ip_forward": "1"} or, for names that hold dots, {"net/ipv4/conf/br.5/rp_filter": "0"}.
+   */
+  setSysctls(values: Readonly<Record<string, string>>, netns?: string): Promise<void>;
 }
 
 export interface OverlayMount {
@@ -174,6 +184,8 @@ export interface SpawnOptions {
   cwd?: string;
   /** Child descriptor → what it is. 0, 1 and 2 not named here become /dev/null. */
   fds?: readonly SpawnFd[];
+  /** Leads a session of its own (setsid), out of reach of the terminal's signals. */
+  newSession?: boolean;
 }
 export type SpawnFd =
   | { fd: number; pipe: 'read' | 'write' } // the child's end; the other end comes back in `pipes`

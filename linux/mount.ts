@@ -1,0 +1,232 @@
+import { readFileSync, mkdirSync, statSync } from 'node:fs';
+import { HatobaError } from '../common/errors.js';
+import { errnoError, errnoName } from './errno.js';
+import { AT_FDCWD, check, checkUnless, lastErrno, libc, mountApi, withFd } from './libc.js';
+import {
+  findMount,
+  isShared,
+  mountPointsUnder,
+  parseMountinfo,
+  type MountEntry,
+} from './mountinfo.js';
+import { legacyOverlay } from './overlay-options.js';
+import type { OverlayMount } from './ports.js';
+import type { CallHandlers } from './protocol.js';
+
+export const MS_RDONLY = 0x1;
+export const MS_NOSUID = 0x2;
+export const MS_NODEV = 0x4;
+export const MS_NOEXEC = 0x8;
+const MS_REMOUNT = 0x20;
+export const MS_BIND = 0x1000;
+export const MS_REC = 0x4000;
+export const MS_PRIVATE = 1 << 18;
+export const MS_SLAVE = 1 << 19;
+const MS_SHARED = 1 << 20;
+const MNT_DETACH = 0x2;
+const UMOUNT_NOFOLLOW = 0x8;
+
+const FSOPEN_CLOEXEC = 0x1;
+const FSMOUNT_CLOEXEC = 0x1;
+const FSCONFIG_SET_STRING = 1;
+const FSCONFIG_CMD_CREATE = 6;
+
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_RECURSIVE = 0x8000;
+const MOUNT_ATTR_RDONLY = 0x1;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_ATTR_MOUNT_ROOT = 0x2000n;
+const OFFSET_OF_ATTRIBUTES = 8;
+
+/** Nobody stacks more on one path by accident; a bound, so that unmount() always ends. */
+const MAX_STACKED_MOUNTS = 64;
+
+export const mountHandlers: CallHandlers<
+  | 'mounts.overlay'
+  | 'mounts.bind'
+  | 'mounts.tmpfs'
+  | 'mounts.makeShared'
+  | 'mounts.unmount'
+  | 'mounts.list'
+> = {
+  'mounts.overlay': mountOverlay,
+  'mounts.bind': bind,
+  'mounts.tmpfs': mountTmpfs,
+  'mounts.makeShared': makeShared,
+  'mounts.unmount': unmount,
+  'mounts.list': (prefix) => mountPointsUnder(readMounts(), prefix),
+};
+
+/** The mounts of the namespace this thread is in at the moment. */
+export function readMounts(): MountEntry[] {
+  return parseMountinfo(readFileSync('/proc/thread-self/mountinfo', 'utf8'));
+}
+
+/** Whether something is mounted exactly at `path`. A path that is not there: no. */
+export function isMountPoint(path: string): boolean {
+  const out = Buffer.alloc(256);
+  const result = libc.statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, out);
+  if (!checkUnless(result, ['ENOENT', 'ENOTDIR'], `looking at ${path}`)) return false;
+  return (out.readBigUInt64LE(OFFSET_OF_ATTRIBUTES) & STATX_ATTR_MOUNT_ROOT) !== 0n;
+}
+
+/** mount(2). @throws {HatobaError} "action: ERRNO" */
+export function mount(
+  request: { source?: string; target: string; type?: string; flags?: number; data?: string },
+  action: string,
+): void {
+  const { source = null, target, type = null, flags = 0, data = null } = request;
+  check(libc.mount(source, target, type, flags, data), action);
+}
+
+function mountOverlay(request: OverlayMount): void {
+  const action = `mounting an overlay on ${request.target}`;
+  if (request.lowerDirs.length === 0) {
+    throw new HatobaError('invalid-argument', `${action}: it has no lower directory`);
+  }
+  if (isMountPoint(request.target)) {
+    const there = findMount(readMounts(), request.target);
+    // A path too long for an option of mount(2) was given relative; see legacyOverlay.
+    const isOurs =
+      there?.type === 'overlay' &&
+      there.superOptions.some(
+        (o) => o.startsWith('upperdir=') && request.upperDir.endsWith(o.slice('upperdir='.length)),
+      );
+    if (isOurs) return;
+    throw new HatobaError(
+      'already-exists',
+      `${action}: ${there?.type ?? 'another file system'} is mounted there; unmount it first`,
+    );
+  }
+  if (!overlayByFsopen(request, action)) overlayByMount(request, action);
+}
+
+/** @returns false where the kernel cannot take layers one by one (before 6.8) */
+function overlayByFsopen(request: OverlayMount, action: string): boolean {
+  const fsFd = mountApi.fsopen('overlay', FSOPEN_CLOEXEC);
+  if (!checkUnless(fsFd, ['ENOSYS'], action)) return false;
+  return withFd(fsFd, () => {
+    const set = (key: string, value: string): number =>
+      mountApi.fsconfig(fsFd, FSCONFIG_SET_STRING, key, value);
+    for (const [index, lowerDir] of request.lowerDirs.entries()) {
+      const result = set('lowerdir+', lowerDir);
+      if (result >= 0) continue;
+      const errno = lastErrno();
+      if (index === 0 && errnoName(errno) === 'EINVAL') return false;
+      throw errnoError(`${action}: lower directory ${lowerDir}`, errno, fsContextLog(fsFd));
+    }
+    const settings = { upperdir: request.upperDir, workdir: request.workDir };
+    for (const [key, value] of Object.entries(settings)) {
+      checkFs(set(key, value), fsFd, `${action}: ${key} ${value}`);
+    }
+    const created = mountApi.fsconfig(fsFd, FSCONFIG_CMD_CREATE, null, null);
+    checkFs(created, fsFd, action);
+    const mountFd = checkFs(mountApi.fsmount(fsFd, FSMOUNT_CLOEXEC, 0), fsFd, action);
+    withFd(mountFd, () => check(mountApi.moveMount(mountFd, request.target), action));
+    return true;
+  });
+}
+
+/** As check(), with the reason that the file system left in its context. */
+function checkFs(result: number, fsFd: number, action: string): number {
+  if (result >= 0) return result;
+  const errno = lastErrno();
+  throw errnoError(action, errno, fsContextLog(fsFd));
+}
+
+/** The messages waiting in a file system context: "e overlay: workdir and upperdir must …". */
+function fsContextLog(fsFd: number): string {
+  const lines: string[] = [];
+  const buffer = Buffer.alloc(1024);
+  // Each read gives one message; ENODATA ends them. The kernel keeps eight.
+  for (let i = 0; i < 8; i++) {
+    const length = libc.read(fsFd, buffer, buffer.length);
+    if (length <= 0) break;
+    lines.push(buffer.toString('utf8', 0, length).trim());
+  }
+  return lines.join('; ');
+}
+
+/** The way of kernels before 6.8: all in one option string of at most a page. */
+function overlayByMount(request: OverlayMount, action: string): void {
+  const { directory, data } = legacyOverlay(request);
+  if (directory !== undefined) check(libc.chdir(directory), `${action}: entering ${directory}`);
+  try {
+    mount({ source: 'overlay', target: request.target, type: 'overlay', data }, action);
+  } finally {
+    if (directory !== undefined) libc.chdir('/');
+  }
+}
+
+function bind(
+  source: string,
+  target: string,
+  options: { readOnly?: boolean; recursive?: boolean },
+): void {
+  const action = `binding ${source} on ${target}`;
+  const recursive = options.recursive === true ? MS_REC : 0;
+  if (!(isMountPoint(target) && isSameFile(source, target))) {
+    mount({ source, target, flags: MS_BIND | recursive }, action);
+  }
+  if (options.readOnly !== true) return;
+  try {
+    setReadOnly(target, options.recursive === true, action);
+  } catch (error) {
+    // A mount that should be read-only and is not must not stay.
+    libc.umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+    throw error;
+  }
+}
+
+function setReadOnly(target: string, recursive: boolean, action: string): void {
+  const attributes = Buffer.alloc(32);
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_RDONLY), 0);
+  const result = mountApi.mountSetattr(target, recursive ? AT_RECURSIVE : 0, attributes);
+  if (checkUnless(result, ['ENOSYS'], `${action} read-only`)) return;
+  // Before 5.12 only the topmost mount can be made so.
+  const flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
+  mount({ target, flags }, `${action} read-only`);
+}
+
+function isSameFile(a: string, b: string): boolean {
+  const [x, y] = [a, b].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return x !== undefined && y !== undefined && x.dev === y.dev && x.ino === y.ino;
+}
+
+function mountTmpfs(target: string, options: { sizeBytes?: number; mode?: number }): void {
+  const action = `mounting a tmpfs on ${target}`;
+  if (isMountPoint(target)) {
+    const there = findMount(readMounts(), target);
+    if (there?.type === 'tmpfs') return;
+    throw new HatobaError(
+      'already-exists',
+      `${action}: ${there?.type ?? 'another file system'} is mounted there; unmount it first`,
+    );
+  }
+  const data = [
+    `mode=${(options.mode ?? 0o755).toString(8)}`,
+    ...(options.sizeBytes === undefined ? [] : [`size=${options.sizeBytes}`]),
+  ].join(',');
+  mount({ source: 'tmpfs', target, type: 'tmpfs', flags: MS_NOSUID | MS_NODEV, data }, action);
+}
+
+/** See Mounts.makeShared; the folder is made if missing. */
+export function makeShared(path: string): void {
+  const action = `making ${path} a shared mount`;
+  mkdirSync(path, { recursive: true });
+  if (!isMountPoint(path)) {
+    mount({ source: path, target: path, flags: MS_BIND }, action);
+  } else {
+    const there = findMount(readMounts(), path);
+    if (there !== undefined && isShared(there)) return;
+  }
+  mount({ target: path, flags: MS_SHARED }, action);
+}
+
+/** See Mounts.unmount: afterwards nothing is mounted at `target`, however much was stacked there. */
+export function unmount(target: string): void {
+  for (let i = 0; i < MAX_STACKED_MOUNTS; i++) {
+    const result = libc.umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (!checkUnless(result, ['EINVAL', 'ENOENT', 'ENOTDIR'], `unmounting ${target}`)) return;
+  }
+}

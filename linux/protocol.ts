@@ -1,0 +1,76 @@
+import type { ErrorKind } from '../common/errors.js';
+import type {
+  AddressInfo,
+  FdbInfo,
+  LinkInfo,
+  NeighbourInfo,
+  NetlinkOp,
+  OverlayMount,
+  RouteInfo,
+  RuleInfo,
+  SpawnOptions,
+} from './ports.js';
+
+/**
+ * What the main thread may ask of the worker thread, by name. Every call is synchronous over there:
+ * no call ever awaits, so a namespace entered within one is left before the next one starts.
+ */
+export interface KernelCalls {
+  'netlink.apply': (ops: readonly NetlinkOp[], netns?: string) => void;
+  'netlink.links': (netns?: string) => LinkInfo[];
+  'netlink.addresses': (netns?: string) => AddressInfo[];
+  'netlink.neighbours': (netns?: string) => NeighbourInfo[];
+  'netlink.fdb': (netns?: string) => FdbInfo[];
+  'netlink.routes': (netns?: string) => RouteInfo[];
+  'netlink.rules': (netns?: string) => RuleInfo[];
+  'namespaces.createNetns': (path: string) => void;
+  'namespaces.dropNetns': (path: string) => void;
+  'namespaces.hasNetns': (path: string) => boolean;
+  'namespaces.setSysctls': (values: Readonly<Record<string, string>>, netns?: string) => void;
+  'namespaces.pinCrunMountNamespace': (path: string, sharedPaths: readonly string[]) => void;
+  'namespaces.unpinMountNamespace': (path: string) => void;
+  'mounts.overlay': (mount: OverlayMount) => void;
+  'mounts.bind': (
+    source: string,
+    target: string,
+    options: { readOnly?: boolean; recursive?: boolean },
+  ) => void;
+  'mounts.tmpfs': (target: string, options: { sizeBytes?: number; mode?: number }) => void;
+  'mounts.makeShared': (path: string) => void;
+  'mounts.unmount': (target: string) => void;
+  'mounts.list': (prefix: string) => string[];
+  'spawner.spawn': (options: SpawnOptions) => { pid: number; pipes: ReadonlyMap<number, number> };
+  /** Collects the children that have exited; their exits go out as messages of their own. */
+  'spawner.reap': () => void;
+  'nftables.run': (script: string, netns?: string) => void;
+  'nftables.query': (command: string, netns?: string) => unknown[];
+  'files.mknod': (path: string, mode: number, major: number, minor: number) => void;
+  'files.setXattr': (path: string, name: string, value: Uint8Array) => void;
+  'files.getXattr': (path: string, name: string) => Uint8Array | undefined;
+  /** Closes what the worker holds open, before it is ended. */
+  close: () => void;
+}
+
+export type KernelCall = keyof KernelCalls;
+
+/** The handlers of a part of the calls, as the worker's files offer them. */
+export type CallHandlers<K extends KernelCall> = Pick<KernelCalls, K>;
+
+export interface CallRequest {
+  id: number;
+  call: KernelCall;
+  args: readonly unknown[];
+}
+
+/** An error as it crosses the thread boundary. */
+export interface CallError {
+  kind: ErrorKind;
+  message: string;
+  detail: Readonly<Record<string, unknown>>;
+}
+
+export type WorkerMessage =
+  | { type: 'ready' }
+  | { type: 'result'; id: number; value: unknown }
+  | { type: 'error'; id: number; error: CallError }
+  | { type: 'exit'; pid: number; exitCode: number };

@@ -1,0 +1,72 @@
+import { parentPort } from 'node:worker_threads';
+import { describeError, HatobaError, InvariantError, kindOf } from '../common/errors.js';
+import { fileHandlers } from './files.js';
+import { pinCrunMountNamespace, unpinMountNamespace } from './mount-namespace.js';
+import { mountHandlers } from './mount.js';
+import { NetnsThread, dropNetns, hasNetns, writeSysctls } from './netns.js';
+import type { CallError, CallRequest, KernelCalls, WorkerMessage } from './protocol.js';
+import { ProcessSpawner } from './spawn.js';
+
+/**
+ * The worker thread that makes Hatoba's system calls, one at a time and each to its end: many of
+ * them block for a moment, and entering a namespace concerns the whole thread.
+ */
+function startWorker(): void {
+  const port = parentPort;
+  if (port === null) throw new InvariantError('sys-worker runs as a worker thread only');
+  const post = (message: WorkerMessage): void => {
+    port.postMessage(message);
+  };
+  const handlers = openHandlers(post);
+  port.on('message', (request: CallRequest) => {
+    const { id, call, args } = request;
+    try {
+      const handler = handlers[call] as ((...args: readonly unknown[]) => unknown) | undefined;
+      if (handler === undefined) throw new HatobaError('unimplemented', `${call} is not offered`);
+      post({ type: 'result', id, value: handler(...args) });
+    } catch (error) {
+      post({ type: 'error', id, error: toCallError(error) });
+    }
+  });
+  post({ type: 'ready' });
+}
+
+function openHandlers(post: (message: WorkerMessage) => void): Partial<KernelCalls> {
+  const thread = new NetnsThread();
+  const spawner = new ProcessSpawner((pid, exitCode) => {
+    post({ type: 'exit', pid, exitCode });
+  });
+  return {
+    ...mountHandlers,
+    ...fileHandlers,
+    'spawner.spawn': (options) => spawner['spawner.spawn'](options),
+    'spawner.reap': () => {
+      spawner['spawner.reap']();
+    },
+    'namespaces.createNetns': (path) => {
+      thread.createNetns(path);
+    },
+    'namespaces.dropNetns': dropNetns,
+    'namespaces.hasNetns': hasNetns,
+    'namespaces.setSysctls': (values, netns) => {
+      thread.inside(netns, () => {
+        writeSysctls(values);
+      });
+    },
+    'namespaces.pinCrunMountNamespace': pinCrunMountNamespace,
+    'namespaces.unpinMountNamespace': unpinMountNamespace,
+    close: () => {
+      thread.close();
+    },
+  };
+}
+
+function toCallError(error: unknown): CallError {
+  return {
+    kind: kindOf(error),
+    message: describeError(error),
+    detail: error instanceof HatobaError ? error.detail : {},
+  };
+}
+
+startWorker();
