@@ -24,6 +24,7 @@ import {
   type Implementation,
 } from '../../proto/wire/service.js';
 import type { LocalEngine } from '../executor/local-engine.js';
+import { toBuffer } from './bytes.js';
 import { progressOf } from './image-progress.js';
 import { execInTask } from './task-exec.js';
 
@@ -67,7 +68,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
     for await (const line of containers.logs(container, toLogOptions(options), signal)) {
       const { timestampMs } = line;
       const stream = line.stream === 'stderr' ? LogStream.STDERR : LogStream.STDOUT;
-      yield { ...origin, timestampMs, stream, line: line.line };
+      yield { ...origin, timestampMs, stream, line: toBuffer(line.line) };
     }
   }
 

@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { HatobaError } from '../../common/errors.js';
 import type { ExecInput, ExecOutput, ExecStart } from '../../proto/gen/hatoba/v1/agent.js';
 import type { ExecSession, LocalEngine } from '../executor/local-engine.js';
+import { toBuffer } from './bytes.js';
 import { mergeIterables } from './merge-iterables.js';
 
 /**
@@ -79,6 +80,6 @@ async function* outputOf(
   $case: 'stdout' | 'stderr',
 ): AsyncGenerator<ExecOutput, void, undefined> {
   for await (const chunk of stream as AsyncIterable<Uint8Array>) {
-    yield { output: { $case, value: chunk } };
+    yield { output: { $case, value: toBuffer(chunk) } };
   }
 }
