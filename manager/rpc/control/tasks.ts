@@ -1,6 +1,6 @@
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Task } from '../../../common/model/objects.js';
-import { isWanted, rankOf } from '../../../common/model/task-state.js';
+import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../../core/snapshot.js';
 import type { ControlMethods, ControlModules } from './methods.js';
@@ -25,8 +25,9 @@ export function taskMethods(modules: ControlModules): ControlMethods<'listTasks'
 }
 
 /**
- * What stands for each slot at present: its newest task, if that is wanted or failed; and while
- * that one does not run yet, also the last failure before it, which says why it is there.
+ * What stands for each slot at present: its newest task, if that is wanted or failed; other tasks
+ * that are wanted and have not ended (an update that starts first has two); and while the newest
+ * does not run yet, the last failure before it, which says why it is there.
  */
 export function presentTasks(tasks: Iterable<Task>): Task[] {
   const slots = new Map<string, Task[]>();
@@ -41,8 +42,12 @@ export function presentTasks(tasks: Iterable<Task>): Task[] {
     if (newest === undefined || !(isWanted(newest.desiredState) || hasFailed(newest))) return [];
     const isUp = rankOf(newest.status.state) >= rankOf(TaskState.RUNNING);
     const lastFailure = isUp ? undefined : older.find(hasFailed);
-    return lastFailure === undefined ? [newest] : [newest, lastFailure];
+    return [newest, ...older.filter((t) => t === lastFailure || isAtWork(t))];
   });
+}
+
+function isAtWork(task: Task): boolean {
+  return isWanted(task.desiredState) && !isTerminal(task.status.state);
 }
 
 function hasFailed(task: Task): boolean {
