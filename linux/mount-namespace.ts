@@ -5,9 +5,6 @@ import { errnoName } from './errno.js';
 import { CLONE_NEWNS, check, lastErrno, libc, openPath, withFd } from './libc.js';
 import {
   MS_BIND,
-  MS_NODEV,
-  MS_NOEXEC,
-  MS_NOSUID,
   MS_PRIVATE,
   MS_REC,
   MS_SLAVE,
@@ -41,7 +38,7 @@ export function pinCrunMountNamespace(path: string, sharedPaths: readonly string
     try {
       // Mounts made outside come in, those made inside stay inside.
       mount({ target: '/', flags: MS_REC | MS_SLAVE }, action);
-      hideHybridCgroup2(action);
+      hideHybridCgroup2(`${dirname(path)}/cgroup2`, action);
       return openPath(OWN_MOUNT_NAMESPACE, action);
     } finally {
       goBack(ownFd);
@@ -115,14 +112,17 @@ function preparePrivateFolder(folder: string): void {
   mount({ target: folder, flags: MS_PRIVATE }, action);
 }
 
-/** crun refuses to run where it sees cgroup2 beside cgroup v1; see reference of crun 1.8. */
-function hideHybridCgroup2(action: string): void {
+/**
+ * crun refuses to run where it sees cgroup2 beside cgroup v1. What covers it must be writable: crun
+ * takes it for one more hierarchy of version 1, and writes a folder and a file for each container
+ * there. So it is an ordinary folder, where they can be removed from outside.
+ */
+function hideHybridCgroup2(folder: string, action: string): void {
   if (!existsSync(HYBRID_CGROUP2)) return;
   if (findMount(readMounts(), HYBRID_CGROUP2)?.type !== 'cgroup2') return;
-  const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  const data = 'size=4k,mode=755';
+  mkdirSync(folder, { recursive: true });
   mount(
-    { source: 'tmpfs', target: HYBRID_CGROUP2, type: 'tmpfs', flags, data },
+    { source: folder, target: HYBRID_CGROUP2, flags: MS_BIND },
     `${action}: hiding ${HYBRID_CGROUP2}`,
   );
 }

@@ -137,7 +137,8 @@ export interface Namespaces {
   hasNetns(path: string): Promise<boolean>;
   /**
    * A private mount namespace pinned on `path`, in which the hybrid host's cgroup2 mount is hidden
-   * under a tmpfs so that crun works (cgroup v1). Already pinned: kept. The folder of `path` becomes
+   * under the folder "cgroup2" beside `path`, so that crun works (cgroup v1); what crun writes there
+   * is for the caller to remove. Already pinned: kept. The folder of `path` becomes
    * a private mount; it must hold nothing else that is mounted.
    * @param sharedPaths folders made shared mounts (see Mounts.makeShared) whose later mounts must
    *   show up in the namespace too; one pinned before they were so is replaced
