@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError, describeError, kindOf } from '../../common/errors.js';
@@ -142,6 +140,8 @@ export class Unpacker implements AsyncDisposable {
 /** The worker's file beside this one: as compiled, or as source, which needs tsx to load. */
 function workerEntry(): ConstructorParameters<typeof Worker> {
   if (!import.meta.url.endsWith('.ts')) return [new URL('./unpack-worker.js', import.meta.url), {}];
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-  return [new URL('./unpack-worker.ts', import.meta.url), { execArgv: ['--import', tsx] }];
+  const tsx = import.meta.resolve('tsx/esm/api');
+  const entry = new URL('./unpack-worker.ts', import.meta.url).href;
+  const script = `import('${tsx}').then((tsx) => { tsx.register(); return import('${entry}'); });`;
+  return [script, { eval: true, execArgv: [] }];
 }

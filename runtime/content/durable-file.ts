@@ -1,0 +1,37 @@
+import { open, rename } from 'node:fs/promises';
+
+/** Marks a file being written; after a crash such a file is nothing and may be deleted. */
+export const DRAFT_SUFFIX = '.draft';
+
+/** Makes what was renamed or created in a folder last through a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Writes a new file and waits until it is on disk. */
+export async function writeDurably(path: string, bytes: string | Uint8Array): Promise<void> {
+  const handle = await open(path, 'w', 0o644);
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Replaces a file in one step: readers, also after a crash, see the old content or the new. */
+export async function replaceDurably(
+  directory: string,
+  name: string,
+  bytes: string | Uint8Array,
+): Promise<void> {
+  const path = `${directory}/${name}`;
+  await writeDurably(path + DRAFT_SUFFIX, bytes);
+  await rename(path + DRAFT_SUFFIX, path);
+  await syncDirectory(directory);
+}

@@ -1,0 +1,135 @@
+import { chmod, mkdir, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../common/clock.js';
+import { HatobaError, describeError, errnoOf, kindOf } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import { isDigest, type Digest } from '../core/digest.js';
+import { asCount, asObject, parseJson } from '../core/json-fields.js';
+import { layerIdOf, type LayerId } from '../core/layer-chain.js';
+import { layerDir, layersDir } from '../snapshot/layer-layout.js';
+import { MAX_BLOB_BYTES, type ContentStore } from './content-store.js';
+import { syncDirectory, writeDurably } from './durable-file.js';
+import { SharedWork } from './shared-work.js';
+import type { UnpackLimits } from './unpack-layer.js';
+import type { Unpacker } from './unpacker.js';
+
+export interface LayerStoreModules {
+  readonly content: ContentStore;
+  readonly unpacker: Unpacker;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** More files than the largest distributions have, few enough to be held in memory. */
+const LIMITS: UnpackLimits = { maxEntries: 2_000_000, maxBytes: MAX_BLOB_BYTES };
+const MARKER = 'layer.json';
+
+/**
+ * Unpacked layers (see layer-layout.ts), each once for all images.
+ * 1. A layer is there exactly when its folder is: it is unpacked in staging, verified against its
+ *    diff ID, marked, and renamed.
+ * 2. layer.json is `{"diffId": "sha256:…", "sizeBytes": 123, "entries": 45, "unpackedAtMs": 6}`.
+ */
+export class LayerStore {
+  readonly #root: string;
+  readonly #modules: LayerStoreModules;
+  readonly #sizes = new Map<LayerId, number>();
+  readonly #work = new SharedWork<void, number>();
+
+  private constructor(root: string, modules: LayerStoreModules) {
+    this.#root = root;
+    this.#modules = modules;
+  }
+
+  static async open(root: string, modules: LayerStoreModules): Promise<LayerStore> {
+    const store = new LayerStore(root, modules);
+    await mkdir(layersDir(root), { recursive: true });
+    await chmod(layersDir(root), 0o711);
+    for (const name of await readdir(layersDir(root))) await store.#register(name);
+    return store;
+  }
+
+  has(diffId: Digest): boolean {
+    return this.#sizes.has(layerIdOf(diffId));
+  }
+
+  /** Length of the layer's uncompressed tar; 0 for a layer that is not here. */
+  sizeBytes(diffId: Digest): number {
+    return this.#sizes.get(layerIdOf(diffId)) ?? 0;
+  }
+
+  /**
+   * Unpacks a blob of the content store as the layer `diffId`; already there: at once. Calls for one
+   * layer share the work.
+   * @param options.onProgress told of bytes of the blob read
+   * @throws {HatobaError} invalid-argument when the blob is malformed or another layer
+   */
+  async ensure(
+    diffId: Digest,
+    blob: Digest,
+    options: { signal?: AbortSignal; onProgress?: (blobBytes: number) => void } = {},
+  ): Promise<void> {
+    if (this.has(diffId)) return;
+    await this.#work.run(
+      diffId,
+      (signal, onProgress) => this.#unpack(diffId, blob, { signal, onProgress }),
+      options,
+    );
+  }
+
+  async #unpack(
+    diffId: Digest,
+    blob: Digest,
+    options: { signal: AbortSignal; onProgress: (blobBytes: number) => void },
+  ): Promise<void> {
+    const { content, unpacker, clock, logger } = this.#modules;
+    const staged = content.stagingPath();
+    const targetDir = join(staged, 'diff');
+    try {
+      await mkdir(targetDir, { recursive: true });
+      await chmod(staged, 0o711);
+      await chmod(targetDir, 0o755);
+      const job = { blobPath: content.pathOf(blob), targetDir, limits: LIMITS };
+      const result = await unpacker.unpack(job, options);
+      if (result.diffId !== diffId) {
+        const wanted = `the image's configuration says ${diffId}`;
+        throw new HatobaError('invalid-argument', `it unpacks to ${result.diffId}; ${wanted}`);
+      }
+      const { sizeBytes, entries, skippedXattrs } = result;
+      const marker = { diffId, sizeBytes, entries, unpackedAtMs: clock.nowMs() };
+      await writeDurably(join(staged, MARKER), JSON.stringify(marker));
+      await this.#publish(staged, layerIdOf(diffId));
+      this.#sizes.set(layerIdOf(diffId), sizeBytes);
+      if (skippedXattrs > 0) {
+        logger.warn('Left out extended attributes', { diffId, count: skippedXattrs });
+      }
+    } catch (error) {
+      const message = `layer ${blob}: ${describeError(error)}`;
+      throw new HatobaError(kindOf(error), message, { cause: error });
+    } finally {
+      await rm(staged, { recursive: true, force: true });
+    }
+  }
+
+  async #publish(staged: string, id: LayerId): Promise<void> {
+    await syncDirectory(staged);
+    await rename(staged, layerDir(this.#root, id));
+    await syncDirectory(layersDir(this.#root));
+  }
+
+  async #register(name: string): Promise<void> {
+    const diffId = `sha256:${name}`;
+    if (!isDigest(diffId)) return;
+    const dir = layerDir(this.#root, layerIdOf(diffId));
+    try {
+      const marker = parseJson(await readFile(join(dir, MARKER)), MARKER);
+      const sizeBytes = asCount(asObject(marker, MARKER)['sizeBytes'], 'sizeBytes');
+      this.#sizes.set(layerIdOf(diffId), sizeBytes);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' && !(error instanceof HatobaError)) throw error;
+      // a power cut may have kept the folder and lost the marker: the layer is unpacked again
+      this.#modules.logger.warn('Deleted a damaged layer', { diffId }, error);
+      await rm(dir, { recursive: true, force: true });
+    }
+  }
+}
