@@ -1,0 +1,140 @@
+import { mkdirSync } from 'node:fs';
+import type { Clock } from '../../common/clock.js';
+import { DisposableStack } from '../../common/disposable.js';
+import type { Logger } from '../../common/logger.js';
+import type { Random } from '../../common/random.js';
+import type { Kernel } from '../../linux/ports.js';
+import { CgroupFs, detectCgroups } from '../cgroup/cgroup-fs.js';
+import type { Containers } from '../engine.js';
+import { Execs } from '../exec/exec.js';
+import { HealthProber } from '../health/prober.js';
+import type { ImageLookup } from '../image/image-lookup.js';
+import { LogRotation } from '../log/log-rotation.js';
+import { Crun } from '../oci/crun.js';
+import { readHostFacts, readKernelVersion } from '../oci/host-facts.js';
+import { SeccompCache } from '../oci/seccomp-cache.js';
+import type { Snapshotter } from '../snapshot/snapshotter.js';
+import { Volumes } from '../volume/volumes.js';
+import { LinuxContainers } from './containers.js';
+import { ExitWatcher } from './exits.js';
+import { GroupUse } from './group-use.js';
+import { ContainerPaths } from './paths.js';
+import { readBootId } from './process-identity.js';
+import { recoverContainers } from './recover.js';
+import { ContainerRegistry } from './registry.js';
+import { Teardown } from './teardown.js';
+
+export interface OpenContainersOptions {
+  stateDir: string;
+  runDir: string;
+  /** "/hatoba": parent of all containers' cgroups. */
+  cgroupParent: string;
+}
+
+export interface OpenContainersModules {
+  kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces'>;
+  images: ImageLookup;
+  snapshotter: Snapshotter;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+}
+
+/**
+ * Opens the containers of a state folder: takes up those that are there, undoes half-made ones,
+ * watches exits, probes health, rotates logs. Ending it ends the watching, never a container.
+ */
+export async function openContainers(
+  options: OpenContainersOptions,
+  modules: OpenContainersModules,
+): Promise<{ containers: Containers } & AsyncDisposable> {
+  const { kernel, snapshotter, clock, random, log } = modules;
+  const paths = new ContainerPaths(options.stateDir, options.runDir);
+  makeFolders(paths);
+  const cgroups = new CgroupFs(detectCgroups(), paths.cgroupDecoy, clock);
+  const mountNamespace = await openNamespace(paths, cgroups, kernel);
+  const crun = new Crun({ root: paths.crunRoot, mountNamespace }, kernel.spawner);
+  const volumes = new Volumes(paths.volumes, { spawner: kernel.spawner, random });
+  volumes.clean();
+  const registry = new ContainerRegistry(paths, log);
+  const groups = new GroupUse();
+  const teardown = new Teardown({ paths, cgroups, snapshotter, volumes, groups });
+  const bootId = readBootId();
+  await recoverContainers({ paths, registry, teardown, groups, snapshotter, crun, log });
+
+  const end = new DisposableStack();
+  const exits = new ExitWatcher({ paths, registry, cgroups, clock, log, bootId });
+  end.defer('exit watch', () => exits[Symbol.dispose]());
+  exits.start();
+  const execs = new Execs({ paths, crun, spawner: kernel.spawner });
+  const prober = new HealthProber({
+    registry,
+    clock,
+    log,
+    exec: (entry, command) =>
+      execs.start(entry.record, { command, env: [], user: '', dir: '', tty: false, stdin: false }),
+  });
+  end.defer('health checks', () => prober[Symbol.dispose]());
+  for (const { record } of registry.list()) prober.watch(record.config.id);
+  const rotation = new LogRotation({ paths, registry, clock, log });
+  end.defer('log rotation', () => rotation[Symbol.dispose]());
+  rotation.start();
+
+  const { arch } = process;
+  const create = {
+    paths,
+    cgroupParent: options.cgroupParent,
+    images: modules.images,
+    snapshotter,
+    volumes,
+    seccomp: new SeccompCache(paths.seccomp, { arch, kernel: readKernelVersion() }),
+    crun,
+    spawner: kernel.spawner,
+    clock,
+    host: readHostFacts(cgroups.layout),
+    groups,
+    teardown,
+    bootId,
+  };
+  const containers = new LinuxContainers({
+    paths,
+    registry,
+    exits,
+    teardown,
+    execs,
+    crun,
+    clock,
+    create,
+    bootId,
+  });
+  return { containers, [Symbol.asyncDispose]: () => end[Symbol.asyncDispose]() };
+}
+
+function makeFolders(paths: ContainerPaths): void {
+  for (const folder of [
+    paths.containers,
+    paths.exits,
+    paths.volumes,
+    paths.seccomp,
+    paths.crunRoot,
+    paths.netns,
+  ]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+}
+
+/**
+ * What is mounted under the state folder and the network namespaces must show in the namespace crun
+ * runs in, also what comes later: so both are shared mounts, made before it.
+ */
+async function openNamespace(
+  paths: ContainerPaths,
+  cgroups: CgroupFs,
+  kernel: Pick<Kernel, 'mounts' | 'namespaces'>,
+): Promise<string | undefined> {
+  if (!cgroups.layout.hybrid) return undefined;
+  const shared = [paths.stateDir, paths.netns];
+  for (const folder of shared) await kernel.mounts.makeShared(folder);
+  await kernel.namespaces.pinCrunMountNamespace(paths.crunNamespace, shared);
+  return paths.crunNamespace;
+}

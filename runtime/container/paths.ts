@@ -1,0 +1,104 @@
+import { HatobaError } from '../../common/errors.js';
+
+/** Where everything of the containers lies. */
+export class ContainerPaths {
+  readonly stateDir: string;
+  readonly runDir: string;
+
+  /** @throws {HatobaError} invalid-argument for a folder conmon could not be told of */
+  constructor(stateDir: string, runDir: string) {
+    for (const folder of [stateDir, runDir]) {
+      // conmon cuts its --log-path at ":", nsenter and crun take absolute paths only.
+      if (!folder.startsWith('/') || folder.includes(':')) {
+        throw new HatobaError(
+          'invalid-argument',
+          `folder "${folder}" must be absolute and without ":"`,
+        );
+      }
+    }
+    this.stateDir = stateDir;
+    this.runDir = runDir;
+  }
+
+  get containers(): string {
+    return `${this.stateDir}/containers`;
+  }
+  /** conmon leaves one file per container here, named by its id: the exit code. */
+  get exits(): string {
+    return `${this.stateDir}/exits`;
+  }
+  get volumes(): string {
+    return `${this.stateDir}/volumes`;
+  }
+  get seccomp(): string {
+    return `${this.stateDir}/seccomp`;
+  }
+  get crunRoot(): string {
+    return `${this.runDir}/crun`;
+  }
+  /** In a folder of its own, which becomes a private mount. */
+  get crunNamespace(): string {
+    return `${this.runDir}/mnt/crun`;
+  }
+  /** See Namespaces.pinCrunMountNamespace. */
+  get cgroupDecoy(): string {
+    return `${this.runDir}/mnt/cgroup2`;
+  }
+  /** Where callers keep network namespaces; shared with the crun namespace. */
+  get netns(): string {
+    return `${this.runDir}/netns`;
+  }
+
+  of(id: string): ContainerFiles {
+    return new ContainerFiles(`${this.containers}/${id}`);
+  }
+  exitOf(id: string): string {
+    return `${this.exits}/${id}`;
+  }
+  crunOf(id: string): string {
+    return `${this.crunRoot}/${id}`;
+  }
+}
+
+/** The files of one container. */
+export class ContainerFiles {
+  readonly dir: string;
+
+  constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  /** What it was made from; written first, never changed. */
+  get record(): string {
+    return `${this.dir}/config.json`;
+  }
+  /** What it is now; until it exists the container is half made. */
+  get status(): string {
+    return `${this.dir}/state.json`;
+  }
+  get bundle(): string {
+    return `${this.dir}/bundle`;
+  }
+  get spec(): string {
+    return `${this.dir}/bundle/config.json`;
+  }
+  /** conmon's fifo for messages. */
+  get control(): string {
+    return `${this.dir}/bundle/ctl`;
+  }
+  get pidFile(): string {
+    return `${this.dir}/bundle/pid`;
+  }
+  get conmonPidFile(): string {
+    return `${this.dir}/bundle/conmon.pid`;
+  }
+  get etc(): string {
+    return `${this.dir}/etc`;
+  }
+  get logDir(): string {
+    return `${this.dir}/log`;
+  }
+  get log(): string {
+    return `${this.dir}/log/container.log`;
+  }
+}

@@ -1,0 +1,165 @@
+import type { Clock } from '../../common/clock.js';
+import { describeError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { ContainerEntry } from '../container/record.js';
+import type { ContainerRegistry } from '../container/registry.js';
+import {
+  afterProbe,
+  INITIAL_HEALTH,
+  nextProbeDelayMs,
+  type HealthCheck,
+  type HealthState,
+} from '../core/health-machine.js';
+import type { ExecSession } from '../engine.js';
+import { withDeadline } from '../oci/pipes.js';
+
+/** What is kept of a probe's output, as in Docker. */
+const MAX_OUTPUT_BYTES = 4096;
+
+export interface ProberModules {
+  registry: ContainerRegistry;
+  clock: Clock;
+  log: Logger;
+  /** Starts the probe's command in a container. */
+  exec: (entry: ContainerEntry, command: readonly string[]) => Promise<ExecSession>;
+}
+
+/** Runs the health checks of all running containers, and writes what they say into their state. */
+export class HealthProber implements Disposable {
+  readonly #modules: ProberModules;
+  readonly #cancels = new Map<string, () => void>();
+  readonly #unsubscribe: () => void;
+
+  constructor(modules: ProberModules) {
+    this.#modules = modules;
+    this.#unsubscribe = modules.registry.onEvent(({ id, type }) => {
+      if (type === 'started') this.watch(id);
+      if (type === 'exited') this.#forget(id);
+    });
+  }
+
+  /** Begins with a container that runs; nothing without a health check. */
+  watch(id: string): void {
+    const entry = this.#modules.registry.get(id);
+    if (entry?.record.health !== undefined) this.#schedule(id, entry.record.health);
+  }
+
+  [Symbol.dispose](): void {
+    this.#unsubscribe();
+    for (const id of [...this.#cancels.keys()]) this.#forget(id);
+  }
+
+  #forget(id: string): void {
+    this.#cancels.get(id)?.();
+    this.#cancels.delete(id);
+  }
+
+  #schedule(id: string, check: HealthCheck): void {
+    const entry = this.#modules.registry.get(id);
+    if (entry?.status.status !== 'running') return;
+    const { clock } = this.#modules;
+    const sinceStartMs = clock.nowMs() - (entry.status.startedAtMs ?? 0);
+    const delayMs = nextProbeDelayMs(check, toHealthState(entry), sinceStartMs);
+    const cancel = clock.setTimer(delayMs, () => {
+      // Cannot reject: #probe turns every failure into a failed probe.
+      void this.#probe(id, check).then(() => {
+        if (this.#cancels.has(id)) this.#schedule(id, check);
+      });
+    });
+    this.#cancels.set(id, cancel);
+  }
+
+  async #probe(id: string, check: HealthCheck): Promise<void> {
+    const { registry, clock, log } = this.#modules;
+    const entry = registry.get(id);
+    if (entry?.status.status !== 'running') return;
+    const sinceStartMs = clock.nowMs() - (entry.status.startedAtMs ?? 0);
+    const result = await this.#run(entry, check);
+    const now = registry.get(id);
+    if (now?.status.status !== 'running' || !this.#cancels.has(id)) return;
+    const next = afterProbe(check, toHealthState(now), result.passed, sinceStartMs);
+    try {
+      registry.update(
+        id,
+        {
+          health: next.status,
+          failingStreak: next.failingStreak,
+          healthOutput: result.output,
+        },
+        'health',
+      );
+    } catch (error) {
+      log.error('Recording container health failed', { containerId: id }, error);
+    }
+  }
+
+  async #run(
+    entry: ContainerEntry,
+    check: HealthCheck,
+  ): Promise<{ passed: boolean; output: string }> {
+    try {
+      const session = await this.#modules.exec(entry, check.command);
+      const output = new Output(session);
+      const work = Promise.all([session.exitCode, output.done]);
+      const result = await withDeadline(this.#modules.clock, check.timeoutMs, work, () => {
+        void session.kill();
+        output.stop();
+      });
+      if (result === 'timeout') {
+        return {
+          passed: false,
+          output: `Health check exceeded timeout (${check.timeoutMs} ms)`,
+        };
+      }
+      return { passed: result.value[0] === 0, output: output.text };
+    } catch (error) {
+      return { passed: false, output: describeError(error) };
+    }
+  }
+}
+
+function toHealthState({ status }: ContainerEntry): HealthState {
+  return status.health === 'none'
+    ? INITIAL_HEALTH
+    : { status: status.health, failingStreak: status.failingStreak };
+}
+
+/** Both streams together, the first part kept, all of it drained. */
+class Output {
+  readonly done: Promise<void>;
+  readonly #session: ExecSession;
+  readonly #parts: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(session: ExecSession) {
+    this.#session = session;
+    const streams = [session.stdout, session.stderr];
+    this.done = Promise.all(
+      streams.map(
+        (stream) =>
+          new Promise<void>((resolve) => {
+            stream.on('data', (part: Buffer) => this.#keep(part));
+            stream.on('end', resolve);
+            stream.on('close', resolve);
+          }),
+      ),
+    ).then(() => undefined);
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#parts).toString('utf8').trimEnd();
+  }
+
+  /** A process the probe left behind may hold the streams open. */
+  stop(): void {
+    this.#session.stdout.destroy();
+    this.#session.stderr.destroy();
+  }
+
+  #keep(part: Buffer): void {
+    const room = MAX_OUTPUT_BYTES - this.#bytes;
+    if (room <= 0) return;
+    this.#parts.push(part.subarray(0, room));
+    this.#bytes += Math.min(room, part.length);
+  }
+}

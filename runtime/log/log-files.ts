@@ -1,0 +1,103 @@
+import { closeSync, constants, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { errnoOf } from '../../common/errors.js';
+
+/** conmon's message to open its log file anew: kind, and two numbers that only matter for resizing. */
+const REOPEN_LOG = '2 0 0\n';
+
+/** One file of a container's log; 0 is the one being written, higher numbers are older. */
+export interface LogFile {
+  path: string;
+  age: number;
+  inode: number;
+  sizeBytes: number;
+}
+
+/** The files of a log, oldest first. */
+export async function listLogFiles(log: string): Promise<readonly LogFile[]> {
+  const found: LogFile[] = [];
+  for (const name of await namesIn(dirname(log))) {
+    const age = ageOf(name, basename(log));
+    if (age === undefined) continue;
+    const path = `${dirname(log)}/${name}`;
+    try {
+      const { ino, size } = await stat(path);
+      found.push({ path, age, inode: ino, sizeBytes: size });
+    } catch (error) {
+      // Renamed or removed by a rotation at this moment.
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+  }
+  return found.toSorted((a, b) => b.age - a.age);
+}
+
+/**
+ * Starts a new log file if the present one has grown too large. The old file is renamed first and
+ * conmon told to reopen afterwards; until it does, it writes on into the renamed file. So nothing is
+ * lost, and a reader that holds the old file misses nothing.
+ *
+ * If the log file is missing (an engine was killed between the two steps) conmon is told again.
+ * @param options.control conmon's fifo
+ * @returns whether the log was rotated
+ */
+export function rotateLog(
+  log: string,
+  options: { maxSizeBytes: number; maxFiles: number; control: string },
+): boolean {
+  let size: number;
+  try {
+    size = statSync(log).size;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    tellConmon(options.control);
+    return false;
+  }
+  if (size < options.maxSizeBytes) return false;
+  const oldest = Math.max(1, options.maxFiles - 1);
+  rmSync(`${log}.${oldest}`, { force: true });
+  for (let age = oldest - 1; age >= 1; age--) renameIfThere(`${log}.${age}`, `${log}.${age + 1}`);
+  renameSync(log, `${log}.1`);
+  tellConmon(options.control);
+  return true;
+}
+
+function tellConmon(control: string): void {
+  let fd: number;
+  try {
+    fd = openSync(control, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    // ENXIO: conmon has ended, nothing will be written any more.
+    if (['ENXIO', 'ENOENT'].includes(errnoOf(error) ?? '')) return;
+    throw error;
+  }
+  try {
+    writeSync(fd, REOPEN_LOG);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function renameIfThere(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+function ageOf(name: string, log: string): number | undefined {
+  if (name === log) return 0;
+  if (!name.startsWith(`${log}.`)) return undefined;
+  const age = name.slice(log.length + 1);
+  return /^\d+$/.test(age) ? Number(age) : undefined;
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
