@@ -5,6 +5,8 @@ export const KEY_ROOT = '/hatoba/v1/';
 /** The campaign key: its holder leads. Its value is the node id of the leader. */
 export const LEADER_KEY = `${KEY_ROOT}leader/manager`;
 
+export const CLUSTER_KEY = `${KEY_ROOT}cluster/default`;
+
 const KINDS: ReadonlySet<string> = new Set<Kind>([
   'cluster',
   'service',
@@ -23,7 +25,7 @@ export type KeyMeaning = { what: 'object'; kind: Kind } | { what: 'leader' } | {
  * cannot create the same task twice; the cluster's is fixed.
  */
 export function keyOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string {
-  if (kind === 'cluster') return `${KEY_ROOT}cluster/default`;
+  if (kind === 'cluster') return CLUSTER_KEY;
   if (kind === 'task') {
     const { serviceId, slot, generation } = object as ObjectOfKind['task'];
     return `${KEY_ROOT}task/${serviceId}/${padded(slot)}/${padded(generation)}`;
