@@ -41,9 +41,9 @@ export async function writeIdentity(folder: string, tls: TlsIdentity): Promise<A
   const path = join(folder, FILES.cert);
   const identity = toIdentity(tls, path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  await replaceFile(join(folder, FILES.ca), tls.caPem);
-  await replaceFile(join(folder, FILES.key), tls.keyPem);
-  await replaceFile(path, tls.certPem);
+  await replaceFile(join(folder, FILES.ca), tls.caPem, { durable: true });
+  await replaceFile(join(folder, FILES.key), tls.keyPem, { durable: true });
+  await replaceFile(path, tls.certPem, { durable: true });
   return identity;
 }
 

@@ -1,26 +1,32 @@
 import { randomUUID } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
+
+/** Ends the names of files that a crash may leave behind. */
+export const DRAFT_SUFFIX = '.new';
 
 /**
- * Replaces a file in one step: a reader, or a crash, sees the old content or the new. Not synced
- * to the disk: what these files describe (processes, namespaces) does not survive a loss of power
- * either.
- * @param mode of the new file, default 0600
+ * Replaces a file in one step, mode 0600: a reader, or a crash of the agent, sees the old content
+ * or the new.
+ * @param options.durable also survives a loss of power. Not for what describes processes and
+ *   namespaces: those do not survive it either.
  */
 export async function replaceFile(
   path: string,
   content: Uint8Array | string,
-  mode = 0o600,
+  options: { durable?: boolean } = {},
 ): Promise<void> {
   const draft = `${path}.${randomUUID()}${DRAFT_SUFFIX}`;
   try {
-    await writeFile(draft, content, { mode });
+    const file = await open(draft, 'wx', 0o600);
+    try {
+      await file.writeFile(content);
+      if (options.durable === true) await file.sync();
+    } finally {
+      await file.close();
+    }
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true });
     throw error;
   }
 }
-
-/** Ends the names of files that a crash may leave behind. */
-export const DRAFT_SUFFIX = '.new';

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { parseConfig, toPrintable, type AgentConfig } from '../../../node-agent/config.js';
+
+const parse = (
+  file: unknown,
+  env: Record<string, string> = {},
+  flags: string[] = [],
+): AgentConfig => parseConfig({ file, env, flags, systemHostname: 'box' });
+const problemsOf = (run: () => unknown): string[] => {
+  try {
+    run();
+  } catch (error) {
+    return (error as Error).message.split('\n');
+  }
+  assert.fail('no problem found');
+};
+
+describe('configuration of the agent', () => {
+  it('has defaults for everything', () => {
+    assert.deepEqual(toPrintable(parse(undefined)), {
+      root: '/var/lib/hatoba',
+      runDir: '/run/hatoba',
+      managers: [],
+      joinToken: '',
+      advertiseAddr: '',
+      dataPathAddr: '',
+      agentListen: '0.0.0.0:4402',
+      cgroupParent: '/hatoba',
+      hostname: 'box',
+      labels: {},
+      insecureRegistries: [],
+      logLevel: 'info',
+      logFormat: 'text',
+    });
+  });
+
+  it('reads file, environment and flags, the later ones winning', () => {
+    const file = { root: '/a', managers: ['10.0.0.1:4400'], labels: { zone: 'a', rack: 3 } };
+    const env = { HATOBA_AGENT_ROOT: '/b', HATOBA_AGENT_RUN_DIR: '/run/b', HATOBA_OTHER: 'x' };
+    const flags = ['--root', '/c', '--managers=[fd00::1]:4400,m2:4400', '--log-level', 'debug'];
+    const config = parse(file, env, flags);
+    assert.equal(config.root, '/c');
+    assert.equal(config.runDir, '/run/b');
+    assert.deepEqual(config.managers, ['[fd00::1]:4400', 'm2:4400']);
+    assert.deepEqual(config.labels, { zone: 'a', rack: '3' });
+    assert.equal(config.logLevel, 'debug');
+    assert.ok(Object.isFrozen(config));
+  });
+
+  it('names every problem at once, by where it is written', () => {
+    const problems = problemsOf(() =>
+      parse(
+        {
+          rooot: '/a',
+          root: 'relative',
+          managers: 'm1:4400',
+          labels: { zone: ['a'] },
+          cgroupParent: '/a/../b',
+        },
+        { HATOBA_AGENT_ADVERTISE_ADDR: 'nonsense', HATOBA_AGENT_ROT: 'x' },
+        ['--log-format', 'xml', '--nope', '--agent-listen'],
+      ),
+    );
+    assert.deepEqual(new Set(problems.map((p) => p.split(':')new Set([0])), [
+      '--agent-listen',
+      '--log-format',
+      '--nope',
+      'HATOBA_AGENT_ADVERTISE_ADDR',
+      'HATOBA_AGENT_ROT',
+      'cgroupParent',
+      'labels',
+      'managers',
+      'root',
+      'rooot',
+    ]);
+    assert.ok(problems.includes('--log-format: "xml" is not one of json, text'));
+  });
+
+  for (const [name, file] of [
+    ['a list', ['a']]),
+    ['a port too large', { agentListen: '0.0.0.0:70000' }],
+    ['an address of five parts', { advertiseAddr: '1.2.3.4.5' }],
+    ['an address above 255', { dataPathAddr: '10.0.0.256' }],
+    ['a manager without port', { managers: ['m1'] }],
+    ['a host name with a space', { hostname: 'a b' }],
+    ['a number for a text', { joinToken: 5 }],
+  ] as const) {
+    it(`refuses ${name}`, () => {
+      assert.equal(problemsOf(() => parse(file)).length, 1);
+    });
+  }
+
+  it('takes an empty file, and keys without a value, for the defaults', () => {
+    assert.deepEqual(parse(null), parse(undefined));
+    assert.deepEqual(parse({ joinToken: null }), parse(undefined));
+  });
+
+  it('does not print the join token', () => {
+    assert.equal(toPrintable(parse({ joinToken: 'HTBTKN-1-a-b' }))['joinToken'], '(set)');
+  });
+});

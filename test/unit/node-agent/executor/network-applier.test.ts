@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { silentLogger } from '../../../../common/logger.js';
+import { NetworkApplier } from '../../../../node-agent/executor/network-applier.js';
+import type { NetworkState } from '../../../../overlay-net/driver.js';
+import { NetworkConfig } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
+import { NetworkAttachment } from '../../../../proto/gen/hatoba/v1/types.js';
+import { FakeClock } from '../../../support/fake-clock.js';
+import { assignedTask } from '../tasks.js';
+
+const random = { next: () => 0, bytes: (length: number) => new Uint8Array(length) };
+const state = (...ids: string[]): NetworkState => ({
+  nodeId: 'n1',
+  networks: ids.map((networkId) => NetworkConfig.fromPartial({ networkId, driver: 'overlay' })),
+  endpoints: [],
+  services: [],
+  peers: [],
+});
+const taskOn = (...ids: string[]): ReturnType<typeof assignedTask> =>
+  assignedTask({
+    networksAttachments: ids.map((networkId) =>
+      NetworkAttachment.fromPartial({ networkId, networkName: `net-${networkId}` }),
+    ),
+  });
+
+describe('NetworkApplier', () => {
+  let clock: FakeClock;
+  let applied: string[];
+  let changes: number;
+  /** What the driver does with each call; ends it when called. */
+  let calls: { end: () => void; fail: (error: Error) => void }[];
+  let applier: NetworkApplier;
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    applied = [];
+    changes = 0;
+    calls = [];
+    applier = new NetworkApplier({
+      driver: {
+        apply: (wanted) =>
+          new Promise((resolve, reject) => {
+            applied.push(wanted.networks.map((n) => n.networkId).join());
+            calls.push({ end: resolve, fail: reject });
+          }),
+      },
+      clock,
+      random,
+      log: silentLogger,
+      onChange: () => changes++,
+    });
+  });
+
+  it('knows a revision as applied once the driver is done', async () => {
+    applier.apply(5, state('a'));
+    assert.equal(applier.appliedRevision, 0);
+    assert.equal(applier.waitOf(taskOn('a')), 'waiting for network "net-a" on this node');
+    calls[0]?.end();
+    await clock.advance(0);
+    assert.equal(applier.appliedRevision, 5);
+    assert.equal(applier.waitOf(taskOn('a')), '');
+    assert.equal(applier.driverOf('a'), 'overlay');
+    assert.equal(changes, 1);
+  });
+
+  it('skips states that are overtaken, and still gets on', async () => {
+    applier.apply(5, state('a'));
+    applier.apply(6, state('b'));
+    applier.apply(7, state('c'));
+    calls[0]?.end();
+    await clock.advance(0);
+    assert.equal(applier.appliedRevision, 5, 'under a steady stream of changes, too');
+    calls[1]?.end();
+    await clock.advance(0);
+    assert.deepEqual(applied, ['a', 'c']);
+    assert.equal(applier.appliedRevision, 7);
+  });
+
+  it('confirms revisions that change no network', async () => {
+    applier.confirm(4);
+    assert.equal(applier.appliedRevision, 4);
+    applier.apply(5, state('a'));
+    applier.confirm(6);
+    assert.equal(applier.appliedRevision, 4, 'not while one is under way');
+    calls[0]?.end();
+    await clock.advance(0);
+    assert.equal(applier.appliedRevision, 6);
+  });
+
+  it('tries again, and tells waiting tasks why they wait', async () => {
+    applier.apply(5, state('a'));
+    calls[0]?.fail(new Error('vxlan: operation not permitted'));
+    await clock.advance(0);
+    assert.match(applier.waitOf(taskOn('a')), /on this node: vxlan: operation not permitted/);
+    await clock.advance(5000);
+    calls[1]?.end();
+    await clock.advance(0);
+    assert.equal(applier.waitOf(taskOn('a')), '');
+  });
+
+  it('tries a newer state at once', async () => {
+    applier.apply(5, state('a'));
+    calls[0]?.fail(new Error('busy'));
+    await clock.advance(0);
+    applier.apply(6, state('b'));
+    await clock.advance(0);
+    assert.deepEqual(applied, ['a', 'b']);
+    assert.equal(clock.pendingTimers, 0);
+  });
+});
