@@ -29,7 +29,7 @@ export class AddressSpace {
   constructor(ipam: IPAMConfig, cursor: string | undefined) {
     this.#subnet = parseCidr(ipam.subnet);
     this.#range = ipam.ipRange === '' ? this.#subnet : parseCidr(ipam.ipRange);
-    this.#used.add(ipam.gateway);
+    if (ipam.gateway !== '') this.#used.add(ipam.gateway);
     this.#cursor = cursor;
   }
 

@@ -64,7 +64,7 @@ function beginUpdate(draft: ServiceDraft): void {
 }
 
 /** Whether what the slot runs, or ran last, is not made of the present spec. */
-export function isOutdated(draft: ServiceDraft, slot: Slot): boolean {
+export function isOutdated(draft: Pick<ServiceDraft, 'comparison'>, slot: Slot): boolean {
   const wanted = slot.tasks.filter(isWantedTask);
   const newest = slot.tasks.at(-1);
   if (wanted.length > 0) return wanted.every((t) => draft.comparison.isDirty(t));

@@ -1,0 +1,41 @@
+import { isTerminal } from '../../common/model/task-state.js';
+import { TaskState } from '../../proto/gen/hatoba/v1/types.js';
+import { planAllocation, type AddressCursors } from '../core/allocator/plan-allocation.js';
+import type { ViewChange } from '../view/view.js';
+import type { Controller } from './controller.js';
+import { applyAndSee, WHOLE_CLUSTER, type LoopModules } from './loop.js';
+
+/**
+ * Owns the step NEW → PENDING, the subnets of networks and the endpoints of services. One key and
+ * one worker: two passes at once could give one address twice.
+ */
+export function allocateController(modules: LoopModules): Controller {
+  const { view, clock } = modules;
+  let cursors: AddressCursors = new Map(); // only a hint, see planAllocation
+  return {
+    name: 'allocate',
+    watch: (enqueue) => {
+      enqueue(WHOLE_CLUSTER);
+      return [
+        view.onChange((changes) => {
+          if (changes.some(concernsAllocation)) enqueue(WHOLE_CLUSTER);
+        }),
+      ];
+    },
+    reconcile: (_key, signal) => {
+      const allocation = planAllocation(view, clock.nowMs(), cursors);
+      cursors = allocation.cursors;
+      return applyAndSee(modules, allocation.plan, signal);
+    },
+  };
+}
+
+/** What waits for addresses, asks for others, or gives some back. */
+function concernsAllocation(change: ViewChange): boolean {
+  if (change.kind === 'network' || change.kind === 'service' || change.kind === 'cluster') {
+    return true;
+  }
+  if (change.kind !== 'task') return false;
+  const { state } = change.object.status;
+  return change.type === 'delete' || state === TaskState.NEW || isTerminal(state);
+}

@@ -1,0 +1,220 @@
+import { HatobaError } from '../../../common/errors.js';
+import type { Network, Service, ServiceSpec } from '../../../common/model/objects.js';
+import { UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
+import { equalData } from '../equal.js';
+import { isOutdated, rollbackPatch } from '../orchestrator/plan-update.js';
+import { slotsOf } from '../orchestrator/slots.js';
+import { SpecComparison } from '../orchestrator/spec-comparison.js';
+import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
+import type { Plan, Snapshot } from '../snapshot.js';
+import type { Problem } from '../validate/problem.js';
+import { validateServiceSpec, withDefaults } from '../validate/service-spec.js';
+
+/** What a call on one service comes to. With problems, the plan is empty. */
+export interface ServicePlan {
+  plan: Plan;
+  /** As it will be stored. */
+  service: Service;
+  problems: readonly Problem[];
+}
+
+/** A new service, named networks replaced by their ids. */
+export function planCreateService(
+  snapshot: Snapshot,
+  spec: ServiceSpec,
+  context: PlanContext,
+): ServicePlan {
+  const full = withDefaults(spec);
+  const problems = validateServiceSpec(full, snapshot);
+  const service = newService(resolveNetworks(full, networkIds(snapshot)), context);
+  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
+  const groups = [[{ action: 'create', kind: 'service', object: service } as const]];
+  return { plan: { groups, guards: networkGuards(snapshot, [service]) }, service, problems };
+}
+
+/**
+ * A changed spec; an equal one changes nothing.
+ * @param version of the service the caller has seen; 0 is not checked
+ * @throws {HatobaError} not-found; conflict when another write came between
+ */
+export function planUpdateService(
+  snapshot: Snapshot,
+  request: { serviceId: string; version: number; spec: ServiceSpec },
+  context: PlanContext,
+): ServicePlan {
+  const service = existing(snapshot, request.serviceId, request.version);
+  const full = withDefaults(request.spec);
+  const problems = validateServiceSpec(full, snapshot, { serviceId: service.id });
+  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
+  const spec = resolveNetworks(full, networkIds(snapshot));
+  const changed = withSpec(snapshot, service, spec, context.nowMs);
+  if (changed === undefined) return { plan: EMPTY_PLAN, service, problems };
+  return { ...updatePlan(snapshot, changed), problems };
+}
+
+/**
+ * Another number of replicas and nothing else.
+ * @throws {HatobaError} not-found; conflict; failed-precondition when the mode has no replicas
+ */
+export function planScaleService(
+  snapshot: Snapshot,
+  request: { serviceId: string; version: number; replicas: number },
+  context: PlanContext,
+): ServicePlan {
+  const service = existing(snapshot, request.serviceId, request.version);
+  if (service.spec.mode.$case !== 'replicated') {
+    throw new HatobaError(
+      'failed-precondition',
+      `service ${service.spec.name} is not replicated, so it has no number of replicas to scale`,
+    );
+  }
+  const mode = { $case: 'replicated', value: { replicas: request.replicas } } as const;
+  return planUpdateService(snapshot, { ...request, spec: { ...service.spec, mode } }, context);
+}
+
+/**
+ * Back to the previous spec, by the rules of `rollbackConfig`; again, and it is forward again.
+ * @throws {HatobaError} not-found; conflict; failed-precondition when there is no previous spec
+ */
+export function planRollbackService(
+  snapshot: Snapshot,
+  request: { serviceId: string; version: number },
+  context: PlanContext,
+): ServicePlan {
+  const service = existing(snapshot, request.serviceId, request.version);
+  const { previousSpec } = service;
+  if (previousSpec === undefined) {
+    throw new HatobaError(
+      'failed-precondition',
+      `service ${service.spec.name} was never updated, so there is nothing to roll back to`,
+    );
+  }
+  const problems = validateServiceSpec(previousSpec, snapshot, { serviceId: service.id });
+  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
+  const patch = rollbackPatch({ ...service, previousSpec }, context.nowMs, 'rollback requested');
+  return { ...updatePlan(snapshot, { ...service, ...patch }), problems };
+}
+
+/**
+ * Marks the service; its tasks stop, and the reaper removes it when they are gone.
+ * @throws {HatobaError} not-found
+ */
+export function planRemoveService(snapshot: Snapshot, serviceId: string): ServicePlan {
+  const service = existing(snapshot, serviceId, 0);
+  if (service.pendingDelete) return { plan: EMPTY_PLAN, service, problems: [] };
+  const object = { ...service, pendingDelete: true };
+  const groups = [[{ action: 'update', kind: 'service', object } as const]];
+  return { plan: { groups }, service: object, problems: [] };
+}
+
+function existing(snapshot: Snapshot, serviceId: string, version: number): Service {
+  const service = snapshot.service(serviceId);
+  if (service === undefined) throw new HatobaError('not-found', `there is no service ${serviceId}`);
+  if (version !== 0 && version !== service.version) {
+    throw new HatobaError(
+      'conflict',
+      `service ${service.spec.name} was changed meanwhile (it has version ${service.version}, ` +
+        `the update is for ${version}): read it again`,
+    );
+  }
+  return service;
+}
+
+function updatePlan(snapshot: Snapshot, service: Service): Omit<ServicePlan, 'problems'> {
+  const groups = [[{ action: 'update', kind: 'service', object: service } as const]];
+  return { plan: { groups, guards: networkGuards(snapshot, [service]) }, service };
+}
+
+export function newService(spec: ServiceSpec, context: PlanContext): Service {
+  return {
+    id: context.newId(),
+    version: 0,
+    createdAtMs: context.nowMs,
+    updatedAtMs: context.nowMs,
+    spec,
+    previousSpec: undefined,
+    specVersion: 1,
+    endpoint: { spec: undefined, ports: [], virtualIps: [] },
+    updateStatus: undefined,
+    pendingDelete: false,
+    serviceStatus: undefined,
+  };
+}
+
+/**
+ * The service with another spec, undefined when it is the same. If tasks have to be replaced, the
+ * update begins here, so that no reader sees the new spec without it. Scaling alone leaves an
+ * unfinished or paused update as it is, and what that would roll back to.
+ */
+export function withSpec(
+  snapshot: Snapshot,
+  service: Service,
+  spec: ServiceSpec,
+  nowMs: number,
+): Service | undefined {
+  if (equalData(spec, service.spec)) return undefined;
+  const next = {
+    ...service,
+    spec,
+    previousSpec: service.spec,
+    specVersion: service.specVersion + 1,
+  };
+  const { updateStatus, previousSpec } = service;
+  const scalesOnly = equalData({ ...spec, mode: service.spec.mode }, service.spec);
+  if (scalesOnly && previousSpec !== undefined && isUnfinished(updateStatus?.state)) {
+    return { ...next, previousSpec: { ...previousSpec, mode: spec.mode } };
+  }
+  return { ...next, updateStatus: needsUpdate(snapshot, next) ? begun(nowMs) : undefined };
+}
+
+function isUnfinished(state: UpdateState | undefined): boolean {
+  switch (state) {
+    case undefined:
+    case UpdateState.UNKNOWN:
+    case UpdateState.COMPLETED:
+    case UpdateState.ROLLBACK_COMPLETED:
+      return false;
+    case UpdateState.UPDATING:
+    case UpdateState.PAUSED:
+    case UpdateState.ROLLBACK_STARTED:
+    case UpdateState.ROLLBACK_PAUSED:
+      return true;
+  }
+}
+
+function begun(nowMs: number): NonNullable<Service['updateStatus']> {
+  const message = 'update in progress';
+  return { state: UpdateState.UPDATING, startedAtMs: nowMs, completedAtMs: 0, message };
+}
+
+function needsUpdate(snapshot: Snapshot, next: Service): boolean {
+  const comparison = new SpecComparison(snapshot, next);
+  return slotsOf(snapshot.tasksOfService(next.id)).some((s) => isOutdated({ comparison }, s));
+}
+
+/** Network names → ids. */
+export function networkIds(snapshot: Snapshot): Map<string, string> {
+  return new Map([...snapshot.networks()].map((n) => [n.spec.name, n.id]));
+}
+
+/** The spec with the ids of its networks; a target that is no known name is left as it is. */
+export function resolveNetworks(spec: ServiceSpec, ids: ReadonlyMap<string, string>): ServiceSpec {
+  const { taskTemplate } = spec;
+  const networks = taskTemplate.networks.map((n) => ({
+    ...n,
+    target: ids.get(n.target) ?? n.target,
+  }));
+  return { ...spec, taskTemplate: { ...taskTemplate, networks } };
+}
+
+/** A service may not come to use a network that is being removed at the same moment. */
+export function networkGuards(
+  snapshot: Snapshot,
+  services: readonly Service[],
+): { kind: 'network'; object: Network }[] {
+  const ids = new Set(services.flatMap((s) => s.spec.taskTemplate.networks.map((n) => n.target)));
+  return [...ids].sort().flatMap((id) => {
+    const object = snapshot.network(id);
+    return object === undefined ? [] : [{ kind: 'network' as const, object }];
+  });
+}

@@ -1,0 +1,310 @@
+import { HatobaError } from '../../../common/errors.js';
+import { STACK_LABEL } from '../../../common/model/labels.js';
+import type {
+  Network,
+  Service,
+  ServiceSpec,
+  Stack,
+  StackSpec,
+} from '../../../common/model/objects.js';
+import type { StackChange } from '../../../proto/gen/hatoba/v1/control.js';
+import type { NetworkSpec } from '../../../proto/gen/hatoba/v1/types.js';
+import { portsHeldBy, PortTable } from '../allocator/ports.js';
+import { equalData } from '../equal.js';
+import { newNetwork } from '../network/plan-network.js';
+import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
+import {
+  networkGuards,
+  networkIds,
+  newService,
+  resolveNetworks,
+  withSpec,
+} from '../service/plan-service-update.js';
+import type { Change, Plan, Snapshot } from '../snapshot.js';
+import { networkWithDefaults, validateNetworkSpec } from '../validate/network-spec.js';
+import type { Problem } from '../validate/problem.js';
+import { validateServiceSpec, withDefaults } from '../validate/service-spec.js';
+import { validateStackSpec } from '../validate/stack-spec.js';
+
+/** What deploying a stack comes to. With problems, the plan is empty. */
+export interface StackPlan {
+  plan: Plan;
+  /** As it will be stored. */
+  stack: Stack;
+  /** Every part, also those that stay as they are: networks, then services, by name. */
+  changes: StackChange[];
+  problems: readonly Problem[];
+}
+
+export interface StackOptions extends PlanContext {
+  /** Remove parts of the stack that the spec no longer has. */
+  prune: boolean;
+}
+
+/** Creations need two keys each, and a transaction holds 128. */
+const MAX_CHANGES_AT_ONCE = 40;
+
+/**
+ * The whole stack as one step: what is new is created, what differs is updated, what is equal is
+ * left alone; all of it or, where anything in it is wrong, nothing. Parts that are still being
+ * removed are taken back into service. (A stack of more than 40 changes takes several steps,
+ * networks first.)
+ */
+export function planStack(snapshot: Snapshot, spec: StackSpec, options: StackOptions): StackPlan {
+  return new StackPlanner(snapshot, normalized(spec), options).plan();
+}
+
+function normalized(spec: StackSpec): StackSpec {
+  const labelled = <T extends ServiceSpec | NetworkSpec>(part: T): T => ({
+    ...part,
+    labels: { ...part.labels, [STACK_LABEL]: spec.name },
+  });
+  return {
+    ...spec,
+    services: spec.services.map((s) => labelled(withDefaults(s))),
+    networks: spec.networks.map((n) => labelled(networkWithDefaults(n))),
+  };
+}
+
+class StackPlanner {
+  readonly #snapshot: Snapshot;
+  readonly #spec: StackSpec;
+  readonly #options: StackOptions;
+  readonly #problems: Problem[] = [];
+  readonly #writes: Change[] = [];
+  readonly #changes: StackChange[] = [];
+  readonly #networkIds: Map<string, string>;
+  readonly #services: Service[] = [];
+
+  constructor(snapshot: Snapshot, spec: StackSpec, options: StackOptions) {
+    this.#snapshot = snapshot;
+    this.#spec = spec;
+    this.#options = options;
+    this.#networkIds = networkIds(snapshot);
+  }
+
+  plan(): StackPlan {
+    this.#problems.push(...validateStackSpec(this.#spec));
+    this.#spec.networks.forEach((spec, i) => {
+      this.#network(spec, `networks[${i}]`);
+    });
+    const ports = this.#portsOfOthers();
+    this.#spec.services.forEach((spec, i) => {
+      this.#service(spec, `services[${i}]`, ports);
+    });
+    const stack = this.#stack();
+    if (this.#options.prune) this.#prune();
+    this.#changes.sort((a, b) => compareWords(a.kind, b.kind) || compareWords(a.name, b.name));
+    const problems = this.#problems;
+    if (problems.length > 0) return { plan: EMPTY_PLAN, stack, changes: [], problems };
+    return { plan: this.#toPlan(), stack, changes: this.#changes, problems };
+  }
+
+  #network(spec: NetworkSpec, path: string): void {
+    const there = [...this.#snapshot.networks()].find((n) => n.spec.name === spec.name);
+    if (there === undefined) {
+      this.#addProblems(path, validateNetworkSpec(spec, this.#snapshot));
+      const object = newNetwork(spec, this.#options);
+      this.#networkIds.set(spec.name, object.id);
+      this.#write({ action: 'create', kind: 'network', object });
+      return;
+    }
+    if (!isOfStack(there, this.#spec.name)) {
+      this.#problem(path, `network ${spec.name} exists and is not of stack ${this.#spec.name}`);
+      return;
+    }
+    if (!equalData({ ...there.spec, labels: {} }, { ...spec, labels: {} })) {
+      this.#problem(path, `network ${spec.name} exists and cannot be changed: remove it first`);
+      return;
+    }
+    const object = { ...there, spec, pendingDelete: false };
+    if (equalData(object, there)) this.#note('STACK_CHANGE_ACTION_NONE', 'network', there);
+    else this.#write({ action: 'update', kind: 'network', object });
+  }
+
+  #service(spec: ServiceSpec, path: string, ports: PortTable): void {
+    const there = [...this.#snapshot.services()].find((s) => s.spec.name === spec.name);
+    if (there !== undefined && !isOfStack(there, this.#spec.name)) {
+      this.#problem(path, `service ${spec.name} exists and is not of stack ${this.#spec.name}`);
+      return;
+    }
+    const context = {
+      ...(there === undefined ? {} : { serviceId: there.id }),
+      newNetworks: new Set(this.#spec.networks.map((n) => n.name)),
+      ports,
+    };
+    this.#addProblems(path, validateServiceSpec(spec, this.#snapshot, context));
+    const resolved = resolveNetworks(spec, this.#networkIds);
+    const service = there ?? newService(resolved, this.#options);
+    for (const port of spec.endpointSpec.ports) ports.claim({ id: service.id, spec }, port);
+    if (there === undefined) {
+      this.#services.push(service);
+      this.#write({ action: 'create', kind: 'service', object: service });
+      return;
+    }
+    const revived = there.pendingDelete ? { ...there, pendingDelete: false } : there;
+    const object = withSpec(this.#snapshot, revived, resolved, this.#options.nowMs) ?? revived;
+    this.#services.push(object);
+    if (object === there) this.#note('STACK_CHANGE_ACTION_NONE', 'service', there);
+    else this.#write({ action: 'update', kind: 'service', object });
+  }
+
+  /** Of the services that stay beside this stack; its own ports are claimed one by one. */
+  #portsOfOthers(): PortTable {
+    const table = new PortTable();
+    const declared = new Set(this.#spec.services.map((s) => s.name));
+    for (const service of this.#snapshot.services()) {
+      const isOwn = isOfStack(service, this.#spec.name);
+      if (isOwn && (declared.has(service.spec.name) || this.#options.prune)) continue;
+      for (const port of portsHeldBy(service)) table.claim(service, port);
+    }
+    return table;
+  }
+
+  #stack(): Stack {
+    const there = [...this.#snapshot.stacks()].find((s) => s.spec.name === this.#spec.name);
+    if (there === undefined) {
+      const object = newStack(this.#spec, this.#options);
+      this.#writes.push({ action: 'create', kind: 'stack', object });
+      return object;
+    }
+    const object = { ...there, spec: this.#spec, pendingDelete: false };
+    if (!equalData(object, there)) this.#writes.push({ action: 'update', kind: 'stack', object });
+    return object;
+  }
+
+  #prune(): void {
+    const services = new Set(this.#spec.services.map((s) => s.name));
+    const networks = new Set(this.#spec.networks.map((n) => n.name));
+    for (const service of this.#snapshot.services()) {
+      if (isOfStack(service, this.#spec.name) && !services.has(service.spec.name)) {
+        this.#markService(service);
+      }
+    }
+    for (const network of this.#snapshot.networks()) {
+      const isLeft = isOfStack(network, this.#spec.name) && !networks.has(network.spec.name);
+      if (isLeft && usersOutside(this.#snapshot, network, this.#spec.name).length === 0) {
+        this.#markNetwork(network);
+      }
+    }
+  }
+
+  #markService(service: Service): void {
+    if (service.pendingDelete) return;
+    const object = { ...service, pendingDelete: true };
+    this.#writes.push({ action: 'update', kind: 'service', object });
+    this.#note('STACK_CHANGE_ACTION_REMOVE', 'service', service);
+  }
+
+  #markNetwork(network: Network): void {
+    if (network.pendingDelete) return;
+    const object = { ...network, pendingDelete: true };
+    this.#writes.push({ action: 'update', kind: 'network', object });
+    this.#note('STACK_CHANGE_ACTION_REMOVE', 'network', network);
+  }
+
+  #write(change: Extract<Change, { kind: 'service' | 'network' }>): void {
+    this.#writes.push(change);
+    const action = change.action === 'create' ? 'CREATE' : 'UPDATE';
+    this.#note(`STACK_CHANGE_ACTION_${action}`, change.kind, change.object);
+  }
+
+  #note(action: StackChange['action'], kind: string, object: Service | Network): void {
+    this.#changes.push({ action, kind, name: object.spec.name, id: object.id });
+  }
+
+  #problem(path: string, message: string): void {
+    this.#problems.push({ path, message, kind: 'already-exists' });
+  }
+
+  #addProblems(path: string, problems: readonly Problem[]): void {
+    for (const p of problems) {
+      this.#problems.push({ ...p, path: p.path === '' ? path : `${path}.${p.path}` });
+    }
+  }
+
+  #toPlan(): Plan {
+    const written = new Set(this.#writes.map((c) => c.object.id));
+    const guards = networkGuards(this.#snapshot, this.#services);
+    return {
+      groups: inSteps(this.#writes),
+      guards: guards.filter((g) => !written.has(g.object.id)),
+    };
+  }
+}
+
+/**
+ * Marks the stack and all its parts; the reaper removes them when the tasks are gone.
+ * @throws {HatobaError} not-found; failed-precondition when others use its networks
+ */
+export function planRemoveStack(snapshot: Snapshot, stackId: string): StackPlan {
+  const stack = snapshot.stack(stackId);
+  if (stack === undefined) throw new HatobaError('not-found', `there is no stack ${stackId}`);
+  const { name } = stack.spec;
+  const networks = [...snapshot.networks()].filter((n) => isOfStack(n, name));
+  for (const network of networks) {
+    const users = usersOutside(snapshot, network, name);
+    if (users.length === 0) continue;
+    throw new HatobaError(
+      'failed-precondition',
+      `network ${network.spec.name} of stack ${name} is used by service ${users.join(', ')}: ` +
+        'remove or update that first',
+    );
+  }
+  const services = [...snapshot.services()].filter((s) => isOfStack(s, name));
+  const marked: Change[] = [
+    ...services.map((s): Change => ({ action: 'update', kind: 'service', object: marks(s) })),
+    ...networks.map((n): Change => ({ action: 'update', kind: 'network', object: marks(n) })),
+    { action: 'update', kind: 'stack', object: marks(stack) },
+  ];
+  const isNew = (c: Change): boolean => !equalData(c.object, objectThere(snapshot, c));
+  const changes = [...networks, ...services].map((o): StackChange => ({
+    action: 'STACK_CHANGE_ACTION_REMOVE',
+    kind: 'endpoint' in o ? 'service' : 'network',
+    name: o.spec.name,
+    id: o.id,
+  }));
+  const plan = { groups: inSteps(marked.filter(isNew)) };
+  return { plan, stack: marks(stack), changes, problems: [] };
+}
+
+function marks<T extends Service | Network | Stack>(object: T): T {
+  return { ...object, pendingDelete: true };
+}
+
+function objectThere(snapshot: Snapshot, { kind, object }: Change): unknown {
+  if (kind === 'service') return snapshot.service(object.id);
+  return kind === 'network' ? snapshot.network(object.id) : snapshot.stack(object.id);
+}
+
+function inSteps(changes: readonly Change[]): Change[][] {
+  const steps: Change[][] = [];
+  for (let i = 0; i < changes.length; i += MAX_CHANGES_AT_ONCE) {
+    steps.push(changes.slice(i, i + MAX_CHANGES_AT_ONCE));
+  }
+  return steps;
+}
+
+function isOfStack(
+  object: { spec: { labels: Readonly<Record<string, string>> } },
+  stack: string,
+): boolean {
+  return object.spec.labels[STACK_LABEL] === stack;
+}
+
+/** Names of services of other stacks, or of none, that ask for the network. */
+function usersOutside(snapshot: Snapshot, network: Network, stack: string): string[] {
+  return [...snapshot.services()]
+    .filter((s) => !s.pendingDelete && !isOfStack(s, stack))
+    .filter((s) => s.spec.taskTemplate.networks.some((n) => n.target === network.id))
+    .map((s) => s.spec.name);
+}
+
+function newStack(spec: StackSpec, { nowMs, newId }: PlanContext): Stack {
+  const times = { createdAtMs: nowMs, updatedAtMs: nowMs };
+  return { id: newId(), version: 0, ...times, spec, pendingDelete: false };
+}
+
+function compareWords(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,117 @@
+import type { TaskSpec } from '../../../common/model/objects.js';
+import {
+  MountType,
+  type ContainerSpec,
+  type HealthConfig,
+  type Mount,
+} from '../../../proto/gen/hatoba/v1/types.js';
+import { parseConstraint } from '../scheduler/constraint.js';
+import type { Problems } from './problem.js';
+
+const MIN_NANO_CPUS = 1e6;
+const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
+
+/** host[:port]/path:tag@digest, Docker's grammar in outline; the registry has the last word. */
+const IMAGE =
+  /^(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?\/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$/;
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+
+export function checkTaskTemplate(spec: TaskSpec, problems: Problems): void {
+  checkContainer(spec.containerSpec, problems.at('containerSpec'));
+  checkResources(spec, problems.at('resources'));
+  checkPlacement(spec, problems.at('placement'));
+  const restart = problems.at('restartPolicy');
+  notNegative(restart, 'delayMs', spec.restartPolicy.delayMs);
+  notNegative(restart, 'windowMs', spec.restartPolicy.windowMs);
+}
+
+function notNegative(problems: Problems, field: string, value: number | undefined): void {
+  if (value !== undefined && value < 0) problems.at(field).add(`${value} must not be negative`);
+}
+
+function checkContainer(spec: ContainerSpec, problems: Problems): void {
+  const image = problems.at('image');
+  if (spec.image === '') image.add('an image is required');
+  else image.require(IMAGE.test(spec.image), `"${spec.image}" is not an image reference`);
+  spec.env.forEach((entry, i) => {
+    problems.at(`env[${i}]`).require(/^[^=]/.test(entry), `"${entry}" is not NAME=value`);
+  });
+  notNegative(problems, 'stopGracePeriodMs', spec.stopGracePeriodMs);
+  notNegative(problems, 'shmSizeBytes', spec.shmSizeBytes);
+  spec.ulimits.forEach(({ soft, hard, name }, i) => {
+    const isRight = hard === -1 || (soft !== -1 && soft <= hard);
+    problems.at(`ulimits[${i}]`).require(isRight, `soft limit ${soft} of ${name} is above ${hard}`);
+  });
+  if (spec.healthcheck !== undefined) checkHealth(spec.healthcheck, problems.at('healthcheck'));
+  checkMounts(spec.mounts, problems);
+}
+
+function checkHealth(health: HealthConfig, problems: Problems): void {
+  for (const field of ['intervalMs', 'timeoutMs', 'startPeriodMs', 'startIntervalMs'] as const) {
+    notNegative(problems, field, health[field]);
+  }
+  const [kind, ...rest] = health.test;
+  if (kind === undefined) return;
+  const test = problems.at('test');
+  if (kind === 'NONE') test.require(rest.length === 0, 'NONE takes no arguments');
+  else if (kind === 'CMD-SHELL') test.require(rest.length === 1, 'CMD-SHELL takes one argument');
+  else if (kind === 'CMD') test.require(rest.length > 0, 'CMD needs a command');
+  else test.add(`begins with "${kind}" instead of NONE, CMD or CMD-SHELL`);
+}
+
+function checkMounts(mounts: readonly Mount[], problems: Problems): void {
+  const targets = new Set<string>();
+  mounts.forEach((mount, i) => {
+    const at = problems.at(`mounts[${i}]`);
+    const target = at.at('target');
+    target.require(mount.target.startsWith('/'), `"${mount.target}" is not an absolute path`);
+    target.require(!targets.has(mount.target), `"${mount.target}" is mounted twice`);
+    targets.add(mount.target);
+    checkSource(mount, at.at('source'));
+  });
+}
+
+function checkSource({ type, source }: Mount, problems: Problems): void {
+  switch (type) {
+    case MountType.BIND:
+      problems.require(source.startsWith('/'), `"${source}" is not an absolute path`);
+      return;
+    case MountType.VOLUME:
+      problems.require(
+        source === '' || VOLUME_NAME.test(source),
+        `"${source}" is not a volume name`,
+      );
+      return;
+    case MountType.TMPFS:
+      problems.require(source === '', 'a tmpfs has no source');
+  }
+}
+
+function checkResources({ resources }: TaskSpec, problems: Problems): void {
+  for (const part of ['limits', 'reservations'] as const) {
+    const at = problems.at(part);
+    const { nanoCpus, memoryBytes, pids } = resources[part];
+    at.at('nanoCpus').require(
+      nanoCpus === 0 || nanoCpus >= MIN_NANO_CPUS,
+      `${nanoCpus / 1e9} CPUs are below the least possible, 0.001`,
+    );
+    at.at('memoryBytes').require(
+      memoryBytes === 0 || memoryBytes >= MIN_MEMORY_BYTES,
+      `${memoryBytes} bytes are below the least possible, 4 MiB`,
+    );
+    notNegative(at, 'pids', pids);
+  }
+}
+
+function checkPlacement({ placement }: TaskSpec, problems: Problems): void {
+  placement.constraints.forEach((expression, i) => {
+    problems.at(`constraints[${i}]`).try(() => parseConstraint(expression));
+  });
+  placement.preferences.forEach(({ spreadDescriptor }, i) => {
+    // A spread descriptor is the left side of a constraint.
+    const at = problems.at(`preferences[${i}].spreadDescriptor`);
+    if (!/^(node|engine)\.labels\..+$/.test(spreadDescriptor)) {
+      at.add(`"${spreadDescriptor}" is not of the form node.labels.NAME or engine.labels.NAME`);
+    }
+  });
+}
