@@ -2,6 +2,7 @@ import { HatobaError } from '../../../common/errors.js';
 import type { Random } from '../../../common/random.js';
 import type { ControlService } from '../../../proto/gen/hatoba/v1/control.js';
 import type { Implementation } from '../../../proto/wire/service.js';
+import { problemsError, type Problem } from '../../core/validate/problem.js';
 import type { OwnManager } from '../node-registry.js';
 import type { ClusterAccess } from '../write-plan.js';
 
@@ -30,10 +31,9 @@ export function checkVersion(what: string, present: number, wanted: number): voi
   );
 }
 
-/** @throws {HatobaError} invalid-argument with all problems, one per line */
-export function refuseProblems(what: string, problems: readonly string[]): void {
-  if (problems.length === 0) return;
-  throw new HatobaError('invalid-argument', `${what} is not valid:\n${problems.join('\n')}`);
+/** @throws {HatobaError} with all problems, one per line, each with where it is */
+export function refuseProblems(problems: readonly Problem[]): void {
+  if (problems.length > 0) throw problemsError(problems);
 }
 
 /** @throws {HatobaError} invalid-argument when a message lacks a part */

@@ -2,6 +2,7 @@ import { HatobaError, isKind } from '../../../common/errors.js';
 import type { Node } from '../../../common/model/objects.js';
 import { toWord } from '../../../common/model/words.js';
 import { NodeRole, NodeState, type NodeSpec } from '../../../proto/gen/hatoba/v1/types.js';
+import { Problems, type Problem } from '../../core/validate/problem.js';
 import { nodeLabel } from '../agents.js';
 import { nodeRemoval } from '../node-registry.js';
 import { catchUp, writePlan } from '../write-plan.js';
@@ -41,10 +42,7 @@ export function nodeMethods(
         () => {
           const node = view.findByPrefix('node', id);
           checkVersion(`node ${nodeLabel(node)}`, node.version, request.version);
-          refuseProblems(
-            `the spec of node ${nodeLabel(node)}`,
-            problemsOf(node, spec, view.nodes()),
-          );
+          refuseProblems(problemsOf(node, spec, view.nodes()));
           return { groups: [[{ action: 'update', kind: 'node', object: { ...node, spec } }]] };
         },
         signal,
@@ -70,23 +68,25 @@ export function nodeMethods(
   };
 }
 
-function problemsOf(node: Node, spec: NodeSpec, nodes: Iterable<Node>): string[] {
-  const problems: string[] = [];
+function problemsOf(node: Node, spec: NodeSpec, nodes: Iterable<Node>): readonly Problem[] {
+  const problems = new Problems();
+  const [role, name, labels] = ['role', 'name', 'labels'].map((path) => problems.at(path));
   if (spec.role !== node.spec.role) {
-    problems.push(`role: a ${toWord(node.spec.role)} cannot become a ${toWord(spec.role)}`);
+    const change = `a ${toWord(node.spec.role)} cannot become a ${toWord(spec.role)}`;
+    role?.add(`${change} yet: join it anew with the other token`, 'unimplemented');
   }
-  if (spec.name !== '' && !NAME.test(spec.name)) {
-    problems.push(`name: "${spec.name}" must be 1–63 letters, digits, ".", "_" or "-"`);
-  }
+  name?.require(
+    spec.name === '' || NAME.test(spec.name),
+    `"${spec.name}" must be 1–63 letters, digits, ".", "_" or "-"`,
+  );
   for (const other of nodes) {
-    if (spec.name !== '' && other.id !== node.id && nodeLabel(other) === spec.name) {
-      problems.push(`name: node ${other.id} is called "${spec.name}" already`);
-    }
+    if (spec.name === '' || other.id === node.id || nodeLabel(other) !== spec.name) continue;
+    name?.add(`node ${other.id} is called "${spec.name}" already`, 'already-exists');
   }
   for (const key of Object.keys(spec.labels)) {
-    if (!/^[^\s=]{1,253}$/.test(key)) problems.push(`labels: "${key}" is not a label's name`);
+    labels?.require(/^[^\s=]{1,253}$/.test(key), `"${key}" is not the name of a label`);
   }
-  return problems;
+  return problems.list;
 }
 
 /** @throws {HatobaError} failed-precondition */

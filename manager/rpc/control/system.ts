@@ -1,19 +1,15 @@
 import { HatobaError } from '../../../common/errors.js';
+import { HATOBA_VERSION } from '../../../common/version.js';
 import type { Cluster } from '../../../common/model/objects.js';
 import { NodeRole, NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { rotateJoinToken } from '../../security/join-token.js';
 import { writePlan } from '../write-plan.js';
 import type { ControlMethods, ControlModules } from './methods.js';
 
-export interface SystemModules extends ControlModules {
-  /** Of this program, for example "0.1.0". */
-  readonly version: string;
-}
-
 export function systemMethods(
-  modules: SystemModules,
+  modules: ControlModules,
 ): ControlMethods<'getSystemInfo' | 'getJoinTokens' | 'rotateJoinToken'> {
-  const { cluster, own, version } = modules;
+  const { cluster, own } = modules;
   const { view } = cluster;
   return {
     getSystemInfo: () => {
@@ -21,7 +17,7 @@ export function systemMethods(
       const nodes = [...view.nodes()];
       const tasks = [...view.tasks()];
       return Promise.resolve({
-        version,
+        version: HATOBA_VERSION,
         clusterId: present.id,
         nodeId: own.nodeId,
         leaderNodeId: view.leaderNodeId() ?? '',
