@@ -11,7 +11,6 @@ import type { StackChange } from '../../../proto/gen/hatoba/v1/control.js';
 import type { NetworkSpec } from '../../../proto/gen/hatoba/v1/types.js';
 import { portsHeldBy, PortTable } from '../allocator/ports.js';
 import { equalData } from '../equal.js';
-import { newNetwork } from '../network/plan-network.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
 import {
   networkGuards,
@@ -303,6 +302,12 @@ function usersOutside(snapshot: Snapshot, network: Network, stack: string): stri
 function newStack(spec: StackSpec, { nowMs, newId }: PlanContext): Stack {
   const times = { createdAtMs: nowMs, updatedAtMs: nowMs };
   return { id: newId(), version: 0, ...times, spec, pendingDelete: false };
+}
+
+/** A network that the allocator still has to give a subnet. */
+export function newNetwork(spec: NetworkSpec, { nowMs, newId }: PlanContext): Network {
+  const times = { createdAtMs: nowMs, updatedAtMs: nowMs };
+  return { id: newId(), version: 0, ...times, spec, ipam: undefined, vni: 0, pendingDelete: false };
 }
 
 function compareWords(a: string, b: string): number {
