@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { HatobaError } from '../common/errors.js';
+import { parse } from 'yaml';
+import { HatobaError, wrapError } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 
 /** The effective configuration of a manager. */
@@ -123,6 +125,26 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     }
   }
   return { configFile, checkOnly, flags };
+}
+
+/**
+ * Reads the command line, the file it names, and the environment.
+ * @throws {HatobaError} invalid-argument with every problem on a line of its own
+ */
+export async function loadConfig(
+  argv: readonly string[],
+): Promise<{ config: ManagerConfig; checkOnly: boolean }> {
+  const { configFile, checkOnly, flags } = parseCommandLine(argv);
+  const file = configFile === undefined ? undefined : await readYaml(configFile);
+  return { config: parseConfig({ file, env: process.env, flags }), checkOnly };
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  try {
+    return parse(await readFile(path, 'utf8')) as unknown;
+  } catch (error) {
+    throw new HatobaError('invalid-argument', wrapError(error, path).message);
+  }
 }
 
 function valueOf(key: Key, raw: Raw, problems: string[]): ManagerConfig[Key] | undefined {

@@ -1,0 +1,158 @@
+import { join } from 'node:path';
+import type { Clock } from '../common/clock.js';
+import { DisposableStack } from '../common/disposable.js';
+import type { Logger } from '../common/logger.js';
+import type { Random } from '../common/random.js';
+import { listenTls, listenUnix } from '../proto/wire/server.js';
+import type { BoundService } from '../proto/wire/service.js';
+import { SERVER_NAMES } from '../proto/wire/tls.js';
+import { bootstrapCluster, prepareIdentity } from './bootstrap.js';
+import { hostPort, type ManagerConfig } from './config.js';
+import { allocateController } from './controllers/allocate.js';
+import { runControllers } from './controllers/controller.js';
+import { reapController } from './controllers/reap.js';
+import { replicatedController } from './controllers/replicated.js';
+import { scheduleController } from './controllers/schedule.js';
+import { AssignmentModel } from './core/network-state.js';
+import { startEtcd } from './etcd/etcd-process.js';
+import { Election, type Leadership } from './leader/election.js';
+import { AgentConnections } from './rpc/agents.js';
+import { caService } from './rpc/ca-server.js';
+import { controlService } from './rpc/control-server.js';
+import { DispatcherServer } from './rpc/dispatcher-server.js';
+import { identityFiles, type StoredIdentity } from './security/identity-files.js';
+import { EtcdStore, type EtcdStoreOptions } from './store/etcd-store.js';
+import { Reflector } from './view/reflector.js';
+import { View } from './view/view.js';
+
+export interface ManagerModules {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** A manager that serves; disposing ends its parts in reverse order, the etcd child last. */
+export interface Manager extends AsyncDisposable {
+  readonly nodeId: string;
+}
+
+/**
+ * Builds a manager and starts its parts in the order in which they need each other.
+ * @throws what a part says that cannot start; the parts before it are then ended
+ */
+export async function startManager(
+  config: ManagerConfig,
+  modules: ManagerModules,
+  signal: AbortSignal,
+): Promise<Manager> {
+  const parts = new DisposableStack();
+  try {
+    const identity = await prepareIdentity(config.root, config.advertiseAddr, modules);
+    const store = parts.use('store', await openStore(config, identity, modules, parts));
+    const options = { root: config.root, defaultAddressPools: config.defaultAddrPool };
+    await bootstrapCluster(store, identity, options, modules);
+    const view = new View();
+    const reflector = parts.use('view', new Reflector({ store, view, ...modules }));
+    await reflector.start(signal);
+    await serve(config, identity, { store, view, ...modules }, parts);
+    startElection(identity.nodeId, { store, view, ...modules }, parts);
+    return { nodeId: identity.nodeId, [Symbol.asyncDispose]: () => parts[Symbol.asyncDispose]() };
+  } catch (error) {
+    await parts[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The store in an etcd of its own, or in the one that the configuration names. */
+async function openStore(
+  config: ManagerConfig,
+  identity: StoredIdentity,
+  modules: ManagerModules,
+  parts: DisposableStack,
+): Promise<EtcdStore> {
+  if (config.etcdEndpoints.length > 0) {
+    return new EtcdStore({ endpoints: config.etcdEndpoints }, modules);
+  }
+  const files = identityFiles(config.root);
+  const etcd = await startEtcd(
+    {
+      name: identity.nodeId,
+      binary: config.etcdBinary,
+      dataDir: join(config.root, 'manager', 'etcd'),
+      pidFile: join(config.root, 'manager', 'etcd.pid'),
+      logFile: join(config.root, 'log', 'etcd.log'),
+      clientPort: config.etcdClientPort,
+      peerPort: config.etcdPeerPort,
+      advertiseAddress: config.advertiseAddr,
+      tls: { ...files, allowedName: SERVER_NAMES.manager },
+    },
+    modules,
+  );
+  parts.use('etcd', etcd);
+  const options: EtcdStoreOptions = {
+    endpoints: etcd.endpoints,
+    tls: {
+      ca: identity.caPem,
+      certificate: identity.certPem,
+      key: identity.keyPem,
+      serverName: SERVER_NAMES.manager,
+    },
+  };
+  return new EtcdStore(options, modules);
+}
+
+interface ClusterModules extends ManagerModules {
+  readonly store: EtcdStore;
+  readonly view: View;
+}
+
+/** Dispatcher, CA and control API: on every manager, leader or not. */
+async function serve(
+  config: ManagerConfig,
+  identity: StoredIdentity,
+  modules: ClusterModules,
+  parts: DisposableStack,
+): Promise<void> {
+  const { random, logger, view } = modules;
+  const own = {
+    nodeId: identity.nodeId,
+    address: hostPort(config.advertiseAddr, config.listenAddr.port),
+  };
+  const agents = parts.use('agents', new AgentConnections({ view, identity }));
+  const dispatcher = parts.use(
+    'dispatcher',
+    new DispatcherServer({ cluster: modules, model: new AssignmentModel(), own, random, logger }),
+  );
+  const control = controlService({ cluster: modules, own, random, agents });
+  const remote: BoundService[] = [control, dispatcher.service(), caService(modules)];
+  parts.use(
+    'server',
+    await listenTls({ ...config.listenAddr, identity, services: remote, logger }),
+  );
+  const path = join(config.runDir, 'manager.sock');
+  parts.use('socket', await listenUnix({ path, services: [control], logger }));
+}
+
+function startElection(nodeId: string, modules: ClusterModules, parts: DisposableStack): void {
+  const election = new Election(modules, { nodeId });
+  const end = new AbortController();
+  const running = election.run((leadership) => lead(leadership, modules), end.signal);
+  parts.defer('election', async () => {
+    end.abort();
+    await running;
+  });
+}
+
+/** The control loops: on the leader alone, for as long as it leads. */
+async function lead({ fence, signal }: Leadership, modules: ClusterModules): Promise<void> {
+  // What the former leader wrote last must show before anything is decided.
+  if ('createRevision' in fence) await modules.view.waitFor(fence.createRevision, signal);
+  const loop = { ...modules, fence };
+  const controllers = [
+    replicatedController(loop),
+    allocateController(loop),
+    scheduleController(loop),
+    reapController(loop),
+  ];
+  await runControllers(controllers, modules, signal);
+}
