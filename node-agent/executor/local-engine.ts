@@ -1,6 +1,10 @@
+import type { NetworkDriver } from '../../overlay-net/driver.js';
 import type { Engine } from '../../runtime/engine.js';
 
-/** What the agent's API needs of the engine of its machine. */
+/** What the agent needs of the container engine of its machine. */
 export type LocalEngine = Pick<Engine, 'images' | 'containers'>;
+
+/** What the agent needs of the networks of its machine. */
+export type LocalNetworks = Pick<NetworkDriver, 'apply' | 'attach' | 'detach' | 'list'>;
 
 export type { ExecSession, LogLine, PullProgress } from '../../runtime/engine.js';

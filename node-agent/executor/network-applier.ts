@@ -10,6 +10,8 @@ const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
 export interface NetworkApplierModules {
   readonly driver: Pick<NetworkDriver, 'apply'>;
+  /** Keeps a state on disk before it comes into force; must not throw. */
+  readonly keep: (wanted: { revision: number; state: NetworkState }) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -88,6 +90,7 @@ export class NetworkApplier implements AsyncDisposable {
       const wanted = this.#wanted;
       this.#newer = new AbortController();
       try {
+        await this.#modules.keep(wanted);
         await this.#modules.driver.apply(wanted.state);
         attempt = 0;
         this.#applied(wanted);

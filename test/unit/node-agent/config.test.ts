@@ -61,23 +61,26 @@ describe('configuration of the agent', () => {
         ['--log-format', 'xml', '--nope', '--agent-listen'],
       ),
     );
-    assert.deepEqual(new Set(problems.map((p) => p.split(':')new Set([0])), [
-      '--agent-listen',
-      '--log-format',
-      '--nope',
-      'HATOBA_AGENT_ADVERTISE_ADDR',
-      'HATOBA_AGENT_ROT',
-      'cgroupParent',
-      'labels',
-      'managers',
-      'root',
-      'rooot',
-    ]);
+    assert.deepEqual(
+      new Set(problems.map((p) => p.split(':')[0])),
+      new Set([
+        '--agent-listen',
+        '--log-format',
+        '--nope',
+        'HATOBA_AGENT_ADVERTISE_ADDR',
+        'HATOBA_AGENT_ROT',
+        'cgroupParent',
+        'labels',
+        'managers',
+        'root',
+        'rooot',
+      ]),
+    );
     assert.ok(problems.includes('--log-format: "xml" is not one of json, text'));
   });
 
   for (const [name, file] of [
-    ['a list', ['a']]),
+    ['a list', ['a']],
     ['a port too large', { agentListen: '0.0.0.0:70000' }],
     ['an address of five parts', { advertiseAddr: '1.2.3.4.5' }],
     ['an address above 255', { dataPathAddr: '10.0.0.256' }],

@@ -257,7 +257,7 @@ describe('ContainerExecutor', () => {
     const gate = new Promise<void>((resolve) => (release = resolve));
     containers.createDelay = () => gate;
     const all = Array.from({ length: 20 }, (_, i) =>
-      executor.prepare(assignedTask({ id: `t${i}` }), never),
+      executor.prepare(assignedTask({ id: `t${i}` }), new AbortController().signal),
     );
     const aborted = new AbortController();
     const given = executor.prepare(assignedTask({ id: 'x' }), aborted.signal);

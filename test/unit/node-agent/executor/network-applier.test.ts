@@ -26,6 +26,7 @@ describe('NetworkApplier', () => {
   let clock: FakeClock;
   let applied: string[];
   let changes: number;
+  let kept: number[];
   /** What the driver does with each call; ends it when called. */
   let calls: { end: () => void; fail: (error: Error) => void }[];
   let applier: NetworkApplier;
@@ -34,6 +35,7 @@ describe('NetworkApplier', () => {
     clock = new FakeClock();
     applied = [];
     changes = 0;
+    kept = [];
     calls = [];
     applier = new NetworkApplier({
       driver: {
@@ -43,6 +45,10 @@ describe('NetworkApplier', () => {
             calls.push({ end: resolve, fail: reject });
           }),
       },
+      keep: ({ revision }) => {
+        kept.push(revision);
+        return Promise.resolve();
+      },
       clock,
       random,
       log: silentLogger,
@@ -50,8 +56,14 @@ describe('NetworkApplier', () => {
     });
   });
 
+  const want = async (revision: number, wanted: NetworkState): Promise<void> => {
+    applier.apply(revision, wanted);
+    await clock.advance(0);
+  };
+
   it('knows a revision as applied once the driver is done', async () => {
-    applier.apply(5, state('a'));
+    await want(5, state('a'));
+    assert.deepEqual(kept, [5], 'on disk before it is in force');
     assert.equal(applier.appliedRevision, 0);
     assert.equal(applier.waitOf(taskOn('a')), 'waiting for network "net-a" on this node');
     calls[0]?.end();
@@ -63,9 +75,9 @@ describe('NetworkApplier', () => {
   });
 
   it('skips states that are overtaken, and still gets on', async () => {
-    applier.apply(5, state('a'));
-    applier.apply(6, state('b'));
-    applier.apply(7, state('c'));
+    await want(5, state('a'));
+    await want(6, state('b'));
+    await want(7, state('c'));
     calls[0]?.end();
     await clock.advance(0);
     assert.equal(applier.appliedRevision, 5, 'under a steady stream of changes, too');
@@ -78,7 +90,7 @@ describe('NetworkApplier', () => {
   it('confirms revisions that change no network', async () => {
     applier.confirm(4);
     assert.equal(applier.appliedRevision, 4);
-    applier.apply(5, state('a'));
+    await want(5, state('a'));
     applier.confirm(6);
     assert.equal(applier.appliedRevision, 4, 'not while one is under way');
     calls[0]?.end();
@@ -87,7 +99,7 @@ describe('NetworkApplier', () => {
   });
 
   it('tries again, and tells waiting tasks why they wait', async () => {
-    applier.apply(5, state('a'));
+    await want(5, state('a'));
     calls[0]?.fail(new Error('vxlan: operation not permitted'));
     await clock.advance(0);
     assert.match(applier.waitOf(taskOn('a')), /on this node: vxlan: operation not permitted/);
@@ -98,11 +110,10 @@ describe('NetworkApplier', () => {
   });
 
   it('tries a newer state at once', async () => {
-    applier.apply(5, state('a'));
+    await want(5, state('a'));
     calls[0]?.fail(new Error('busy'));
     await clock.advance(0);
-    applier.apply(6, state('b'));
-    await clock.advance(0);
+    await want(6, state('b'));
     assert.deepEqual(applied, ['a', 'b']);
     assert.equal(clock.pendingTimers, 0);
   });

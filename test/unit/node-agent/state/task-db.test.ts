@@ -8,6 +8,7 @@ import { NetworkFile } from '../../../../node-agent/state/network-file.js';
 import { TaskDb } from '../../../../node-agent/state/task-db.js';
 import { NetworkConfig, NetworkPeer } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
 import { TaskState } from '../../../../proto/gen/hatoba/v1/types.js';
+import { FakeClock } from '../../../support/fake-clock.js';
 import { assignedTask } from '../tasks.js';
 
 describe('what the agent keeps on disk', () => {
@@ -82,7 +83,11 @@ describe('what the agent keeps on disk', () => {
 
   describe('NetworkFile', () => {
     it('brings back networks and their revision', async () => {
-      const file = new NetworkFile({ path: join(folder, 'agent/networks'), nodeId: 'n1' }, { log });
+      const clock = new FakeClock();
+      const options = { path: join(folder, 'agent/networks'), nodeId: 'n1' };
+      const file = new NetworkFile(options, { clock, log });
+      const reopened = (): ReturnType<NetworkFile['load']> =>
+        new NetworkFile(options, { clock, log }).load();
       assert.equal(await file.load(), undefined);
       const state = {
         nodeId: 'n1',
@@ -91,15 +96,22 @@ describe('what the agent keeps on disk', () => {
         services: [],
         peers: [NetworkPeer.fromPartial({ nodeId: 'n1', index: 1 })],
       };
-      await file.save({ revision: 7, state });
-      assert.deepEqual(await file.load(), { revision: 7, state });
+      await file.keep({ revision: 7, state });
+      assert.deepEqual(await reopened(), { revision: 7, state });
+      const peers = [...state.peers, NetworkPeer.fromPartial({ nodeId: 'n2', index: 2 })];
+      await file.keep({ revision: 8, state: { ...state, peers } });
+      assert.equal((await reopened())?.revision, 7, 'peers are not urgent');
+      await file[Symbol.asyncDispose]();
+      assert.deepEqual(await reopened(), { revision: 8, state: { ...state, peers } });
+      assert.equal(clock.pendingTimers, 0);
       assert.deepEqual(complaints, []);
     });
 
     it('does without what it cannot read', async () => {
       const path = join(folder, 'networks');
       await writeFile(path, Buffer.from([0xff, 0xff]));
-      assert.equal(await new NetworkFile({ path, nodeId: 'n1' }, { log }).load(), undefined);
+      const clock = new FakeClock();
+      assert.equal(await new NetworkFile({ path, nodeId: 'n1' }, { clock, log }).load(), undefined);
       assert.equal(complaints.length, 1);
     });
   });

@@ -1,0 +1,183 @@
+import { join } from 'node:path';
+import type { Clock } from '../common/clock.js';
+import { DisposableStack } from '../common/disposable.js';
+import type { Logger } from '../common/logger.js';
+import type { Random } from '../common/random.js';
+import { HATOBA_VERSION } from '../common/version.js';
+import { listenTls, listenUnix } from '../proto/wire/server.js';
+import type { AgentConfig } from './config.js';
+import { ContainerExecutor } from './executor/container-executor.js';
+import type { LocalEngine, LocalNetworks } from './executor/local-engine.js';
+import { NetworkApplier } from './executor/network-applier.js';
+import { AgentServer } from './rpc/agent-server.js';
+import { describeNode } from './session/describe-node.js';
+import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
+import type { AgentIdentity } from './session/identity.js';
+import { ManagerList } from './session/manager-list.js';
+import { Session, type SessionModules } from './session/session.js';
+import { StatusReporter } from './session/status-reporter.js';
+import { NetworkFile } from './state/network-file.js';
+import { TaskDb } from './state/task-db.js';
+import { AssignmentSink } from './worker/assignment-sink.js';
+import { Worker } from './worker/worker.js';
+
+export interface AgentModules {
+  readonly engine: LocalEngine;
+  readonly driver: LocalNetworks;
+  /** MTU in bytes of the link that carries an address of this machine. */
+  readonly mtuOf: (address: string) => Promise<number>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** A bug: the process cannot go on. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** A running agent. Ending it ends its connections; containers and networks stay as they are. */
+export interface Agent extends AsyncDisposable {
+  readonly session: Pick<Session, 'isConnected'>;
+  readonly worker: Pick<Worker, 'task' | 'statuses'>;
+  /** Port of the TCP listener, for a configured port of 0. */
+  readonly port: number;
+}
+
+/**
+ * Puts the parts of an agent together and starts them. What runs on this machine is taken up
+ * first, then local users and managers are answered, then a session is opened.
+ */
+export async function startAgent(
+  config: AgentConfig,
+  identity: AgentIdentity,
+  modules: AgentModules,
+): Promise<Agent> {
+  const stack = new DisposableStack();
+  try {
+    return await assemble(config, identity, modules, stack);
+  } catch (error) {
+    await stack[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function assemble(
+  config: AgentConfig,
+  identity: AgentIdentity,
+  modules: AgentModules,
+  stack: DisposableStack,
+): Promise<Agent> {
+  const { clock, random, log, engine, driver, onFatal } = modules;
+  const { nodeId } = identity;
+  const folder = join(config.root, 'agent');
+  const late: { session?: Session } = {}; // the session needs the networks, and they tell it
+  const reporter = new StatusReporter({ clock, random, log });
+  const networkFile = stack.use(
+    'network file',
+    new NetworkFile({ path: join(folder, 'networks'), nodeId }, { clock, log }),
+  );
+  const networks = stack.use(
+    'networks',
+    new NetworkApplier({
+      driver,
+      keep: (kept) => networkFile.keep(kept),
+      clock,
+      random,
+      log,
+      onChange: () => {
+        worker.networksChanged();
+        late.session?.onNetworkApplied();
+      },
+    }),
+  );
+  const executor = await ContainerExecutor.create(
+    { hostname: config.hostname },
+    { engine, driver, driverOf: (id) => networks.driverOf(id) },
+  );
+  stack.use('executor', executor);
+  const worker: Worker = stack.use(
+    'worker',
+    new Worker({
+      executor,
+      db: new TaskDb(join(folder, 'tasks'), { log }),
+      clock,
+      random,
+      log,
+      networkWait: (task) => networks.waitOf(task),
+      onStatus: (taskId, status) => reporter.report(taskId, status),
+      onFatal,
+    }),
+  );
+  const kept = await networkFile.load();
+  if (kept !== undefined) networks.apply(kept.revision, kept.state);
+  const tasks = await worker.start();
+  log.info('Took up the tasks of this node', { nodeId, tasks: tasks.length });
+
+  const sink = new AssignmentSink({ nodeId, tasks }, { worker, networks, log });
+  const port = await serve(config, identity, modules, { worker, stack });
+  const session = await openSession(config, identity, modules, {
+    agentPort: port,
+    stack,
+    reporter,
+    statuses: () => worker.statuses(),
+    appliedNetworkRevision: () => networks.appliedRevision,
+    onAssignments: (message) => sink.receive(message),
+  });
+  late.session = session;
+  return { session, worker, port, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
+}
+
+/** @returns the TCP port */
+async function serve(
+  config: AgentConfig,
+  identity: AgentIdentity,
+  { engine, clock, log }: AgentModules,
+  parts: { worker: Worker; stack: DisposableStack },
+): Promise<number> {
+  const { worker, stack } = parts;
+  const node = { nodeId: identity.nodeId, hostname: config.hostname };
+  const services = [new AgentServer(node, { engine, tasks: worker, clock }).service()];
+  const remote = await listenTls({
+    ...config.agentListen,
+    identity: identity.tls,
+    services,
+    logger: log,
+  });
+  stack.use('API for managers', remote);
+  const path = join(config.runDir, 'agent.sock');
+  stack.use('API on the socket', await listenUnix({ path, services, logger: log }));
+  return remote.port;
+}
+
+type SessionParts = Pick<
+  SessionModules,
+  'reporter' | 'statuses' | 'appliedNetworkRevision' | 'onAssignments'
+> & { agentPort: number; stack: DisposableStack };
+
+async function openSession(
+  config: AgentConfig,
+  identity: AgentIdentity,
+  { clock, random, log, mtuOf, onFatal }: AgentModules,
+  { agentPort, stack, ...parts }: SessionParts,
+): Promise<Session> {
+  const managers = new ManagerList(
+    { path: join(config.root, 'agent', 'managers.json'), configured: config.managers },
+    { log },
+  );
+  await managers.load();
+  const description = { ...config, version: HATOBA_VERSION, agentPort };
+  const session = new Session({
+    ...parts,
+    connect: (address) => connectGrpcDispatcher(address, identity.tls),
+    managers,
+    clock,
+    random,
+    log,
+    describe: (address) => describeNode(description, address, mtuOf),
+  });
+  const stop = new AbortController();
+  const run = session.run(stop.signal).catch(onFatal);
+  stack.defer('session', async () => {
+    stop.abort();
+    await run;
+  });
+  return session;
+}
