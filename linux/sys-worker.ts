@@ -3,6 +3,8 @@ import { describeError, HatobaError, InvariantError, kindOf } from '../common/er
 import { fileHandlers } from './files.js';
 import { pinCrunMountNamespace, unpinMountNamespace } from './mount-namespace.js';
 import { mountHandlers } from './mount.js';
+import { LinuxNetlink } from './netlink/netlink.js';
+import { LinuxNftables } from './nftables.js';
 import { NetnsThread, dropNetns, hasNetns, writeSysctls } from './netns.js';
 import type { CallError, CallRequest, KernelCalls, WorkerMessage } from './protocol.js';
 import { ProcessSpawner } from './spawn.js';
@@ -21,8 +23,7 @@ function startWorker(): void {
   port.on('message', (request: CallRequest) => {
     const { id, call, args } = request;
     try {
-      const handler = handlers[call] as ((...args: readonly unknown[]) => unknown) | undefined;
-      if (handler === undefined) throw new HatobaError('unimplemented', `${call} is not offered`);
+      const handler = handlers[call] as (...args: readonly unknown[]) => unknown;
       post({ type: 'result', id, value: handler(...args) });
     } catch (error) {
       post({ type: 'error', id, error: toCallError(error) });
@@ -31,14 +32,18 @@ function startWorker(): void {
   post({ type: 'ready' });
 }
 
-function openHandlers(post: (message: WorkerMessage) => void): Partial<KernelCalls> {
+function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
   const thread = new NetnsThread();
   const spawner = new ProcessSpawner((pid, exitCode) => {
     post({ type: 'exit', pid, exitCode });
   });
+  const netlink = new LinuxNetlink(thread);
+  const nftables = new LinuxNftables(thread);
   return {
     ...mountHandlers,
     ...fileHandlers,
+    ...netlink.handlers,
+    ...nftables.handlers,
     'spawner.spawn': (options) => spawner['spawner.spawn'](options),
     'spawner.reap': () => {
       spawner['spawner.reap']();
@@ -46,7 +51,11 @@ function openHandlers(post: (message: WorkerMessage) => void): Partial<KernelCal
     'namespaces.createNetns': (path) => {
       thread.createNetns(path);
     },
-    'namespaces.dropNetns': dropNetns,
+    'namespaces.dropNetns': (path) => {
+      netlink.drop(path);
+      nftables.drop(path);
+      dropNetns(path);
+    },
     'namespaces.hasNetns': hasNetns,
     'namespaces.setSysctls': (values, netns) => {
       thread.inside(netns, () => {
@@ -56,6 +65,8 @@ function openHandlers(post: (message: WorkerMessage) => void): Partial<KernelCal
     'namespaces.pinCrunMountNamespace': pinCrunMountNamespace,
     'namespaces.unpinMountNamespace': unpinMountNamespace,
     close: () => {
+      netlink.close();
+      nftables.close();
       thread.close();
     },
   };

@@ -1,0 +1,127 @@
+import type {
+  AddressInfo,
+  FdbInfo,
+  LinkInfo,
+  NeighbourInfo,
+  RouteInfo,
+  RuleInfo,
+} from '../ports.js';
+import { formatIp, formatMac } from './address.js';
+import * as c from './constants.js';
+import { type Message, parseAttributes, readString, readU32 } from './message.js';
+
+const ROUTE_HEADER_BYTES = 12;
+const LINK_HEADER_BYTES = 16;
+
+/** What `links()` tells, and what tells two links of a kind apart. */
+export interface LinkDetails extends LinkInfo {
+  vxlan?: { vni: number; localAddress: string; port: number };
+  /** Of a veth: the id of its peer's namespace, if that is another one. */
+  peerNetnsId?: number;
+}
+
+export function decodeLink({ payload }: Message): LinkDetails {
+  const attributes = parseAttributes(payload, LINK_HEADER_BYTES);
+  const linkInfo = parseAttributes(attributes.get(c.IFLA.LINKINFO) ?? Buffer.alloc(0));
+  const isLoopback = payload.readUInt16LE(2) === c.ARPHRD_LOOPBACK;
+  const kind = readString(linkInfo, c.IFLA_INFO.KIND) ?? (isLoopback ? 'loopback' : '');
+  const master = readU32(attributes, c.IFLA.MASTER);
+  const peerNetnsId = attributes.get(c.IFLA.LINK_NETNSID)?.readInt32LE();
+  const data = linkInfo.get(c.IFLA_INFO.DATA);
+  return {
+    index: payload.readInt32LE(4),
+    name: readString(attributes, c.IFLA.IFNAME) ?? '',
+    kind,
+    mac: formatMac(attributes.get(c.IFLA.ADDRESS) ?? Buffer.alloc(0)),
+    mtuBytes: readU32(attributes, c.IFLA.MTU) ?? 0,
+    up: (payload.readUInt32LE(8) & c.IFF_UP) !== 0,
+    ...(master === undefined ? {} : { master }),
+    ...(kind === 'vxlan' && data !== undefined ? { vxlan: decodeVxlan(data) } : {}),
+    ...(kind === 'veth' && peerNetnsId !== undefined ? { peerNetnsId } : {}),
+  };
+}
+
+function decodeVxlan(data: Buffer): { vni: number; localAddress: string; port: number } {
+  const attributes = parseAttributes(data);
+  const local = attributes.get(c.IFLA_VXLAN.LOCAL) ?? attributes.get(c.IFLA_VXLAN.LOCAL6);
+  return {
+    vni: readU32(attributes, c.IFLA_VXLAN.ID) ?? 0,
+    localAddress: local === undefined ? '' : formatIp(local),
+    port: attributes.get(c.IFLA_VXLAN.PORT)?.readUInt16BE() ?? 0,
+  };
+}
+
+export function decodeAddress({ payload }: Message): AddressInfo[] {
+  const attributes = parseAttributes(payload, 8);
+  // ADDRESS is the other end of a point-to-point link; LOCAL is always ours where there is one.
+  const address = attributes.get(c.IFA.LOCAL) ?? attributes.get(c.IFA.ADDRESS);
+  if (address === undefined) return [];
+  const cidr = `${formatIp(address)}/${payload.readUInt8(1)}`;
+  return [{ link: payload.readUInt32LE(4), cidr }];
+}
+
+/** Permanent entries only. */
+export function decodeNeighbour({ payload }: Message): NeighbourInfo[] {
+  const attributes = parseAttributes(payload, 12);
+  const [address, mac] = [attributes.get(c.NDA.DST), attributes.get(c.NDA.LLADDR)];
+  const isPermanent = (payload.readUInt16LE(8) & c.NUD_PERMANENT) !== 0;
+  if (!isPermanent || address === undefined || mac === undefined) return [];
+  return [{ link: payload.readInt32LE(4), address: formatIp(address), mac: formatMac(mac) }];
+}
+
+/**
+ * Entries that somebody set: static ones of a bridge, and those of a VXLAN device with a
+ * destination. Left out are learned ones, the ports' own addresses and the devices' filter lists.
+ */
+export function decodeFdb({ payload }: Message): FdbInfo[] {
+  const attributes = parseAttributes(payload, 12);
+  const mac = attributes.get(c.NDA.LLADDR);
+  if (mac === undefined) return [];
+  const entry = { link: payload.readInt32LE(4), mac: formatMac(mac) };
+  const state = payload.readUInt16LE(8);
+  const destination = attributes.get(c.NDA.DST);
+  if ((payload.readUInt8(10) & c.NTF_SELF) !== 0) {
+    if (destination === undefined) return [];
+    return [{ ...entry, where: 'self', destination: formatIp(destination) }];
+  }
+  const isStatic = (state & c.NUD_NOARP) !== 0 && (state & c.NUD_PERMANENT) === 0;
+  return isStatic && attributes.has(c.NDA.MASTER) ? [{ ...entry, where: 'master' }] : [];
+}
+
+/** Unicast routes that were set or came with an address; the table of local addresses is left out. */
+export function decodeRoute({ payload }: Message): RouteInfo[] {
+  const attributes = parseAttributes(payload, ROUTE_HEADER_BYTES);
+  const table = readU32(attributes, c.RTA.TABLE) ?? payload.readUInt8(4);
+  const isUnicast = payload.readUInt8(7) === c.RTN_UNICAST;
+  const isCloned = (payload.readUInt32LE(8) & c.RTM_F_CLONED) !== 0;
+  if (!isUnicast || isCloned || table === c.RT_TABLE_LOCAL) return [];
+  const to = attributes.get(c.RTA.DST);
+  const via = attributes.get(c.RTA.GATEWAY);
+  const link = readU32(attributes, c.RTA.OIF);
+  return [
+    {
+      destination: to === undefined ? 'default' : `${formatIp(to)}/${payload.readUInt8(1)}`,
+      table,
+      ...(via === undefined ? {} : { via: formatIp(via) }),
+      ...(link === undefined ? {} : { link }),
+    },
+  ];
+}
+
+export function decodeRule({ payload }: Message): RuleInfo[] {
+  const attributes = parseAttributes(payload, ROUTE_HEADER_BYTES);
+  const from = attributes.get(c.FRA.SRC);
+  const iif = readString(attributes, c.FRA.IIFNAME);
+  const mark = readU32(attributes, c.FRA.FWMARK);
+  return [
+    {
+      priority: readU32(attributes, c.FRA.PRIORITY) ?? 0,
+      table: readU32(attributes, c.FRA.TABLE) ?? payload.readUInt8(4),
+      ...(iif === undefined ? {} : { iif }),
+      ...(from === undefined ? {} : { from: `${formatIp(from)}/${payload.readUInt8(2)}` }),
+      ...(mark === undefined
+        ? {}
+        : { fwmark: { mark, mask: readU32(attributes, c.FRA.FWMASK) ?? 0xffffffff } }),
+    },
+  ];
+}
