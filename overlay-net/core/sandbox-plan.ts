@@ -1,0 +1,66 @@
+import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import type { NetlinkOp } from '../../linux/ports.js';
+import type { SandboxConfig } from '../driver.js';
+import { bridgeName } from './link-names.js';
+import { networkMtu, type Underlay } from './link-plan.js';
+import { endpointMac } from './mac.js';
+
+export interface SandboxPlan {
+  /** Operations in the host's namespace, then those in the sandbox's. */
+  host: NetlinkOp[];
+  inside: NetlinkOp[];
+  /** Gateways, at which DNS answers. */
+  nameservers: string[];
+  /** The sandbox's address on the network of its default route; empty without one. */
+  defaultAddress: string;
+}
+
+/** One link of a sandbox: its network and its end on the host. */
+export interface SandboxLink {
+  network: NetworkConfig;
+  hostLink: string;
+}
+
+/**
+ * What makes the links of a sandbox in its new namespace.
+ * @param links in the order of the attachments
+ */
+export function planSandbox(
+  config: SandboxConfig,
+  netnsPath: string,
+  links: readonly SandboxLink[],
+  underlay: Underlay,
+): SandboxPlan {
+  const plan: SandboxPlan = { host: [], inside: [], nameservers: [], defaultAddress: '' };
+  const gateway = defaultNetwork(links.map((l) => l.network));
+  for (const [i, { network, hostLink }] of links.entries()) {
+    const cidr = config.attachments[i]?.address ?? '';
+    const address = cidr.split('/')[0] ?? '';
+    const name = `eth${i}`;
+    const mtuBytes = networkMtu(network, underlay);
+    const peer = { name, netns: netnsPath, mac: endpointMac(address) };
+    plan.host.push(
+      { op: 'link-add', kind: 'veth', name: hostLink, mtuBytes, peer },
+      { op: 'link-set', name: hostLink, master: bridgeName(network.vni), up: true },
+      // a task that reaches itself by its virtual address gets the frame back at the port it sent it
+      { op: 'bridge-port', name: hostLink, hairpin: true },
+    );
+    plan.inside.push(
+      { op: 'link-set', name, mtuBytes, up: true },
+      { op: 'address-add', link: name, cidr },
+    );
+    if (!plan.nameservers.includes(network.gateway)) plan.nameservers.push(network.gateway);
+    if (network !== gateway) continue;
+    plan.defaultAddress = address;
+    plan.inside.push({ op: 'route-add', destination: 'default', via: network.gateway, link: name });
+  }
+  return plan;
+}
+
+/**
+ * The ingress network, as answers to clients outside must go back the way they came; else the first
+ * one with a way out.
+ */
+function defaultNetwork(networks: readonly NetworkConfig[]): NetworkConfig | undefined {
+  return networks.find((n) => n.ingress) ?? networks.find((n) => !n.internal);
+}

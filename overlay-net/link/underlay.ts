@@ -1,0 +1,23 @@
+import { HatobaError } from '../../common/errors.js';
+import type { Netlink } from '../../linux/ports.js';
+import type { Underlay } from '../core/link-plan.js';
+
+/**
+ * The link that holds this node's data path address, and thus the MTU of the tunnels.
+ * @throws {HatobaError} failed-precondition when no link of this host has the address
+ */
+export async function detectUnderlay(
+  netlink: Netlink,
+  address: string,
+  port: number,
+): Promise<Underlay> {
+  const held = (await netlink.addresses()).find((a) => a.cidr.split('/')[0] === address);
+  const link = (await netlink.links()).find((l) => l.index === held?.link);
+  if (link === undefined) {
+    throw new HatobaError(
+      'failed-precondition',
+      `no link of this host has the data path address ${address}: see "ip address" and the agent's dataPathAddr`,
+    );
+  }
+  return { address, mtuBytes: link.mtuBytes, port };
+}

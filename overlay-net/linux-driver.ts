@@ -1,0 +1,231 @@
+import type { Clock } from '../common/clock.js';
+import { DisposableStack } from '../common/disposable.js';
+import { HatobaError } from '../common/errors.js';
+import type { Logger } from '../common/logger.js';
+import type { Kernel } from '../linux/ports.js';
+import { checkSandbox, checkState } from './core/check-state.js';
+import { createZone, type Zone } from './core/dns-zone.js';
+import { overlayNetworks, ownPeer, type Underlay } from './core/link-plan.js';
+import { Forwarder } from './dns/forwarder.js';
+import { hostResolvers } from './dns/resolv-conf.js';
+import { Responder } from './dns/responder.js';
+import { DnsServer } from './dns/server.js';
+import type { NetworkDriver, NetworkState, Sandbox, SandboxConfig } from './driver.js';
+import { NftTable } from './lb/nft-table.js';
+import { KernelLinks } from './link/kernel-links.js';
+import { detectUnderlay } from './link/underlay.js';
+import { Mutex } from './mutex.js';
+import { Sandboxes, type Ground } from './sandbox/sandboxes.js';
+
+const DATA_PATH_PORT = 4789;
+const DNS_PORT = 53;
+const REPAIR_EVERY_MS = 60_000;
+
+export interface NetworkDriverOptions {
+  /** What survives a restart of the machine; of this driver alone. */
+  stateDir: string;
+  /** Namespace files are in runDir/netns, which is of this driver alone. */
+  runDir: string;
+  /** UDP port of VXLAN; 4789. */
+  dataPathPort?: number;
+  /** Resolvers for names that are not ours; those of /etc/resolv.conf, as of now. */
+  upstreams?: readonly string[];
+}
+
+export interface NetworkDriverModules {
+  kernel: Pick<Kernel, 'netlink' | 'namespaces' | 'nftables'>;
+  clock: Clock;
+  logger: Logger;
+}
+
+/**
+ * The networks of the machine (or network namespace) that this process runs in. Taking over from a
+ * former process changes nothing until the first apply().
+ */
+export async function openNetworkDriver(
+  options: NetworkDriverOptions,
+  modules: NetworkDriverModules,
+): Promise<NetworkDriver> {
+  const driver = new LinuxNetworkDriver(options, modules);
+  await driver.start();
+  return driver;
+}
+
+/**
+ * 1. Everything that changes the host's links and tables runs under `#mutex`; sandboxes are made
+ *    beside it, as they touch only what is theirs.
+ * 2. `#applied` is the last state that was applied wholly; sandboxes and names stand on it.
+ */
+class LinuxNetworkDriver implements NetworkDriver {
+  readonly #options: NetworkDriverOptions;
+  readonly #modules: NetworkDriverModules;
+  readonly #links: KernelLinks;
+  readonly #table: NftTable;
+  readonly #sandboxes: Sandboxes;
+  readonly #dns: DnsServer;
+  readonly #mutex = new Mutex();
+  #next: { state: NetworkState; done: Promise<void> } | undefined;
+  #applied: (Ground & { state: NetworkState; zone: Zone }) | undefined;
+  #cancelRepair: () => void = () => undefined;
+
+  constructor(options: NetworkDriverOptions, modules: NetworkDriverModules) {
+    const { kernel, clock, logger } = modules;
+    const parts = { netlink: kernel.netlink, namespaces: kernel.namespaces, clock, logger };
+    this.#options = options;
+    this.#modules = modules;
+    this.#links = new KernelLinks(options, parts);
+    this.#table = new NftTable({ nftables: kernel.nftables, logger });
+    this.#sandboxes = new Sandboxes(options, parts);
+    const upstreams = options.upstreams;
+    const responder = new Responder({
+      forwarder: new Forwarder(
+        {
+          upstreams:
+            upstreams === undefined ? hostResolvers('/etc/resolv.conf', clock) : () => upstreams,
+        },
+        { clock },
+      ),
+      logger,
+      zone: () => this.#applied?.zone ?? createZone(emptyState()),
+      networksOf: (address) => this.#networksOf(address),
+    });
+    this.#dns = new DnsServer(
+      { port: DNS_PORT },
+      { clock, logger, respond: (...question) => responder.respond(...question) },
+    );
+  }
+
+  async start(): Promise<void> {
+    await this.#sandboxes.clean();
+    this.#scheduleRepair();
+  }
+
+  async apply(state: NetworkState): Promise<void> {
+    checkState(state);
+    if (this.#next === undefined) {
+      const done = this.#mutex.run(() => {
+        const newest = this.#next?.state ?? state;
+        this.#next = undefined;
+        return this.#applyNow(newest);
+      });
+      this.#next = { state, done };
+    }
+    // takes the place of one that waits: it is superseded, and done when this one is
+    this.#next.state = state;
+    await this.#next.done;
+  }
+
+  async attach(config: SandboxConfig): Promise<Sandbox> {
+    checkSandbox(config);
+    const existing = this.#sandboxes.get(config.id);
+    if (existing !== undefined && this.#sandboxes.matches(config)) return existing;
+    await this.detach(config.id);
+    if (this.#applied === undefined) {
+      throw new HatobaError(
+        'failed-precondition',
+        `sandbox ${config.id}: this node has no networks yet`,
+      );
+    }
+    const sandbox = await this.#sandboxes.create(config, this.#applied);
+    if (config.hostPorts.length > 0) {
+      await using undo = new DisposableStack();
+      undo.defer('removing the sandbox', () => this.#sandboxes.remove(config.id));
+      await this.#mutex.run(() => this.#applyTable());
+      undo.move();
+    }
+    return sandbox;
+  }
+
+  async detach(id: string): Promise<void> {
+    if (this.#sandboxes.get(id) === undefined) return;
+    const hadHostPorts = this.#sandboxes.hasHostPorts(id);
+    await this.#sandboxes.remove(id);
+    if (hadHostPorts) await this.#mutex.run(() => this.#applyTable());
+  }
+
+  list(): Promise<Sandbox[]> {
+    return Promise.resolve(this.#sandboxes.list());
+  }
+
+  async teardown(): Promise<void> {
+    await this.#mutex.run(async () => {
+      this.#applied = undefined;
+      await using steps = new DisposableStack();
+      steps.defer('removing the links', () => this.#links.removeAll());
+      steps.defer('removing the nftables table', () => this.#table.remove());
+      for (const { id } of this.#sandboxes.list()) {
+        steps.defer(`removing sandbox ${id}`, () => this.#sandboxes.remove(id));
+      }
+      steps.defer('closing DNS', () => this.#dns.listenAt(new Set()));
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelRepair();
+    await this.#mutex.run(() => this.#dns[Symbol.asyncDispose]());
+  }
+
+  async #applyNow(state: NetworkState): Promise<void> {
+    try {
+      const underlay = await this.#underlay(ownPeer(state).dataPathAddress);
+      const networks = new Map(overlayNetworks(state).map((n) => [n.networkId, n]));
+      await this.#links.apply(state, underlay, async () => {
+        this.#applied = { state, networks, underlay, zone: createZone(state) };
+        await this.#applyTable();
+        await this.#dns.listenAt(new Set([...networks.values()].map((n) => n.gateway)));
+      });
+    } catch (error) {
+      this.#links.forget();
+      this.#table.forget();
+      throw error;
+    }
+  }
+
+  /** Detected once per address, and again with every repair. */
+  async #underlay(address: string): Promise<Underlay> {
+    const known = this.#applied?.underlay;
+    if (known?.address === address) return known;
+    const port = this.#options.dataPathPort ?? DATA_PATH_PORT;
+    return await detectUnderlay(this.#modules.kernel.netlink, address, port);
+  }
+
+  async #applyTable(): Promise<void> {
+    if (this.#applied === undefined) return;
+    const { state, underlay } = this.#applied;
+    const hostPorts = this.#sandboxes.hostPorts();
+    await this.#table.apply({ state, hostPorts, underlayAddress: underlay.address });
+  }
+
+  /** The networks of whoever asks: a sandbox, or this host by the address of a gateway. */
+  #networksOf(address: string): readonly string[] | undefined {
+    const networks = [...(this.#applied?.networks.values() ?? [])];
+    const own = networks.find((n) => n.gateway === address);
+    return this.#sandboxes.networksOf(address) ?? (own && [own.networkId]);
+  }
+
+  #scheduleRepair(): void {
+    this.#cancelRepair = this.#modules.clock.setTimer(REPAIR_EVERY_MS, () => {
+      this.#mutex
+        .run(() => this.#repair())
+        .catch((error: unknown) => {
+          this.#modules.logger.warn('Could not repair the networks', {}, error);
+        });
+      this.#scheduleRepair();
+    });
+  }
+
+  /** Compares the kernel with what was applied, for what others may have changed there. */
+  async #repair(): Promise<void> {
+    const applied = this.#applied;
+    if (applied === undefined) return;
+    this.#links.forget();
+    if (!(await this.#table.exists())) this.#table.forget();
+    const { address, port } = applied.underlay;
+    applied.underlay = await detectUnderlay(this.#modules.kernel.netlink, address, port);
+    await this.#applyNow(applied.state);
+  }
+}
+
+function emptyState(): NetworkState {
+  return { nodeId: '', networks: [], endpoints: [], services: [], peers: [] };
+}
