@@ -38,7 +38,7 @@ export async function runManager(
 ): Promise<void> {
   await startDaemon('manager', node, {
     ...launcherOf(node),
-    isReady: async () => (await systemInfo(node))?.leaderNodeId !== '',
+    isReady: async () => ((await systemInfo(node))?.leaderNodeId ?? '') !== '',
   });
 }
 
