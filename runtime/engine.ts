@@ -27,14 +27,19 @@ export interface Images {
    */
   load(archive: AsyncIterable<Uint8Array>, options?: { signal?: AbortSignal }): Promise<Image[]>;
   /**
-   * Pulls and unpacks an image; at once when all of it is there. Calls for the same reference share
-   * one pull.
+   * Pulls and unpacks an image; at once, and without asking its registry, when all of it is there.
+   * Calls for the same reference share one pull.
    * @param reference Docker's grammar: "nginx", "127.0.0.1:5000/web:2", "repo@sha256:…"
+   * @param options.refresh asks the registry although the tag is here, since it may have moved
    * @throws {HatobaError} not-found | unavailable | unauthenticated, with image and registry answer
    */
   pull(
     reference: string,
-    options?: { signal?: AbortSignal; onProgress?: (progress: PullProgress) => void },
+    options?: {
+      signal?: AbortSignal;
+      onProgress?: (progress: PullProgress) => void;
+      refresh?: boolean;
+    },
   ): Promise<Image>;
   /** The local image a reference (or an id, or a prefix of one) names. */
   find(reference: string): Promise<Image | undefined>;

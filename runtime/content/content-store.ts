@@ -126,6 +126,11 @@ export class BlobWriter {
     this.#pathOf = parts.pathOf;
   }
 
+  /** Where its bytes are until it is kept. */
+  get path(): string {
+    return this.#path;
+  }
+
   /** @throws {HatobaError} resource-exhausted beyond the bound, or without disk space */
   async write(chunk: Uint8Array): Promise<void> {
     this.#sizeBytes += chunk.length;

@@ -113,7 +113,12 @@ export class LayerStore {
 
   async #publish(staged: string, id: LayerId): Promise<void> {
     await syncDirectory(staged);
-    await rename(staged, layerDir(this.#root, id));
+    try {
+      await rename(staged, layerDir(this.#root, id));
+    } catch (error) {
+      // work that was abandoned and begun anew may end twice: the layers are the same
+      if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST') throw error;
+    }
     await syncDirectory(layersDir(this.#root));
   }
 

@@ -8,7 +8,8 @@ interface Flight<T, P> {
 /**
  * Work that several callers want at the same time is done once.
  * 1. All callers of a key get the same result or the same error.
- * 2. A caller whose signal aborts stops waiting; the work itself is aborted when nobody waits.
+ * 2. A caller whose signal aborts stops waiting. The last one aborts the work itself, and waits
+ *    until it has cleaned up.
  * 3. Nothing is remembered once the work has ended.
  */
 export class SharedWork<T, P = never> {
@@ -29,7 +30,7 @@ export class SharedWork<T, P = never> {
       return await untilAborted(flight.result, signal);
     } finally {
       if (onProgress !== undefined) flight.listeners.delete(onProgress);
-      if (--flight.waiters === 0) this.#abandon(key, flight);
+      if (--flight.waiters === 0) await this.#abandon(key, flight);
     }
   }
 
@@ -52,10 +53,11 @@ export class SharedWork<T, P = never> {
   }
 
   /** Nobody waits any more; for work that has ended this does nothing. */
-  #abandon(key: string, flight: Flight<T, P>): void {
+  async #abandon(key: string, flight: Flight<T, P>): Promise<void> {
     if (this.#flights.get(key) !== flight) return;
     this.#flights.delete(key);
     flight.controller.abort();
+    await flight.result.catch(() => undefined); // the abort is what its caller is told of
   }
 }
 

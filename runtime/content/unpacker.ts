@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError, describeError, kindOf } from '../../common/errors.js';
+import { Limiter } from './limiter.js';
 import type { LayerFiles } from './layer-writer.js';
 import type { UnpackJob, UnpackResult } from './unpack-layer.js';
 import type { ErrorMessage, KernelCall, UnpackMessage, UnpackRequest } from './unpack-protocol.js';
@@ -25,7 +26,8 @@ export class Unpacker implements AsyncDisposable {
   readonly #clock: Clock;
   #worker: Worker | undefined;
   #running: Running | undefined;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Limiter(1);
+  #current: Promise<unknown> | undefined;
   #cancelIdle: () => void = () => undefined;
   #closed = false;
 
@@ -39,15 +41,17 @@ export class Unpacker implements AsyncDisposable {
     job: UnpackJob,
     options: { signal?: AbortSignal; onProgress?: (blobBytes: number) => void } = {},
   ): Promise<UnpackResult> {
-    const result = this.#queue.then(() => this.#run(job, options));
-    this.#queue = result.catch(() => undefined); // its caller is told
-    return result;
+    return this.#turns.run(() => {
+      const work = this.#run(job, options);
+      this.#current = work.catch(() => undefined); // its caller is told
+      return work;
+    }, options.signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#post({ type: 'cancel' });
-    await this.#queue;
+    await this.#current;
     this.#cancelIdle();
     await this.#worker?.terminate();
     this.#worker = undefined;

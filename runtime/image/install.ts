@@ -1,0 +1,101 @@
+import type { Clock } from '../../common/clock.js';
+import { HatobaError } from '../../common/errors.js';
+import type { Image } from '../../proto/gen/hatoba/v1/types.js';
+import type { ContentStore } from '../content/content-store.js';
+import type { LayerStore } from '../content/layer-store.js';
+import type { Digest } from '../core/digest.js';
+import { parseImageConfig, type ImageConfigBlob } from '../core/image-config.js';
+import { MAX_MANIFEST_BYTES } from '../core/manifest.js';
+import type { PullProgress } from '../engine.js';
+import type { ImageIndex } from './image-index.js';
+
+export interface InstallModules {
+  readonly content: ContentStore;
+  readonly layers: LayerStore;
+  readonly index: ImageIndex;
+  readonly clock: Clock;
+}
+
+/** The parts of an image, of which the configuration is in the content store. */
+export interface ImageParts {
+  /** What errors call it: `image "web:1"`. */
+  readonly subject: string;
+  readonly config: Digest;
+  /** Bottom first. */
+  readonly layers: readonly { readonly digest: Digest; readonly sizeBytes: number }[];
+  readonly manifests: readonly Digest[];
+  /** Keys of the references that shall name it. */
+  readonly references: readonly string[];
+}
+
+export interface InstallOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: PullProgress) => void;
+  /** Brings a layer's blob into the content store; called only for layers not unpacked yet. */
+  readonly fetchLayer: (blob: Digest, signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Makes an image usable: its layers are fetched and unpacked where they are not, then it is listed.
+ * When a layer fails, the others are given up, and the first error is thrown after all have ended.
+ */
+export async function installImage(
+  parts: ImageParts,
+  modules: InstallModules,
+  options: InstallOptions,
+): Promise<Image> {
+  const { content, layers, index, clock } = modules;
+  const bytes = await content.read(parts.config, MAX_MANIFEST_BYTES);
+  const blob = parseImageConfig(bytes, parts.subject);
+  if (blob.diffIds.length !== parts.layers.length) {
+    const counts = `${parts.layers.length} layers and its configuration ${blob.diffIds.length}`;
+    throw new HatobaError('invalid-argument', `${parts.subject}: the manifest names ${counts}`);
+  }
+  await installLayers(parts, blob, layers, options);
+  const record = {
+    id: parts.config,
+    layers: parts.layers.map((layer) => layer.digest),
+    manifests: parts.manifests,
+    sizeBytes: blob.diffIds.reduce((sum, diffId) => sum + layers.sizeBytes(diffId), 0),
+    addedAtMs: clock.nowMs(),
+  };
+  return await index.add({ record, blob }, parts.references);
+}
+
+async function installLayers(
+  parts: ImageParts,
+  blob: ImageConfigBlob,
+  layers: LayerStore,
+  options: InstallOptions,
+): Promise<void> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([options.signal, failed.signal]);
+  const work = parts.layers.map(async ({ digest, sizeBytes }, i) => {
+    const diffId = blob.diffIds[i];
+    if (diffId === undefined) return;
+    const tell = (status: PullProgress['status'], currentBytes: number): void => {
+      options.onProgress({ layer: digest, status, currentBytes, totalBytes: sizeBytes });
+    };
+    try {
+      if (layers.has(diffId)) {
+        tell('exists', sizeBytes);
+        return;
+      }
+      tell('waiting', 0);
+      await options.fetchLayer(digest, signal);
+      const onProgress = (bytes: number): void => {
+        tell('unpacking', bytes);
+      };
+      onProgress(0);
+      await layers.ensure(diffId, digest, { signal, onProgress });
+      tell('done', sizeBytes);
+    } catch (error) {
+      failed.abort(error);
+      throw error;
+    }
+  });
+  await Promise.allSettled(work);
+  // the first failure is the cause of the others
+  options.signal.throwIfAborted();
+  failed.signal.throwIfAborted();
+}

@@ -1,0 +1,161 @@
+import { readFile } from 'node:fs/promises';
+import type { Image } from '../../proto/gen/hatoba/v1/types.js';
+import { HatobaError } from '../../common/errors.js';
+import type { Digest } from '../core/digest.js';
+import {
+  MAX_MANIFEST_BYTES,
+  MEDIA_TYPES,
+  choosePlatform,
+  layoutImageName,
+  parseArchiveManifest,
+  parseManifest,
+  type ArchivedImage,
+  type IndexEntry,
+  type Platform,
+} from '../core/manifest.js';
+import { ArchiveBlobs, type StagedBlob } from './archive-blobs.js';
+import { keyOf } from './image-record.js';
+import { installImage, type ImageParts, type InstallModules } from './install.js';
+
+export interface LoaderModules extends InstallModules {
+  readonly platform: Platform;
+}
+
+/**
+ * Loads every image of an archive: what `docker save` writes (all versions), `podman save`, or an
+ * OCI layout. Of the two forms in one archive manifest.json counts, since it has the full names.
+ * @throws {HatobaError} invalid-argument naming the entry that is wrong
+ */
+export async function loadArchive(
+  archive: AsyncIterable<Uint8Array>,
+  modules: LoaderModules,
+  signal: AbortSignal,
+): Promise<Image[]> {
+  const blobs = new ArchiveBlobs(modules.content);
+  try {
+    await blobs.readAll(archive, signal);
+    const found = await findImages(blobs, modules.platform);
+    if (found.length === 0) throw new HatobaError('invalid-argument', 'the archive has no image');
+    const images = new Map<string, Image>();
+    for (const parts of found) {
+      await keepBlobs(parts, blobs);
+      const image = await installImage(parts, modules, {
+        signal,
+        onProgress: () => undefined,
+        fetchLayer: () => Promise.resolve(), // all are in the content store
+      });
+      images.set(image.id, image);
+    }
+    return [...images.values()];
+  } finally {
+    await blobs[Symbol.asyncDispose]();
+  }
+}
+
+async function findImages(blobs: ArchiveBlobs, platform: Platform): Promise<ImageParts[]> {
+  const manifest = blobs.find('manifest.json');
+  if (manifest !== undefined) {
+    const images = parseArchiveManifest(await readStaged(blobs, 'manifest.json'));
+    return images.map((image) => fromArchive(image, blobs));
+  }
+  if (blobs.find('index.json') === undefined) {
+    throw new HatobaError(
+      'invalid-argument',
+      'the archive is no image: it has neither manifest.json (docker save) nor index.json (OCI layout)',
+    );
+  }
+  const index = parseManifest(
+    await readStaged(blobs, 'index.json'),
+    MEDIA_TYPES.ociIndex,
+    'the archive',
+  );
+  if (index.kind !== 'index') {
+    throw new HatobaError('invalid-argument', 'index.json of the archive is no index');
+  }
+  return await fromLayout(index.manifests, blobs, platform);
+}
+
+/** An image that manifest.json names. */
+function fromArchive(image: ArchivedImage, blobs: ArchiveBlobs): ImageParts {
+  const subject = `image "${image.repoTags[0] ?? image.configPath}"`;
+  const entry = (path: string): { digest: Digest; sizeBytes: number } => {
+    const blob = blobs.find(path);
+    if (blob !== undefined) return { digest: blob.digest, sizeBytes: blob.sizeBytes };
+    const message = `${subject}: manifest.json names "${path}", which the archive does not have`;
+    throw new HatobaError('invalid-argument', message);
+  };
+  return {
+    subject,
+    config: entry(image.configPath).digest,
+    layers: image.layerPaths.map(entry),
+    manifests: [],
+    references: image.repoTags.map(keyOf),
+  };
+}
+
+/** The images an OCI layout's index names; of an index within it, the one for this machine. */
+async function fromLayout(
+  entries: readonly IndexEntry[],
+  blobs: ArchiveBlobs,
+  platform: Platform,
+): Promise<ImageParts[]> {
+  const found: ImageParts[] = [];
+  for (const entry of entries) {
+    if (entry.platform?.os === 'unknown') continue; // an attestation, no image
+    const name = layoutImageName(entry.annotations);
+    const subject = `image "${name ?? entry.digest}"`;
+    const digests: Digest[] = [entry.digest];
+    let manifest = parseManifest(
+      await readDigest(blobs, entry.digest, subject),
+      entry.mediaType,
+      subject,
+    );
+    if (manifest.kind === 'index') {
+      const chosen = choosePlatform(manifest.manifests, platform, subject);
+      digests.push(chosen.digest);
+      const bytes = await readDigest(blobs, chosen.digest, subject);
+      manifest = parseManifest(bytes, chosen.mediaType, subject);
+    }
+    if (manifest.kind === 'index') {
+      throw new HatobaError('invalid-argument', `${subject} has an index within an index`);
+    }
+    found.push({
+      subject,
+      config: manifest.config.digest,
+      layers: manifest.layers,
+      manifests: digests,
+      references: name === undefined ? [] : [keyOf(name)],
+    });
+  }
+  return found;
+}
+
+async function keepBlobs(parts: ImageParts, blobs: ArchiveBlobs): Promise<void> {
+  const digests = [parts.config, ...parts.layers.map((l) => l.digest), ...parts.manifests];
+  for (const digest of digests) await blobs.keep(required(blobs, digest, parts.subject));
+}
+
+async function readStaged(blobs: ArchiveBlobs, name: string): Promise<Uint8Array> {
+  const blob = blobs.find(name);
+  if (blob === undefined) throw new HatobaError('invalid-argument', `no ${name} in the archive`);
+  return await readSmall(blob, name);
+}
+
+async function readDigest(
+  blobs: ArchiveBlobs,
+  digest: Digest,
+  subject: string,
+): Promise<Uint8Array> {
+  return await readSmall(required(blobs, digest, subject), `${subject}: blob ${digest}`);
+}
+
+async function readSmall(blob: StagedBlob, what: string): Promise<Uint8Array> {
+  if (blob.sizeBytes <= MAX_MANIFEST_BYTES) return await readFile(blob.writer.path);
+  throw new HatobaError('invalid-argument', `${what} has ${blob.sizeBytes} bytes, too many`);
+}
+
+function required(blobs: ArchiveBlobs, digest: Digest, subject: string): StagedBlob {
+  const blob = blobs.findDigest(digest);
+  if (blob !== undefined) return blob;
+  throw new HatobaError('invalid-argument', `${subject}: the archive does not have ${digest}`);
+}

@@ -1,0 +1,67 @@
+import { HatobaError, type ErrorKind } from '../../common/errors.js';
+import { asArray, asObject, optionalString, parseJson } from '../core/json-fields.js';
+
+/** What a registry says when it refuses: its status, and the code and message of its answer. */
+export interface RegistryAnswer {
+  readonly status: number;
+  /** "MANIFEST_UNKNOWN" or empty. */
+  readonly code: string;
+  readonly message: string;
+}
+
+/**
+ * Reads the body of a refusal, `{"errors":[{"code":"…","message":"…"}]}`; many servers in between
+ * send something else, which is then left out.
+ */
+export function parseRegistryAnswer(status: number, body: Uint8Array): RegistryAnswer {
+  try {
+    const errors = asArray(asObject(parseJson(body, 'answer'), 'answer')['errors'], 'errors');
+    const first = asObject(errors[0], 'errors[0]');
+    return {
+      status,
+      code: optionalString(first['code'], 'code'),
+      message: optionalString(first['message'], 'message'),
+    };
+  } catch (error) {
+    if (error instanceof HatobaError) return { status, code: '', message: '' };
+    throw error;
+  }
+}
+
+/**
+ * The error for a refusal: `image "127.0.0.1:5000/web:9" not found: registry answered 404
+ * MANIFEST_UNKNOWN (manifest unknown) at http://127.0.0.1:5000`.
+ * @param subject names the image, and the blob if it is about one
+ * @param baseUrl where the registry answers
+ */
+export function registryRefusal(
+  subject: string,
+  baseUrl: string,
+  answer: RegistryAnswer,
+): HatobaError {
+  const { kind, problem, advice } = meaningOf(answer);
+  const code = answer.code === '' ? '' : ` ${answer.code}`;
+  const message = answer.message === '' ? '' : ` (${answer.message})`;
+  const text = `${subject} ${problem}: registry answered ${answer.status}${code}${message} at ${baseUrl}`;
+  return new HatobaError(kind, advice === '' ? text : `${text}; ${advice}`, {
+    detail: { status: answer.status, code: answer.code },
+  });
+}
+
+function meaningOf({ status }: RegistryAnswer): {
+  kind: ErrorKind;
+  problem: string;
+  advice: string;
+} {
+  if (status === 404) return { kind: 'not-found', problem: 'not found', advice: '' };
+  if (status === 401) {
+    const advice = 'the image does not exist there, or it needs a login';
+    return { kind: 'unauthenticated', problem: 'refused', advice };
+  }
+  if (status === 403) return { kind: 'permission-denied', problem: 'refused', advice: '' };
+  if (status === 429) {
+    return { kind: 'unavailable', problem: 'not pulled', advice: 'its rate limit is reached' };
+  }
+  const kind = status >= 500 ? 'unavailable' : 'failed-precondition';
+  return { kind, problem: 'not pulled', advice: '' };
+}
