@@ -4,7 +4,15 @@ import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { chunkChanges, type PlanContext } from '../plan-context.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { newTask, originOf, type TaskOrigin } from './new-task.js';
-import { hasEnded, isRunning, isWantedTask, nodeFateOf, slotsOf, type Slot } from './slots.js';
+import {
+  hasEnded,
+  isOccupied,
+  isRunning,
+  isWantedTask,
+  nodeFateOf,
+  slotsOf,
+  type Slot,
+} from './slots.js';
 import { SpecComparison } from './spec-comparison.js';
 
 interface DraftTask {
@@ -54,7 +62,7 @@ export class ServiceDraft {
 
   /** Slots that hold a place among the replicas. */
   occupiedSlots(): Slot[] {
-    return this.slots().filter((s) => s.tasks.some((t) => t.desiredState !== TaskState.REMOVE));
+    return this.slots().filter(isOccupied);
   }
 
   setDesired(task: Task, desiredState: TaskState): void {

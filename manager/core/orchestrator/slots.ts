@@ -46,6 +46,11 @@ export function nodeFateOf(snapshot: Snapshot, task: Task): NodeFate {
   return task.nodeId === '' ? 'usable' : fateOf(snapshot.node(task.nodeId));
 }
 
+/** Whether the slot holds a place among the replicas: not all of its tasks are to be removed. */
+export function isOccupied(slot: Slot): boolean {
+  return slot.tasks.some((t) => t.desiredState !== TaskState.REMOVE);
+}
+
 /** A service's tasks by slot. Expects them in order of slot, then generation. */
 export function slotsOf(tasks: readonly Task[]): Slot[] {
   const slots: { number: number; tasks: Task[] }[] = [];

@@ -3,7 +3,7 @@ import type { Network, Service, ServiceSpec } from '../../../common/model/object
 import { UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import { equalData } from '../equal.js';
 import { isOutdated, rollbackPatch } from '../orchestrator/plan-update.js';
-import { slotsOf } from '../orchestrator/slots.js';
+import { isOccupied, slotsOf } from '../orchestrator/slots.js';
 import { SpecComparison } from '../orchestrator/spec-comparison.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
 import type { Plan, Snapshot } from '../snapshot.js';
@@ -189,7 +189,9 @@ function begun(nowMs: number): NonNullable<Service['updateStatus']> {
 
 function needsUpdate(snapshot: Snapshot, next: Service): boolean {
   const comparison = new SpecComparison(snapshot, next);
-  return slotsOf(snapshot.tasksOfService(next.id)).some((s) => isOutdated({ comparison }, s));
+  return slotsOf(snapshot.tasksOfService(next.id))
+    .filter(isOccupied)
+    .some((s) => isOutdated({ comparison }, s));
 }
 
 /** Network names → ids. */
