@@ -14,7 +14,10 @@ export function countingRandom(): Random {
     next: () => 0.5,
     bytes: (length) => {
       count++;
-      return Uint8Array.from({ length }, (_, i) => (count >> (8 * (length - 1 - i))) & 0xff);
+      const bytes = Buffer.alloc(length);
+      if (length >= 4) bytes.writeUInt32BE(count, length - 4);
+      else bytes.fill(count);
+      return bytes;
     },
   };
 }
