@@ -9,183 +9,159 @@ import { errnoError } from './errno.js';
  */
 const library = koffi.load('libc.so.6');
 
-function bind<F>(prototype: string): F {
-  return library.func(prototype) as unknown as F;
-}
-function bindOptional<F>(prototype: string): F | undefined {
-  try {
-    return bind<F>(prototype);
-  } catch {
-    // This C library is older than the function.
-    return undefined;
-  }
-}
-function bindSyscall<F>(argumentTypes: readonly string[]): F {
-  return library.func('syscall', 'long', ['long', ...argumentTypes]) as unknown as F;
-}
-
 type Pointer = Uint8Array | null;
 
-export const libc = {
-  open: bind<(path: string, flags: number, mode: number) => number>(
-    'int open(const char *path, int flags, unsigned int mode)',
-  ),
-  close: bind<(fd: number) => number>('int close(int fd)'),
-  read: bind<(fd: number, buffer: Uint8Array, sizeBytes: number) => number>(
-    'long read(int fd, void *buffer, size_t sizeBytes)',
-  ),
-  fcntl: bind<(fd: number, command: number, argument: number) => number>(
-    'int fcntl(int fd, int command, long argument)',
-  ),
-  ioctl: bind<(fd: number, request: number, argument: Uint8Array) => number>(
-    'int ioctl(int fd, unsigned long request, void *argument)',
-  ),
-  pipe2: bind<(fds: Uint8Array, flags: number) => number>('int pipe2(void *fds, int flags)'),
-  chdir: bind<(path: string) => number>('int chdir(const char *path)'),
-  umask: bind<(mask: number) => number>('unsigned int umask(unsigned int mask)'),
-  abort: bind<() => void>('void abort()'),
-
-  unshare: bind<(flags: number) => number>('int unshare(int flags)'),
-  setns: bind<(fd: number, kind: number) => number>('int setns(int fd, int kind)'),
-
-  mount: bind<
-    (
-      source: string | null,
-      target: string,
-      type: string | null,
-      flags: number,
-      data: string | null,
-    ) => number
-  >(
-    'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
-  ),
-  umount2: bind<(target: string, flags: number) => number>(
-    'int umount2(const char *target, int flags)',
-  ),
-  statx: bind<
-    (dirFd: number, path: string, flags: number, mask: number, out: Uint8Array) => number
-  >('int statx(int dirFd, const char *path, int flags, unsigned int mask, void *out)'),
-
-  mknod: bind<(path: string, mode: number, device: bigint) => number>(
-    'int mknod(const char *path, unsigned int mode, uint64_t device)',
-  ),
-  lsetxattr: bind<
-    (path: string, name: string, value: Uint8Array, sizeBytes: number, flags: number) => number
-  >('int lsetxattr(const char *path, const char *name, void *value, size_t sizeBytes, int flags)'),
-  lgetxattr: bind<(path: string, name: string, value: Pointer, sizeBytes: number) => number>(
-    'long lgetxattr(const char *path, const char *name, void *value, size_t sizeBytes)',
-  ),
-
-  socket: bind<(domain: number, type: number, protocol: number) => number>(
-    'int socket(int domain, int type, int protocol)',
-  ),
-  bind: bind<(fd: number, address: Uint8Array, sizeBytes: number) => number>(
-    'int bind(int fd, void *address, unsigned int sizeBytes)',
-  ),
-  setsockopt: bind<
-    (fd: number, level: number, option: number, value: Uint8Array, sizeBytes: number) => number
-  >('int setsockopt(int fd, int level, int option, void *value, unsigned int sizeBytes)'),
-  send: bind<(fd: number, message: Uint8Array, sizeBytes: number, flags: number) => number>(
-    'long send(int fd, void *message, size_t sizeBytes, int flags)',
-  ),
-  recv: bind<(fd: number, buffer: Uint8Array, sizeBytes: number, flags: number) => number>(
-    'long recv(int fd, void *buffer, size_t sizeBytes, int flags)',
-  ),
-
-  posixSpawn: bind<
-    (
+/** See the manual page of each in section 2 or 3. The spawn functions return the errno itself. */
+interface Libc {
+  open: (path: string, flags: number, mode: number) => number;
+  close: (fd: number) => number;
+  read: (fd: number, buffer: Uint8Array, sizeBytes: number) => number;
+  fcntl: (fd: number, command: number, argument: number) => number;
+  ioctl: (fd: number, request: number, argument: Uint8Array) => number;
+  pipe2: (fds: Uint8Array, flags: number) => number;
+  chdir: (path: string) => number;
+  umask: (mask: number) => number;
+  abort: () => void;
+  unshare: (flags: number) => number;
+  setns: (fd: number, kind: number) => number;
+  mount: (
+    source: string | null,
+    target: string,
+    type: string | null,
+    flags: number,
+    data: string | null,
+  ) => number;
+  umount2: (target: string, flags: number) => number;
+  statx: (dirFd: number, path: string, flags: number, mask: number, out: Uint8Array) => number;
+  mknod: (path: string, mode: number, device: bigint) => number;
+  lsetxattr: (
+    path: string,
+    name: string,
+    value: Uint8Array,
+    sizeBytes: number,
+    flags: number,
+  ) => number;
+  lgetxattr: (path: string, name: string, value: Pointer, sizeBytes: number) => number;
+  socket: (domain: number, type: number, protocol: number) => number;
+  bind: (fd: number, address: Uint8Array, sizeBytes: number) => number;
+  setsockopt: (
+    fd: number,
+    level: number,
+    option: number,
+    value: Uint8Array,
+    sizeBytes: number,
+  ) => number;
+  send: (fd: number, message: Uint8Array, sizeBytes: number, flags: number) => number;
+  recv: (fd: number, buffer: Uint8Array, sizeBytes: number, flags: number) => number;
+  posixSpawn: (
+    ...args: [
       pid: Uint8Array,
       path: string,
       actions: Uint8Array,
       attributes: Uint8Array,
       argv: readonly (string | null)[],
       envp: readonly (string | null)[],
-    ) => number
-  >(
+    ]
+  ) => number;
+  spawnActionsInit: (actions: Uint8Array) => number;
+  spawnActionsDestroy: (actions: Uint8Array) => number;
+  spawnActionsDup2: (actions: Uint8Array, from: number, to: number) => number;
+  spawnActionsOpen: (
+    actions: Uint8Array,
+    fd: number,
+    path: string,
+    flags: number,
+    mode: number,
+  ) => number;
+  spawnActionsClose: (actions: Uint8Array, fd: number) => number;
+  spawnActionsChdir: (actions: Uint8Array, path: string) => number;
+  spawnAttributesInit: (attributes: Uint8Array) => number;
+  spawnAttributesDestroy: (attributes: Uint8Array) => number;
+  spawnAttributesFlags: (attributes: Uint8Array, flags: number) => number;
+  spawnAttributesMask: (attributes: Uint8Array, set: Uint8Array) => number;
+  spawnAttributesDefault: (attributes: Uint8Array, set: Uint8Array) => number;
+  waitpid: (pid: number, status: Uint8Array, options: number) => number;
+}
+
+export const libc: Libc = {
+  open: library.func('int open(const char *path, int flags, unsigned int mode)'),
+  close: library.func('int close(int fd)'),
+  read: library.func('long read(int fd, void *buffer, size_t sizeBytes)'),
+  fcntl: library.func('int fcntl(int fd, int command, long argument)'),
+  ioctl: library.func('int ioctl(int fd, unsigned long request, void *argument)'),
+  pipe2: library.func('int pipe2(void *fds, int flags)'),
+  chdir: library.func('int chdir(const char *path)'),
+  umask: library.func('unsigned int umask(unsigned int mask)'),
+  abort: library.func('void abort()'),
+  unshare: library.func('int unshare(int flags)'),
+  setns: library.func('int setns(int fd, int kind)'),
+  mount: library.func(
+    'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+  ),
+  umount2: library.func('int umount2(const char *target, int flags)'),
+  statx: library.func(
+    'int statx(int dirFd, const char *path, int flags, unsigned int mask, void *out)',
+  ),
+  mknod: library.func('int mknod(const char *path, unsigned int mode, uint64_t device)'),
+  lsetxattr: library.func(
+    'int lsetxattr(const char *path, const char *name, void *value, size_t sizeBytes, int flags)',
+  ),
+  lgetxattr: library.func(
+    'long lgetxattr(const char *path, const char *name, void *value, size_t sizeBytes)',
+  ),
+  socket: library.func('int socket(int domain, int type, int protocol)'),
+  bind: library.func('int bind(int fd, void *address, unsigned int sizeBytes)'),
+  setsockopt: library.func(
+    'int setsockopt(int fd, int level, int option, void *value, unsigned int sizeBytes)',
+  ),
+  send: library.func('long send(int fd, void *message, size_t sizeBytes, int flags)'),
+  recv: library.func('long recv(int fd, void *buffer, size_t sizeBytes, int flags)'),
+  posixSpawn: library.func(
     'int posix_spawn(void *pid, const char *path, void *actions, void *attributes, const char **argv, const char **envp)',
   ),
-  spawnActionsInit: bind<(actions: Uint8Array) => number>(
-    'int posix_spawn_file_actions_init(void *actions)',
-  ),
-  spawnActionsDestroy: bind<(actions: Uint8Array) => number>(
-    'int posix_spawn_file_actions_destroy(void *actions)',
-  ),
-  spawnActionsDup2: bind<(actions: Uint8Array, from: number, to: number) => number>(
+  spawnActionsInit: library.func('int posix_spawn_file_actions_init(void *actions)'),
+  spawnActionsDestroy: library.func('int posix_spawn_file_actions_destroy(void *actions)'),
+  spawnActionsDup2: library.func(
     'int posix_spawn_file_actions_adddup2(void *actions, int from, int to)',
   ),
-  spawnActionsOpen: bind<
-    (actions: Uint8Array, fd: number, path: string, flags: number, mode: number) => number
-  >(
+  spawnActionsOpen: library.func(
     'int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, unsigned int mode)',
   ),
-  spawnActionsClose: bind<(actions: Uint8Array, fd: number) => number>(
-    'int posix_spawn_file_actions_addclose(void *actions, int fd)',
-  ),
-  spawnActionsChdir: bind<(actions: Uint8Array, path: string) => number>(
+  spawnActionsClose: library.func('int posix_spawn_file_actions_addclose(void *actions, int fd)'),
+  spawnActionsChdir: library.func(
     'int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)',
   ),
-  spawnAttributesInit: bind<(attributes: Uint8Array) => number>(
-    'int posix_spawnattr_init(void *attributes)',
-  ),
-  spawnAttributesDestroy: bind<(attributes: Uint8Array) => number>(
-    'int posix_spawnattr_destroy(void *attributes)',
-  ),
-  spawnAttributesFlags: bind<(attributes: Uint8Array, flags: number) => number>(
-    'int posix_spawnattr_setflags(void *attributes, short flags)',
-  ),
-  spawnAttributesMask: bind<(attributes: Uint8Array, set: Uint8Array) => number>(
-    'int posix_spawnattr_setsigmask(void *attributes, void *set)',
-  ),
-  spawnAttributesDefault: bind<(attributes: Uint8Array, set: Uint8Array) => number>(
+  spawnAttributesInit: library.func('int posix_spawnattr_init(void *attributes)'),
+  spawnAttributesDestroy: library.func('int posix_spawnattr_destroy(void *attributes)'),
+  spawnAttributesFlags: library.func('int posix_spawnattr_setflags(void *attributes, short flags)'),
+  spawnAttributesMask: library.func('int posix_spawnattr_setsigmask(void *attributes, void *set)'),
+  spawnAttributesDefault: library.func(
     'int posix_spawnattr_setsigdefault(void *attributes, void *set)',
   ),
-  waitpid: bind<(pid: number, status: Uint8Array, options: number) => number>(
-    'int waitpid(int pid, void *status, int options)',
-  ),
+  waitpid: library.func('int waitpid(int pid, void *status, int options)'),
 };
 
 /** Undefined before glibc 2.34. */
-export const spawnActionsCloseFrom = bindOptional<(actions: Uint8Array, from: number) => number>(
-  'int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)',
-);
+export const spawnActionsCloseFrom = findCloseFrom();
 
-const syscallFsopen = bindSyscall<(number: number, type: string, flags: number) => number>([
-  'const char *',
-  'unsigned int',
-]);
-const syscallFsconfig = bindSyscall<
-  (
-    number: number,
-    fd: number,
-    command: number,
-    key: string | null,
-    value: string | null,
-    auxiliary: number,
-  ) => number
->(['int', 'unsigned int', 'const char *', 'const char *', 'int']);
-const syscallFsmount = bindSyscall<
-  (number: number, fd: number, flags: number, attributes: number) => number
->(['int', 'unsigned int', 'unsigned int']);
-const syscallMoveMount = bindSyscall<
-  (
-    number: number,
-    fromFd: number,
-    fromPath: string,
-    toFd: number,
-    toPath: string,
-    flags: number,
-  ) => number
->(['int', 'const char *', 'int', 'const char *', 'unsigned int']);
-const syscallMountSetattr = bindSyscall<
-  (
-    number: number,
-    dirFd: number,
-    path: string,
-    flags: number,
-    attributes: Uint8Array,
-    sizeBytes: number,
-  ) => number
->(['int', 'const char *', 'unsigned int', 'void *', 'size_t']);
+function findCloseFrom(): ((actions: Uint8Array, from: number) => number) | undefined {
+  try {
+    return library.func('int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)');
+  } catch {
+    // koffi throws for a name that the library does not have.
+    return undefined;
+  }
+}
+
+/** syscall(2) with the arguments of one call: number, then `argumentTypes`. */
+function syscall(...argumentTypes: readonly string[]): (...args: readonly unknown[]) => number {
+  return library.func('syscall', 'long', ['long', ...argumentTypes]);
+}
+const syscallFsopen = syscall('const char *', 'unsigned int');
+const syscallFsconfig = syscall('int', 'unsigned int', 'const char *', 'const char *', 'int');
+const syscallFsmount = syscall('int', 'unsigned int', 'unsigned int');
+const syscallMoveMount = syscall('int', 'const char *', 'int', 'const char *', 'unsigned int');
+const syscallMountSetattr = syscall('int', 'const char *', 'unsigned int', 'void *', 'size_t');
 
 /** The file-descriptor based mount calls (Linux ≥ 5.2, mount_setattr ≥ 5.12). */
 export const mountApi = {

@@ -61,7 +61,6 @@ export function isShared(entry: MountEntry): boolean {
 /** The kernel writes space, tab, newline and backslash as three octal digits. */
 function unescapeOctal(text: string): string {
   if (!text.includes('\\')) return text;
-  // Bytes, not characters: what is escaped may stand between bytes of a UTF-8 sequence.
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );

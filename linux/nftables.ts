@@ -90,16 +90,15 @@ export class LinuxNftables {
 function loadLibrary(): Library {
   try {
     const library = koffi.load('libnftables.so.1');
-    const bind = <F>(prototype: string): F => library.func(prototype) as unknown as F;
     return {
-      open: bind('void *nft_ctx_new(uint32_t flags)'),
-      close: bind('void nft_ctx_free(void *context)'),
-      run: bind('int nft_run_cmd_from_buffer(void *context, const char *script)'),
-      setOutput: bind('void nft_ctx_output_set_flags(void *context, unsigned int flags)'),
-      output: bind('const char *nft_ctx_get_output_buffer(void *context)'),
-      errors: bind('const char *nft_ctx_get_error_buffer(void *context)'),
-      bufferOutput: bind('int nft_ctx_buffer_output(void *context)'),
-      bufferErrors: bind('int nft_ctx_buffer_error(void *context)'),
+      open: library.func('void *nft_ctx_new(uint32_t flags)'),
+      close: library.func('void nft_ctx_free(void *context)'),
+      run: library.func('int nft_run_cmd_from_buffer(void *context, const char *script)'),
+      setOutput: library.func('void nft_ctx_output_set_flags(void *context, unsigned int flags)'),
+      output: library.func('const char *nft_ctx_get_output_buffer(void *context)'),
+      errors: library.func('const char *nft_ctx_get_error_buffer(void *context)'),
+      bufferOutput: library.func('int nft_ctx_buffer_output(void *context)'),
+      bufferErrors: library.func('int nft_ctx_buffer_error(void *context)'),
     };
   } catch (cause) {
     throw new HatobaError(

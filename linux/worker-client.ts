@@ -1,3 +1,6 @@
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { HatobaError, describeError } from '../common/errors.js';
 import type { CallRequest, KernelCall, KernelCalls, WorkerMessage } from './protocol.js';
@@ -72,7 +75,7 @@ export class WorkerClient {
         return;
       }
       const id = ++this.#lastId;
-      this.#pending.set(id, { call, resolve: resolve as (value: never) => void, reject });
+      this.#pending.set(id, { call, resolve, reject });
       this.#worker.postMessage({ id, call, args } satisfies CallRequest);
     });
   }
@@ -131,7 +134,9 @@ export class WorkerClient {
  */
 function workerEntry(): ConstructorParameters<typeof Worker> {
   if (!import.meta.url.endsWith('.ts')) return [new URL('./sys-worker.js', import.meta.url), {}];
-  const tsx = import.meta.resolve('tsx/esm/api');
+  // Not import.meta.resolve: where tsx compiles for require(), as under mocha, there is none.
+  const tsxFolder = dirname(createRequire(import.meta.url).resolve('tsx/package.json'));
+  const tsx = pathToFileURL(`${tsxFolder}/dist/esm/api/index.mjs`).href;
   const entry = new URL('./sys-worker.ts', import.meta.url).href;
   const script = `import('${tsx}').then((tsx) => { tsx.register(); return import('${entry}'); });`;
   return [script, { eval: true, execArgv: [] }];

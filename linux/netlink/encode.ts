@@ -186,11 +186,9 @@ function encodeAddress(
     .attribute(c.IFA.ADDRESS, address);
 }
 
-function encodeRoute(
-  op: Extract<NetlinkOp, { op: 'route-add' | 'route-del' }>,
-  around: Surroundings,
-): MessageWriter {
-  const isAdd = op.op === 'route-add';
+type Route = Extract<NetlinkOp, { op: 'route-add' | 'route-del' }>;
+
+function encodeRoute(op: Route, around: Surroundings): MessageWriter {
   const via = op.via === undefined ? undefined : parseIp(op.via);
   const to = op.destination === 'default' ? undefined : parseCidr(op.destination);
   const table = op.table ?? c.RT_TABLE_MAIN;
@@ -198,19 +196,21 @@ function encodeRoute(
   header.writeUInt8(familyOf(to?.address ?? via ?? Buffer.alloc(4)), 0);
   header.writeUInt8(to?.prefix ?? 0, 1);
   header.writeUInt8(table < 256 ? table : 0, 4);
-  if (isAdd) {
-    header.writeUInt8(c.RTPROT_STATIC, 5);
-    header.writeUInt8(via === undefined ? c.RT_SCOPE_LINK : c.RT_SCOPE_UNIVERSE, 6);
-    header.writeUInt8(c.RTN_UNICAST, 7);
-  } else {
-    header.writeUInt8(c.RT_SCOPE_NOWHERE, 6); // of any scope
-  }
-  header.writeUInt32LE(isAdd && op.onlink === true ? c.RTNH_F_ONLINK : 0, 8);
-  return request(isAdd ? c.RTM_NEWROUTE : c.RTM_DELROUTE, isAdd ? PUT : 0, header)
+  header.writeUInt8(c.RT_SCOPE_NOWHERE, 6); // to delete: of any scope
+  if (op.op === 'route-add') fillNewRoute(header, via !== undefined, op.onlink === true);
+  const [type, flags] = op.op === 'route-add' ? [c.RTM_NEWROUTE, PUT] : [c.RTM_DELROUTE, 0];
+  return request(type, flags, header)
     .attribute(c.RTA.DST, to?.address)
     .attribute(c.RTA.GATEWAY, via)
     .attribute(c.RTA.OIF, op.link === undefined ? undefined : u32(around.linkIndex(op.link)))
     .attribute(c.RTA.TABLE, u32(table));
+}
+
+function fillNewRoute(header: Buffer, hasGateway: boolean, isOnlink: boolean): void {
+  header.writeUInt8(c.RTPROT_STATIC, 5);
+  header.writeUInt8(hasGateway ? c.RT_SCOPE_UNIVERSE : c.RT_SCOPE_LINK, 6);
+  header.writeUInt8(c.RTN_UNICAST, 7);
+  header.writeUInt32LE(isOnlink ? c.RTNH_F_ONLINK : 0, 8);
 }
 
 /** struct ndmsg */
