@@ -1,0 +1,207 @@
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { HatobaError, type ErrorKind } from '../../common/errors.js';
+import type { NetworkState, Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
+import type { HostMethod, HostReply } from './net-host.js';
+
+const RUNNER = fileURLToPath(new URL('./net-host.ts', import.meta.url));
+
+/** Answers "<name> <address of the client>" by TCP and UDP, on port 80 and every other one given. */
+const ECHO_SERVER = `
+const [, name, ...ports] = process.argv;
+for (const port of ports.map(Number)) {
+  require('net').createServer((s) => { s.on('error', () => {}); s.end(name + ' ' + s.remoteAddress + '\\n'); })
+    .listen(port, '0.0.0.0', () => console.log('ready'));
+  const u = require('dgram').createSocket('udp4');
+  u.on('message', (m, from) => u.send(name + ' ' + from.address, from.port, from.address)).bind(port);
+}`;
+
+const UDP_CLIENT = `
+const [, host, port] = process.argv;
+const u = require('dgram').createSocket('udp4');
+u.on('message', (m) => { console.log(String(m)); process.exit(0); });
+u.send('hello', Number(port), host);
+setTimeout(() => process.exit(1), 2000);`;
+
+/**
+ * Machines as network namespaces on one underlay bridge, which is in a namespace of its own:
+ * n1…nN at 192.0.2.1…, and a client outside of the cluster at 192.0.2.50.
+ */
+export class NetLab {
+  readonly prefix = `ht-net-${process.pid}`;
+  readonly folder = mkdtempSync(join(tmpdir(), 'ht-net-'));
+  readonly hosts: LabHost[] = [];
+  readonly client: string;
+  readonly #processes: ChildProcess[] = [];
+
+  constructor() {
+    this.client = `${this.prefix}-c`;
+    const underlay = `${this.prefix}-u`;
+    ip('netns', 'add', underlay);
+    ip('-n', underlay, 'link', 'add', 'name', 'u0', 'up', 'type', 'bridge');
+    this.addNetns(this.client, 50);
+  }
+
+  /** A namespace on the underlay, at 192.0.2.<last>. */
+  addNetns(name: string, last: number): void {
+    const underlay = `${this.prefix}-u`;
+    ip('netns', 'add', name);
+    ip('-n', name, 'link', 'set', 'lo', 'up');
+    ip('-n', underlay, 'link', 'add', `p${last}`, 'type', 'veth', 'peer', 'eth0', 'netns', name);
+    ip('-n', underlay, 'link', 'set', `p${last}`, 'master', 'u0', 'up');
+    ip('-n', name, 'address', 'add', `192.0.2.${last}/24`, 'dev', 'eth0');
+    ip('-n', name, 'link', 'set', 'eth0', 'up');
+  }
+
+  async addHost(): Promise<LabHost> {
+    const index = this.hosts.length + 1;
+    const netns = `${this.prefix}-${index}`;
+    this.addNetns(netns, index);
+    const host = new LabHost(index, netns, join(this.folder, `n${index}`));
+    this.hosts.push(host);
+    await host.start();
+    return host;
+  }
+
+  /** An echo server in a namespace, named so in its answers. */
+  async serve(netnsPath: string, name: string, ports: readonly number[] = [80]): Promise<void> {
+    const args = [`--net=${netnsPath}`, process.execPath, '-e', ECHO_SERVER, name];
+    const child = spawn('nsenter', [...args, ...ports.map(String)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#processes.push(child);
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.once('data', () => resolve());
+      child.once('exit', (code) => reject(new Error(`echo server ended with ${code}`)));
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const host of this.hosts) await host.stop();
+    for (const child of this.#processes) await end(child);
+    for (const netns of [...this.hosts.map((h) => h.netns), this.client, `${this.prefix}-u`]) {
+      ip('netns', 'delete', netns);
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** One machine: its namespace, and the process that runs the network driver there. */
+export class LabHost {
+  readonly id: string;
+  readonly index: number;
+  readonly netns: string;
+  readonly folder: string;
+  #process: ChildProcess | undefined;
+  #lastId = 0;
+  readonly #waiting = new Map<number, (reply: HostReply) => void>();
+  /** How long the last call took in the host's process. */
+  lastMs = 0;
+
+  constructor(index: number, netns: string, folder: string) {
+    this.id = `n${index}`;
+    this.index = index;
+    this.netns = netns;
+    this.folder = folder;
+  }
+
+  get address(): string {
+    return `192.0.2.${this.index}`;
+  }
+
+  get netnsPath(): string {
+    return `/run/netns/${this.netns}`;
+  }
+
+  async start(): Promise<void> {
+    const options = {
+      stateDir: join(this.folder, 'state'),
+      runDir: join(this.folder, 'run'),
+      upstreams: ['192.0.2.50'],
+    };
+    const args = ['--import', 'tsx', RUNNER, JSON.stringify(options)];
+    const child = spawn('nsenter', [`--net=${this.netnsPath}`, process.execPath, ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#process = child;
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#waiting.set(0, () => resolve());
+      child.once('exit', (code) => reject(new Error(`host ${this.id} ended with ${code}`)));
+    });
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const reply = JSON.parse(line) as HostReply;
+      this.#waiting.get(reply.id)?.(reply);
+      this.#waiting.delete(reply.id);
+    });
+    await ready;
+  }
+
+  /** Ends the process as a crash would: what it made stays. */
+  async stop(): Promise<void> {
+    if (this.#process !== undefined) await end(this.#process);
+    this.#process = undefined;
+  }
+
+  async apply(state: Omit<NetworkState, 'nodeId'>): Promise<void> {
+    await this.#call('apply', { ...state, nodeId: this.id });
+  }
+  async attach(config: SandboxConfig): Promise<Sandbox> {
+    return (await this.#call('attach', config)) as Sandbox;
+  }
+  async detach(id: string): Promise<void> {
+    await this.#call('detach', id);
+  }
+  async list(): Promise<Sandbox[]> {
+    return (await this.#call('list')) as Sandbox[];
+  }
+  async teardown(): Promise<void> {
+    await this.#call('teardown');
+  }
+
+  async #call(method: HostMethod, ...args: unknown[]): Promise<unknown> {
+    const id = ++this.#lastId;
+    const reply = await new Promise<HostReply>((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.#process?.stdin?.write(`${JSON.stringify({ id, method, args })}\n`);
+    });
+    if ('error' in reply) throw new HatobaError(reply.kind as ErrorKind, reply.error);
+    this.lastMs = reply.ms;
+    return reply.result;
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.removeAllListeners('exit');
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL');
+  await exited;
+}
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** Output of a command in a namespace, and of its errors; never throws. */
+export function runIn(netnsPath: string, ...command: string[]): Promise<string> {
+  return new Promise((resolve) => {
+    const args = [`--net=${netnsPath}`, ...command];
+    execFile('nsenter', args, { timeout: 8000 }, (_error, stdout, stderr) => {
+      resolve(`${stdout}${stderr}`.trim());
+    });
+  });
+}
+
+/** What an echo server answers by TCP: "<name> <client address>", or the error of the attempt. */
+export function askTcp(netnsPath: string, host: string, port = 80): Promise<string> {
+  return runIn(netnsPath, 'busybox', 'nc', '-w', '2', host, String(port));
+}
+
+/** The same by UDP; empty when nothing comes back within 2 s. */
+export function askUdp(netnsPath: string, host: string, port = 80): Promise<string> {
+  return runIn(netnsPath, process.execPath, '-e', UDP_CLIENT, host, String(port));
+}
