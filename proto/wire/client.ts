@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 import {
@@ -7,7 +8,6 @@ import {
   status as Status,
   type CallOptions,
   type ClientOptions,
-  type ClientReadableStream,
   type ClientUnaryCall,
   type ClientWritableStream,
   type Interceptor,
@@ -257,6 +257,12 @@ function settle<Response>(
   });
 }
 
+/** What calls that stream to the client have in common. */
+interface ReadingCall<T> extends Readable {
+  readonly deserialize: (bytes: Buffer) => T;
+  cancel(): void;
+}
+
 /**
  * The messages of a server's stream, also of a call that goes both ways:
  * `for await (const m of readStream(client.session(request)))`.
@@ -264,7 +270,7 @@ function settle<Response>(
  * @throws {HatobaError} of the server's kind when the stream fails; the signal's reason on abort
  */
 export function readStream<T>(
-  call: ClientReadableStream<T>,
+  call: ReadingCall<T>,
   signal?: AbortSignal,
 ): AsyncGenerator<T, void, undefined> {
   let failure: unknown;
