@@ -62,8 +62,7 @@ export function judgeService(service: Service, tasks: readonly Task[], nowMs: nu
   if (running >= desired && !hasLeavingTasks(tasks)) {
     return { name, verdict: 'converged', line, reasons: [] };
   }
-  const current = tasks.filter((t) => t.specVersion === service.specVersion);
-  const reasons = reasonsOf(current, nowMs);
+  const reasons = reasonsOf(tasks, nowMs);
   return { name, verdict: reasons.length > 0 ? 'hopeless' : 'waiting', line, reasons };
 }
 
@@ -94,7 +93,9 @@ function hasLeavingTasks(tasks: readonly Task[]): boolean {
 function reasonsOf(tasks: readonly Task[], nowMs: number): string[] {
   const reasons = new Set<string>();
   for (const slot of new Set(tasks.map((t) => t.slot))) {
-    const ofSlot = tasks.filter((t) => t.slot === slot);
+    // failures of a former spec say nothing of this one
+    const all = tasks.filter((t) => t.slot === slot);
+    const ofSlot = all.filter((t) => t.specVersion === all.at(-1)?.specVersion);
     const failed = ofSlot.filter(
       ({ status: { state } }) => state === TaskState.FAILED || state === TaskState.REJECTED,
     );
