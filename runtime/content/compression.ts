@@ -96,6 +96,6 @@ function isZlibError(error: unknown): boolean {
     error instanceof Error &&
     'code' in error &&
     typeof error.code === 'string' &&
-    error.code.startsWith('Z_')
+    /^Z(STD)?_/.test(error.code)
   );
 }

@@ -1,3 +1,6 @@
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError, describeError, kindOf } from '../../common/errors.js';
@@ -144,7 +147,9 @@ export class Unpacker implements AsyncDisposable {
 /** The worker's file beside this one: as compiled, or as source, which needs tsx to load. */
 function workerEntry(): ConstructorParameters<typeof Worker> {
   if (!import.meta.url.endsWith('.ts')) return [new URL('./unpack-worker.js', import.meta.url), {}];
-  const tsx = import.meta.resolve('tsx/esm/api');
+  // not import.meta.resolve, which is missing where tsx compiles for require(), as under mocha
+  const tsxDir = dirname(createRequire(import.meta.url).resolve('tsx/package.json'));
+  const tsx = pathToFileURL(`${tsxDir}/dist/esm/api/index.mjs`).href;
   const entry = new URL('./unpack-worker.ts', import.meta.url).href;
   const script = `import('${tsx}').then((tsx) => { tsx.register(); return import('${entry}'); });`;
   return [script, { eval: true, execArgv: [] }];

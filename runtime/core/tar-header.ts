@@ -71,7 +71,7 @@ export function byteText(text: string): string {
 export function parseTarHeader(block: Uint8Array): TarHeader | undefined {
   const sums = checksums(block);
   if (sums.unsigned === 8 * 32 && block[0] === 0) return undefined;
-  const stored = parseNumber(block, 148, 8);
+  const stored = Number.parseInt(byteString(block, 148, 156).trim(), 8);
   if (stored !== sums.unsigned && stored !== sums.signed) {
     throw malformed('a header has a wrong checksum; is the file a tar?');
   }

@@ -1,0 +1,130 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from './eventually.js';
+import {
+  distribute,
+  makeIndex,
+  type Blob,
+  type BuiltImage,
+  type DistributedImage,
+} from './image-fixtures.js';
+
+/** A real registry (Debian's docker-registry) on loopback, with its files in a folder of its own. */
+export class TestRegistry {
+  /** "127.0.0.1:40123" */
+  readonly host: string;
+  readonly #process: ChildProcess;
+  readonly #dir: string;
+
+  private constructor(host: string, process: ChildProcess, dir: string) {
+    this.host = host;
+    this.#process = process;
+    this.#dir = dir;
+  }
+
+  static async start(): Promise<TestRegistry> {
+    const dir = mkdtempSync(join(tmpdir(), 'ht-registry-'));
+    const host = `127.0.0.1:${await freePort()}`;
+    const config = [
+      'version: 0.1',
+      'log: { level: error }',
+      `storage: { filesystem: { rootdirectory: ${dir}/data }, delete: { enabled: true } }`,
+      `http: { addr: "${host}" }`,
+    ];
+    writeFileSync(join(dir, 'config.yml'), config.join('\n'));
+    const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' });
+    const registry = new TestRegistry(host, child, dir);
+    await eventually(async () => (await fetch(`http://${host}/v2/`)).body?.cancel());
+    return registry;
+  }
+
+  /** Ends the process, by its id, and deletes its files. */
+  async stop(): Promise<void> {
+    if (this.#process.exitCode === null) {
+      const exited = new Promise((resolve) => this.#process.once('exit', resolve));
+      this.#process.kill('SIGKILL');
+      await exited;
+    }
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Pushes an image and returns its manifest's digest. */
+  async push(
+    image: BuiltImage,
+    repository: string,
+    tag: string,
+    options: { gzip?: boolean; docker?: boolean } = {},
+  ): Promise<string> {
+    const parts = distribute(image, options);
+    await this.#pushBlobs(repository, parts);
+    await this.#putManifest(repository, tag, parts.manifest, parts.mediaType);
+    return parts.manifest.digest;
+  }
+
+  /** Pushes an index of images and returns its digest. */
+  async pushIndex(images: readonly BuiltImage[], repository: string, tag: string): Promise<string> {
+    const all = images.map((image) => ({ image, parts: distribute(image) }));
+    for (const { parts } of all) {
+      await this.#pushBlobs(repository, parts);
+      const { manifest, mediaType } = parts;
+      await this.#putManifest(repository, manifest.digest, manifest, mediaType);
+    }
+    const index = makeIndex(all);
+    await this.#putManifest(repository, tag, index.manifest, index.mediaType);
+    return index.manifest.digest;
+  }
+
+  /** Pushes any document as a manifest. */
+  async pushManifest(
+    repository: string,
+    tag: string,
+    manifest: Blob,
+    mediaType: string,
+  ): Promise<void> {
+    await this.#putManifest(repository, tag, manifest, mediaType);
+  }
+
+  async #pushBlobs(repository: string, parts: DistributedImage): Promise<void> {
+    for (const blob of parts.blobs) await this.#putBlob(repository, blob);
+  }
+
+  async #putBlob(repository: string, blob: Blob): Promise<void> {
+    const url = `http://${this.host}/v2/${repository}/blobs/uploads/`;
+    const begun = await expectStatus(fetch(url, { method: 'POST' }), 202);
+    const target = new URL(begun.headers.get('location') ?? '', url);
+    target.searchParams.set('digest', blob.digest);
+    const headers = { 'Content-Type': 'application/octet-stream' };
+    await expectStatus(fetch(target, { method: 'PUT', headers, body: blob.bytes }), 201);
+  }
+
+  async #putManifest(
+    repository: string,
+    reference: string,
+    manifest: Blob,
+    mediaType: string,
+  ): Promise<void> {
+    const url = `http://${this.host}/v2/${repository}/manifests/${reference}`;
+    const headers = { 'Content-Type': mediaType };
+    await expectStatus(fetch(url, { method: 'PUT', headers, body: manifest.bytes }), 201);
+  }
+}
+
+async function expectStatus(request: Promise<Response>, status: number): Promise<Response> {
+  const response = await request;
+  const body = await response.text();
+  if (response.status !== status) throw new Error(`${response.url}: ${response.status} ${body}`);
+  return response;
+}
+
+/** A port of loopback that nobody listens on at the moment. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
