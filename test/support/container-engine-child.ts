@@ -1,0 +1,15 @@
+/**
+ * An engine in a process of its own, to be killed: opens the folders given, creates and starts the
+ * containers given, prints "ready", and stays.
+ */
+import { aContainer, openContainerRig } from './container-rig.js';
+
+const [root = '', cgroupParent = '', ...ids] = process.argv.slice(2);
+const rig = await openContainerRig({ root, cgroupParent });
+for (const id of ids) {
+  const script = id.startsWith('short') ? 'sleep 2; exit 4' : 'while :; do sleep 0.1; done';
+  await rig.containers.create(aContainer(id, ['sh', '-c', script]));
+  await rig.containers.start(id);
+}
+process.stdout.write('ready\n');
+setInterval(() => undefined, 1 << 30);
