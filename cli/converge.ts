@@ -15,18 +15,22 @@ const HOPELESS_FAILURES = 2;
 /**
  * Waits until every service runs as many tasks of its present spec as it should and its update is
  * over, showing progress on stderr.
+ * @param options.rollbackFails whether an update that is rolled back meanwhile is a failure
  * @throws {NotConvergedError} with the reason for each service, when one cannot get there or the
  * time is over
  */
 export async function waitForServices(
   session: Session,
   serviceIds: readonly string[],
-  options: { timeoutMs: number },
+  options: { timeoutMs: number; rollbackFails?: boolean },
 ): Promise<void> {
-  const deadline = Date.now() + options.timeoutMs;
+  const startedAtMs = Date.now();
+  const deadline = startedAtMs + options.timeoutMs;
+  // the manager is on this machine, so both read the same clock
+  const unwantedAfterMs = options.rollbackFails === true ? startedAtMs : Infinity;
   const progress = new Progress(process.stderr);
   for (;;) {
-    const states = await Promise.all(serviceIds.map((id) => judge(session, id)));
+    const states = await Promise.all(serviceIds.map((id) => judge(session, id, unwantedAfterMs)));
     progress.show(new Map(states.map((s) => [s.name, `${s.name.padEnd(24)} ${s.line}`])));
     if (states.every((s) => s.verdict === 'converged')) return;
     const hopeless = states.filter((s) => s.verdict === 'hopeless');
@@ -44,11 +48,19 @@ interface Judgement {
   reasons: readonly string[];
 }
 
-async function judge(session: Session, id: string): Promise<Judgement> {
+async function judge(session: Session, id: string, unwantedAfterMs: number): Promise<Judgement> {
   const [service, tasks] = await Promise.all([
     getService(session, id),
     listTasks(session, { service: id, history: true }),
   ]);
+  const rollback = service.updateStatus;
+  if (
+    rollback?.state === UpdateState.ROLLBACK_COMPLETED &&
+    rollback.completedAtMs >= unwantedAfterMs
+  ) {
+    const { name } = service.spec;
+    return { name, verdict: 'hopeless', line: 'rolled back', reasons: [rollback.message] };
+  }
   return judgeService(service, tasks, Date.now());
 }
 

@@ -137,7 +137,7 @@ function registerUpdate(service: Command): void {
           { service: name, version: 0, spec: undefined, rollback: true },
           { signal },
         );
-        await finish(session, [id], options);
+        await finish(session, [id], options, false);
       }),
   );
 }
@@ -187,9 +187,10 @@ async function finish(
   session: Session,
   ids: readonly string[],
   options: WaitingOptions,
+  rollbackFails = true,
 ): Promise<void> {
   if (!options.detach) {
-    await waitForServices(session, ids, { timeoutMs: options.timeout });
+    await waitForServices(session, ids, { timeoutMs: options.timeout, rollbackFails });
     note(`converged: ${ids.length} ${ids.length === 1 ? 'service' : 'services'}`);
   }
 }

@@ -107,7 +107,7 @@ async function deploy(session: Session, name: string, flags: DeployFlags): Promi
   const ids = changes
     .filter((c) => c.kind === 'service' && c.action !== 'STACK_CHANGE_ACTION_REMOVE')
     .map((c) => c.id);
-  await waitForServices(session, ids, { timeoutMs: flags.timeout });
+  await waitForServices(session, ids, { timeoutMs: flags.timeout, rollbackFails: true });
   note(`stack ${name} converged: ${ids.length} ${ids.length === 1 ? 'service' : 'services'}`);
 }
 

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { judgeService } from '../../../cli/converge.js';
+import type { Service, Task } from '../../../common/model/objects.js';
+import { TaskState, UpdateState, type UpdateStatus } from '../../../proto/gen/hatoba/v1/types.js';
+import { aService, aTask } from '../../support/builders.js';
+
+const NOW = 1_700_000_100_000;
+
+function service(running: number, desired: number, update?: Partial<UpdateStatus>): Service {
+  const base = aService({ spec: { name: 'web' } });
+  const none = { state: UpdateState.UNKNOWN, startedAtMs: 0, completedAtMs: 0, message: '' };
+  return {
+    ...base,
+    serviceStatus: { runningTasks: running, desiredTasks: desired },
+    updateStatus: update === undefined ? undefined : { ...none, ...update },
+  };
+}
+
+function task(
+  state: TaskState,
+  fields: Partial<Task> = {},
+  status: Partial<Task['status']> = {},
+): Task {
+  const base = aTask({ serviceId: 's', slot: 1 });
+  return {
+    ...base,
+    serviceName: 'web',
+    nodeId: 'n',
+    createdAtMs: NOW - 60_000,
+    ...fields,
+    status: { ...base.status, state, ...status },
+  };
+}
+
+describe('judgeService', () => {
+  const failed = { err: 'image "x" not found' };
+  const cases: [string, Service, Task[], string, string[]][] = [
+    ['all run', service(2, 2), [task(TaskState.RUNNING)], 'converged', []],
+    ['some start', service(1, 2), [task(TaskState.PREPARING)], 'waiting', []],
+    ['one failure is not enough', service(0, 1), [task(TaskState.FAILED, {}, failed)], 'waiting', []],
+    ['a slot that only fails', service(0, 1), [task(TaskState.REJECTED, { generation: 1 }, failed), task(TaskState.REJECTED, { generation: 2 }, failed)], 'hopeless', ['task web.1: image "x" not found']],
+    ['failures of a former spec', service(0, 1), [task(TaskState.FAILED, { generation: 1, specVersion: 1 }, failed), task(TaskState.FAILED, { generation: 2, specVersion: 1 }, failed), task(TaskState.PREPARING, { generation: 3, specVersion: 2 })], 'waiting', []],
+    ['no node fits', service(0, 1), [task(TaskState.PENDING, {}, { message: 'no suitable node: …' })], 'hopeless', ['no suitable node: …']],
+    ['no node fits since a moment', service(0, 1), [task(TaskState.PENDING, { createdAtMs: NOW - 100 }, { message: 'no suitable node: …' })], 'waiting', []],
+    ['scaled down, one still stops', service(1, 1), [task(TaskState.RUNNING, { desiredState: TaskState.REMOVE })], 'waiting', []],
+    ['update goes on', service(6, 6, { state: UpdateState.UPDATING }), [], 'waiting', []],
+    ['update paused', service(6, 6, { state: UpdateState.PAUSED, message: 'why' }), [], 'hopeless', ['why']],
+    ['update over', service(6, 6, { state: UpdateState.COMPLETED }), [], 'converged', []],
+  ]; // prettier-ignore
+  for (const [name, subject, tasks, verdict, reasons] of cases) {
+    it(`${name}: ${verdict}`, () => {
+      const judged = judgeService(subject, tasks, NOW);
+      assert.deepEqual([judged.verdict, judged.reasons], [verdict, reasons]);
+    });
+  }
+});
