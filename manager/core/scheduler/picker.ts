@@ -4,6 +4,7 @@ import { groupBy } from '../group-by.js';
 import type { Snapshot } from '../snapshot.js';
 import { valueOf } from './constraint.js';
 import { Heap } from './heap.js';
+import type { LoadOrder } from './load-order.js';
 import type { NodeView } from './node-view.js';
 import { compareNodes } from './rank.js';
 import type { PlacementRequest } from './request.js';
@@ -45,7 +46,7 @@ export class HeapPicker implements Picker {
   }
 }
 
-/** Looks at every node for each task: best for a few tasks. */
+/** Looks at every node for each task. */
 export class ScanPicker implements Picker {
   readonly #views: readonly NodeView[];
   readonly #request: PlacementRequest;
@@ -69,6 +70,42 @@ export class ScanPicker implements Picker {
     }
     best?.add(task);
     return best;
+  }
+}
+
+/**
+ * For a few tasks: the least loaded node without a task of the service is the best there is, and
+ * quickly found. Only where no such node fits is every node looked at.
+ */
+export class FewPicker implements Picker {
+  readonly #byLoad: LoadOrder;
+  readonly #request: PlacementRequest;
+  readonly #fits: Fits;
+  readonly #eligible: () => readonly NodeView[];
+
+  /** @param eligible the nodes to look at if it comes to that */
+  constructor(
+    byLoad: LoadOrder,
+    request: PlacementRequest,
+    fits: Fits,
+    eligible: () => readonly NodeView[],
+  ) {
+    this.#byLoad = byLoad;
+    this.#request = request;
+    this.#fits = fits;
+    this.#eligible = eligible;
+  }
+
+  pick(task: Task): NodeView | undefined {
+    const { failureKey } = this.#request;
+    const view = this.#byLoad.find(
+      (v) => v.tasksOfService(task.serviceId) === 0 && !v.isFailing(failureKey) && this.#fits(v),
+    );
+    if (view === undefined) {
+      return new ScanPicker(this.#eligible(), this.#request, this.#fits).pick(task);
+    }
+    view.add(task);
+    return view;
   }
 }
 

@@ -6,12 +6,20 @@ import { EMPTY_PLAN } from '../plan-context.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { explainUnplaceable } from './explain.js';
 import { DYNAMIC_FILTERS, STATIC_FILTERS, type Filter } from './filters.js';
+import { LoadOrder } from './load-order.js';
 import { viewNodes, type NodeView } from './node-view.js';
-import { HeapPicker, ScanPicker, SlotCounter, SpreadPicker, type Picker } from './picker.js';
+import {
+  FewPicker,
+  HeapPicker,
+  ScanPicker,
+  SlotCounter,
+  SpreadPicker,
+  type Picker,
+} from './picker.js';
 import { requestOf, type PlacementRequest } from './request.js';
 
-/** Up to this many tasks of a group, looking at every node is cheaper than building a heap. */
-const SCAN_LIMIT = 2;
+/** Up to this many tasks of a group, looking for each alone is cheaper than building a heap. */
+const FEW_TASKS = 4;
 
 /** The tasks that wait for a node. */
 export function pendingTasks(snapshot: Snapshot): Task[] {
@@ -37,61 +45,78 @@ function isUnassigned(task: Task): boolean {
 export function planSchedule(snapshot: Snapshot, pending: readonly Task[], nowMs: number): Plan {
   const waiting = pending.filter(isUnassigned);
   if (waiting.length === 0) return EMPTY_PLAN;
-  const views = viewNodes(snapshot, nowMs);
+  const pass = new Pass(snapshot, nowMs);
   const groups = groupBy(waiting, (t) => `${t.serviceId} ${t.specVersion}`);
   const changes: Change[][] = [];
   for (const tasks of groups.values()) {
-    for (const task of placeGroup(snapshot, views, tasks, nowMs)) {
+    for (const task of pass.place(tasks)) {
       changes.push([{ action: 'update', kind: 'task', object: task }]);
     }
   }
   return { groups: changes };
 }
 
-/** @returns the tasks as they are to be stored, those that changed */
-function placeGroup(
-  snapshot: Snapshot,
-  views: readonly NodeView[],
-  tasks: readonly Task[],
-  nowMs: number,
-): Task[] {
-  const [first] = tasks;
-  if (first === undefined) return [];
-  const request = requestOf(first);
-  const applicable = (filters: readonly Filter[]): Filter[] =>
-    filters.filter((f) => f.appliesTo(request));
-  const statics = applicable(STATIC_FILTERS);
-  const eligible = views.filter((v) => statics.every((f) => f.check(v, request)));
-  const picker = pickerFor(snapshot, eligible, request, tasks.length);
-  const placed: Task[] = [];
-  let message: string | undefined;
-  for (const task of tasks) {
-    const view = picker.pick(task);
-    if (view !== undefined) {
-      placed.push(assigned(task, view, nowMs));
-      continue;
-    }
-    message ??= explainUnplaceable(request, views, [...STATIC_FILTERS, ...DYNAMIC_FILTERS]);
-    if (task.status.message !== message) {
-      placed.push({ ...task, status: { ...task.status, message, timestampMs: nowMs } });
-    }
+/** One look at the nodes, and the placements made since. */
+class Pass {
+  readonly #snapshot: Snapshot;
+  readonly #nowMs: number;
+  readonly #views: readonly NodeView[];
+  readonly #byLoad: LoadOrder;
+
+  constructor(snapshot: Snapshot, nowMs: number) {
+    this.#snapshot = snapshot;
+    this.#nowMs = nowMs;
+    this.#views = viewNodes(snapshot, nowMs);
+    this.#byLoad = new LoadOrder(this.#views);
   }
-  return placed;
+
+  /**
+   * @param tasks of one service and spec
+   * @returns those that changed, as they are to be stored
+   */
+  place(tasks: readonly Task[]): Task[] {
+    const [first] = tasks;
+    if (first === undefined) return [];
+    const request = requestOf(first);
+    const picker = this.#pickerFor(request, tasks.length);
+    const changed: Task[] = [];
+    let message: string | undefined;
+    for (const task of tasks) {
+      const view = picker.pick(task);
+      if (view !== undefined) {
+        this.#byLoad.update(view);
+        changed.push(assigned(task, view, this.#nowMs));
+        continue;
+      }
+      message ??= explainUnplaceable(request, this.#views, [...STATIC_FILTERS, ...DYNAMIC_FILTERS]);
+      if (task.status.message !== message) {
+        const status = { ...task.status, message, timestampMs: this.#nowMs };
+        changed.push({ ...task, status });
+      }
+    }
+    return changed;
+  }
+
+  #pickerFor(request: PlacementRequest, tasks: number): Picker {
+    const statics = STATIC_FILTERS.filter((f) => f.appliesTo(request));
+    const dynamics = DYNAMIC_FILTERS.filter((f) => f.appliesTo(request));
+    const isEligible = passesAll(statics, request);
+    const fits = passesAll(dynamics, request);
+    const eligible = (): NodeView[] => this.#views.filter(isEligible);
+    if (request.task.spec.placement.maxReplicas > 0) {
+      return limitedPicker(this.#snapshot, eligible(), request, dynamics);
+    }
+    if (request.spreadKeys.length > 0) return new SpreadPicker(eligible(), request, fits);
+    if (tasks > FEW_TASKS) return new HeapPicker(eligible(), request, fits);
+    return new FewPicker(this.#byLoad, request, (v) => isEligible(v) && fits(v), eligible);
+  }
 }
 
-function pickerFor(
-  snapshot: Snapshot,
-  eligible: readonly NodeView[],
+function passesAll(
+  filters: readonly Filter[],
   request: PlacementRequest,
-  tasks: number,
-): Picker {
-  const filters = DYNAMIC_FILTERS.filter((f) => f.appliesTo(request));
-  const fits = (view: NodeView): boolean => filters.every((f) => f.check(view, request));
-  const { maxReplicas } = request.task.spec.placement;
-  if (maxReplicas > 0) return limitedPicker(snapshot, eligible, request, filters);
-  if (request.spreadKeys.length > 0) return new SpreadPicker(eligible, request, fits);
-  if (tasks <= SCAN_LIMIT) return new ScanPicker(eligible, request, fits);
-  return new HeapPicker(eligible, request, fits);
+): (view: NodeView) => boolean {
+  return (view) => filters.every((f) => f.check(view, request));
 }
 
 /** A limit of replicas per node depends on each task's slot, so every node is looked at. */
