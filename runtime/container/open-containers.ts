@@ -63,6 +63,11 @@ export async function openContainers(
   await recoverContainers({ paths, registry, teardown, groups, snapshotter, crun, log });
 
   const end = new DisposableStack();
+  end.defer('mounts', async () => {
+    if (registry.list().length > 0) return;
+    cgroups.removeIfEmpty(options.cgroupParent);
+    if (mountNamespace !== undefined) await closeNamespace(paths, kernel);
+  });
   const exits = new ExitWatcher({ paths, registry, cgroups, clock, log, bootId });
   end.defer('exit watch', () => exits[Symbol.dispose]());
   exits.start();
@@ -137,4 +142,16 @@ async function openNamespace(
   for (const folder of shared) await kernel.mounts.makeShared(folder);
   await kernel.namespaces.pinCrunMountNamespace(paths.crunNamespace, shared);
   return paths.crunNamespace;
+}
+
+/** Undoes openNamespace; only when no container is left. Namespaces still in use keep their folder. */
+async function closeNamespace(
+  paths: ContainerPaths,
+  kernel: Pick<Kernel, 'mounts' | 'namespaces'>,
+): Promise<void> {
+  await kernel.namespaces.unpinMountNamespace(paths.crunNamespace);
+  for (const folder of [paths.stateDir, paths.netns]) {
+    const mounts = await kernel.mounts.list(folder);
+    if (mounts.every((path) => path === folder)) await kernel.mounts.unmount(folder);
+  }
 }

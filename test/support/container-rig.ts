@@ -113,10 +113,8 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
       for (const { config } of engine.containers.list()) {
         await engine.containers.remove(config.id, { force: true });
       }
-      await engine[Symbol.asyncDispose]();
       for (const path of netnsFiles) await kernel.namespaces.dropNetns(path);
-      await kernel.namespaces.unpinMountNamespace(join(runDir, 'mnt/crun'));
-      for (const dir of [join(runDir, 'netns'), stateDir]) await kernel.mounts.unmount(dir);
+      await engine[Symbol.asyncDispose]();
       await kernel[Symbol.asyncDispose]();
       const left = findLeaks(root, stateDir, cgroupParent);
       for (const top of detectCgroups().roots) removeCgroup(top + cgroupParent);
@@ -253,9 +251,9 @@ function findLeaks(root: string, stateDir: string, cgroupParent: string): string
   const mounts = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
     .filter((line) => line.includes(root));
-  const cgroups = detectCgroups().roots.flatMap((top) =>
-    childrenOf(top + cgroupParent).map((name) => `${top}${cgroupParent}/${name}`),
-  );
+  const cgroups = detectCgroups()
+    .roots.map((top) => top + cgroupParent)
+    .filter((path) => existsSync(path));
   const folders = ['containers', 'exits', 'snapshots', 'volumes']
     .flatMap((dir) => namesIn(join(stateDir, dir)).map((name) => `${dir}/${name}`))
     .filter((name) => !name.includes('/.') && !name.startsWith('volumes/keep'));

@@ -1,0 +1,59 @@
+import { mkdirSync } from 'node:fs';
+import type { Clock } from '../common/clock.js';
+import { DisposableStack } from '../common/disposable.js';
+import type { Logger } from '../common/logger.js';
+import type { Random } from '../common/random.js';
+import type { Kernel } from '../linux/ports.js';
+import { openContainers } from './container/open-containers.js';
+import type { Engine } from './engine.js';
+import { openImageStore } from './image/image-store.js';
+import { openOverlaySnapshotter } from './snapshot/overlay.js';
+
+export interface EngineOptions {
+  /** Everything that is kept: images, layers, containers, volumes. Absolute, without ":". */
+  stateDir: string;
+  /** What does not survive a reboot; network namespaces are looked for under `<runDir>/netns`. */
+  runDir: string;
+  /** Parent of all containers' cgroups: "/hatoba". */
+  cgroupParent: string;
+  /** Registries spoken to without TLS: "host:port", "10.0.0.0/8". */
+  insecureRegistries: readonly string[];
+}
+
+export interface EngineModules {
+  kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces' | 'files'>;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+}
+
+/**
+ * Opens the container engine of a state folder, taking up what is there; one process at a time may.
+ * Ending it ends no container; with none left, the mounts it made go too.
+ */
+export async function openEngine(options: EngineOptions, modules: EngineModules): Promise<Engine> {
+  const { stateDir } = options;
+  const { kernel, clock, random, logger } = modules;
+  mkdirSync(stateDir, { recursive: true, mode: 0o711 });
+  const opened = new DisposableStack();
+  try {
+    const images = await openImageStore({
+      root: stateDir,
+      kernel,
+      clock,
+      random,
+      logger,
+      insecureRegistries: options.insecureRegistries,
+    });
+    opened.use('images', images);
+    const snapshotter = await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts });
+    const { containers } = opened.use(
+      'containers',
+      await openContainers(options, { kernel, images, snapshotter, clock, random, log: logger }),
+    );
+    return { images, containers, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+  } catch (error) {
+    await opened[Symbol.asyncDispose]();
+    throw error;
+  }
+}
