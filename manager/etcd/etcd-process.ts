@@ -16,6 +16,7 @@ import { sleep, type Clock } from '../../common/clock.js';
 import { describeError, HatobaError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
+import { EtcdStore } from '../store/etcd-store.js';
 import { etcdArguments, type EtcdArguments } from './etcd-arguments.js';
 import { endOrphan } from './orphan.js';
 
@@ -47,6 +48,7 @@ export interface Etcd extends AsyncDisposable {
 
 const START_TIMEOUT_MS = 30_000;
 const PROBE_MS = 25;
+const PROBE_TIMEOUT_MS = 1000;
 const BACKOFF = { baseMs: 100, maxMs: 5000 };
 /** A process that lived this long died of something new. */
 const HEALTHY_MS = 10_000;
@@ -56,9 +58,8 @@ const LOG_LINES_SHOWN = 5;
 const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * Starts etcd as a child with its own ports, data and log, and resolves once it takes connections
- * (etcd opens the client port when it has joined the cluster). An etcd that a former manager left
- * behind is ended first. Disposing ends the child.
+ * Starts etcd as a child with its own ports, data and log, and resolves once it answers a
+ * linearizable read. An etcd that a former manager left behind is ended first. Disposing ends the child.
  * @throws {HatobaError} failed-precondition, with the end of etcd's log, when it does not come up
  */
 export async function startEtcd(options: EtcdOptions, modules: EtcdModules): Promise<Etcd> {
@@ -107,15 +108,37 @@ class EtcdSupervisor implements Etcd {
     const { clock, logger } = this.#modules;
     const orphan = await endOrphan(pidFile, dataDir, clock);
     if (orphan !== undefined) logger.info('Ended an etcd left behind', { pid: orphan });
+    if (await canConnect(clientPort)) throw portTaken(clientPort); // its answer would pass for ours
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     const { exited } = await this.#spawn();
     const deadline = clock.nowMs() + startTimeoutMs;
-    while (!(await canConnect(clientPort))) {
-      const how = await Promise.race([exited, sleep(clock, PROBE_MS)]);
-      if (how !== undefined) throw await this.#startFailed(`it ended with ${how}`);
-      if (clock.nowMs() >= deadline) throw await this.#startFailed('it takes no connections');
+    const probe = await this.#openProbe();
+    try {
+      while (!(await isHealthy(clientPort, probe))) {
+        const how = await Promise.race([exited, sleep(clock, PROBE_MS)]);
+        if (how !== undefined) throw await this.#startFailed(`it ended with ${how}`);
+        if (clock.nowMs() >= deadline) throw await this.#startFailed('it does not answer');
+      }
+    } finally {
+      await probe[Symbol.asyncDispose]();
     }
     this.#supervision = this.#supervise(exited);
+  }
+
+  async #openProbe(): Promise<EtcdStore> {
+    const { tls } = this.#options;
+    const [ca, certificate, key] = await Promise.all(
+      [tls.ca, tls.certificate, tls.key].map((path) => readFile(path, 'utf8')),
+    );
+    const credentials = { ca: ca ?? '', certificate: certificate ?? '', key: key ?? '' };
+    return new EtcdStore(
+      {
+        endpoints: this.endpoints,
+        tls: { ...credentials, serverName: tls.allowedName },
+        requestTimeoutMs: PROBE_TIMEOUT_MS,
+      },
+      this.#modules,
+    );
   }
 
   /** SIGTERM, and SIGKILL to one that does not listen. */
@@ -211,6 +234,22 @@ async function openLog(path: string): Promise<FileHandle> {
   );
   if (size > MAX_LOG_BYTES) await rename(path, `${path}.1`);
   return open(path, 'a', 0o600);
+}
+
+/** etcd listens before it can answer; the port is asked first as it is the cheaper question. */
+async function isHealthy(port: number, probe: EtcdStore): Promise<boolean> {
+  if (!(await canConnect(port))) return false;
+  return probe.checkHealth().then(
+    () => true,
+    () => false,
+  );
+}
+
+function portTaken(port: number): HatobaError {
+  return new HatobaError(
+    'failed-precondition',
+    `etcd's port ${port} is taken by another process: stop it, or set etcdClientPort`,
+  );
 }
 
 function canConnect(port: number): Promise<boolean> {
