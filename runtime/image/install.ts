@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import type { Image } from '../../proto/gen/hatoba/v1/types.js';
@@ -70,6 +71,7 @@ async function installLayers(
 ): Promise<void> {
   const failed = new AbortController();
   const signal = AbortSignal.any([options.signal, failed.signal]);
+  setMaxListeners(0, signal); // every layer listens, and that is no leak
   const work = parts.layers.map(async ({ digest, sizeBytes }, i) => {
     const diffId = blob.diffIds[i];
     if (diffId === undefined) return;
