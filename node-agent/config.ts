@@ -1,4 +1,7 @@
-import { HatobaError } from '../common/errors.js';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { parse } from 'yaml';
+import { HatobaError, wrapError } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 import { isManagerAddress } from './session/manager-list.js';
 
@@ -73,6 +76,36 @@ export function parseConfig(sources: ConfigSources): AgentConfig {
   ) as unknown as AgentConfig; // each value came from the parser of its key
   if (problems.length > 0) throw new HatobaError('invalid-argument', problems.join('\n'));
   return Object.freeze(values);
+}
+
+/**
+ * Reads the command line, the file that its --config names, and the environment.
+ * @throws {HatobaError} invalid-argument with every problem on a line of its own
+ */
+export async function loadConfig(
+  argv: readonly string[],
+): Promise<{ config: AgentConfig; checkOnly: boolean }> {
+  const flags: string[] = [];
+  let path: string | undefined;
+  let checkOnly = false;
+  for (let i = 0; i < argv.length; i++) {
+    const flag = argv[i] ?? '';
+    if (flag === '--check-config') checkOnly = true;
+    else if (flag === '--config') path = argv[++i] ?? '';
+    else if (flag.startsWith('--config=')) path = flag.slice('--config='.length);
+    else flags.push(flag);
+  }
+  const file = path === undefined ? undefined : await readYaml(path);
+  const config = parseConfig({ file, env: process.env, flags, systemHostname: hostname() });
+  return { config, checkOnly };
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  try {
+    return parse(await readFile(path, 'utf8')) as unknown;
+  } catch (error) {
+    throw new HatobaError('invalid-argument', wrapError(error, `configuration ${path}`).message);
+  }
 }
 
 function defaultConfig(systemHostname: string): AgentConfig {

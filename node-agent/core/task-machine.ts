@@ -63,8 +63,11 @@ export type Outcome =
   | { readonly type: 'failed'; readonly err: string }
   | { readonly type: 'retry'; readonly err: string };
 
-/** Tries of a prepare or start that meets temporary errors, before they count as final. */
-export const MAX_ATTEMPTS = 4;
+/**
+ * Tries of a prepare or start that meets temporary errors, before they count as final: the engine
+ * has tried for itself already, and the managers replace a task that did not come up.
+ */
+export const MAX_ATTEMPTS = 2;
 
 export function nextAction(view: TaskView): Action {
   const { status, desired, assigned } = view;

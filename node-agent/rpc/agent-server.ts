@@ -93,7 +93,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
   ): AsyncGenerator<ImageProgress, void, undefined> {
     const { engine, clock } = this.#modules;
     const progress = progressOf(clock, (onProgress) =>
-      engine.images.pull(reference, { signal, onProgress }),
+      engine.images.pull(reference, { signal, onProgress, refresh: true }),
     );
     const base = { ...this.#node, image: undefined, err: '' };
     for (;;) {

@@ -8,8 +8,7 @@ import type { TaskStatus } from '../../../common/model/objects.js';
 import { CertificateAuthority, createRootCa } from '../../../manager/security/ca.js';
 import { createJoinToken } from '../../../manager/security/join-token.js';
 import { CAService, type IssueNodeCertificateResponse } from '../../../proto/gen/hatoba/v1/ca.js';
-import type {
-  AssignmentsMessage} from '../../../proto/gen/hatoba/v1/dispatcher.js';
+import type { AssignmentsMessage } from '../../../proto/gen/hatoba/v1/dispatcher.js';
 import {
   AssignmentAction,
   AssignmentsType,
@@ -178,6 +177,7 @@ export class TestManager implements AsyncDisposable {
     return new Promise((resolve) => {
       const wake = (): void => {
         this.#changed.delete(wake);
+        signal.removeEventListener('abort', wake);
         resolve();
       };
       this.#changed.add(wake);
