@@ -61,12 +61,7 @@ export function planNft(
       planPort(key, placed, port.targetPort, draft, chains);
     }
   }
-  for (const endpoint of state.endpoints) {
-    const { nodeId, address } = endpoint;
-    if (nodeId === state.nodeId && address !== '') {
-      draft.hairpins.set(`${address} . ${address}`, '');
-    }
-  }
+  planLoops(state, ingress, draft);
   for (const port of hostPorts) planHostPort(port, draft);
   return { elements: new Map(NFT_SETS.map((s) => [s, draft[s]])), slots, chains };
 }
@@ -125,6 +120,17 @@ function planPort(
   for (const [index, address] of backends.entries()) {
     const key = `${port} . ${markLiteral(BACKEND_MARK_TAG + index)}`;
     draft.port_backends.set(key, `${address} . ${targetPort}`);
+  }
+}
+
+/** Where a client and its backend are one: the container itself, or its node. */
+function planLoops(state: NetworkState, ingress: string | undefined, draft: Draft): void {
+  const nodes = new Map(state.peers.map((p) => [p.nodeId, p.dataPathAddress]));
+  for (const { networkId, nodeId, address } of state.endpoints) {
+    const node = nodes.get(nodeId) ?? '';
+    if (address === '' || node === '') continue;
+    if (nodeId === state.nodeId) draft.hairpins.set(`${address} . ${address}`, '');
+    else if (networkId === ingress) draft.node_loops.set(`${node} . ${address}`, '');
   }
 }
 

@@ -28,6 +28,8 @@ const SETS = {
   empty_ports: 'set { type inet_proto . inet_service; }',
   /** Every local endpoint paired with itself: a task that reaches itself by a virtual address. */
   hairpins: 'set { type ipv4_addr . ipv4_addr; }',
+  /** Node and endpoint of the ingress network on that very node: see `postrouting`. */
+  node_loops: 'set { type ipv4_addr . ipv4_addr; }',
   /** Host-mode ports: on all addresses of the host, and on one. */
   host_ports: 'map { type inet_proto . inet_service : ipv4_addr . inet_service; }',
   host_ip_ports: 'map { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }',
@@ -79,6 +81,9 @@ function natChains(underlayAddress: string): string[] {
     // A client on this host, perhaps by 127.0.0.1. The data path address is local to this node
     // alone (gateways are not), and answers find their way back by the peer's mark.
     `oifname @bridges ct status dnat fib saddr type local snat to ${underlayAddress}`,
+    // A node that comes in by another node and is led to a task of its own: that task's answer would
+    // stay on its node, as the address is local there, and never get back to this one.
+    `oifname @bridges ct status dnat ip saddr . ip daddr @node_loops snat to ${underlayAddress}`,
     'oifname != @bridges ip saddr @nat_subnets masquerade',
     '}',
   ];

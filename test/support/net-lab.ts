@@ -1,5 +1,5 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -80,9 +80,15 @@ export class NetLab {
     });
   }
 
+  /** Ends the echo servers; a namespace lives on while a process is in it. */
+  async stopServers(): Promise<void> {
+    for (const child of this.#processes.splice(0)) await end(child);
+  }
+
   async close(): Promise<void> {
     for (const host of this.hosts) await host.stop();
-    for (const child of this.#processes) await end(child);
+    await this.stopServers();
+    for (const host of this.hosts) host.unmountNetns();
     for (const netns of [...this.hosts.map((h) => h.netns), this.client, `${this.prefix}-u`]) {
       ip('netns', 'delete', netns);
     }
@@ -138,6 +144,13 @@ export class LabHost {
       this.#waiting.delete(reply.id);
     });
     await ready;
+  }
+
+  /** For a test that failed before its teardown. */
+  unmountNetns(): void {
+    const folder = join(this.folder, 'run/netns');
+    if (!existsSync(folder)) return;
+    for (const file of readdirSync(folder)) execFileSync('umount', ['-l', join(folder, file)]);
   }
 
   /** Ends the process as a crash would: what it made stays. */

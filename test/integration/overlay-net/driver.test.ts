@@ -19,6 +19,7 @@ describe('overlay networks of three hosts', function () {
   this.timeout(60_000);
   let lab: NetLab;
   let n1: LabHost, n2: LabHost, n3: LabHost;
+  let close = (): Promise<void> => Promise.resolve();
   let state: State;
   const box = new Map<string, Sandbox>();
 
@@ -30,6 +31,7 @@ describe('overlay networks of three hosts', function () {
       requiresCommand(this, command);
     }
     lab = new NetLab();
+    close = () => lab.close();
     [n1, n2, n3] = [await lab.addHost(), await lab.addHost(), await lab.addHost()];
     state = {
       networks: [
@@ -104,14 +106,21 @@ describe('overlay networks of three hosts', function () {
   }
 
   after(async () => {
-    await lab?.close();
+    await close();
   });
 
-  /** Who answered, by count, over `times` connections. */
-  async function spread(netnsPath: string, host: string, times: number, port = 80) {
-    const answers: string[] = [];
-    for (let i = 0; i < times; i++) answers.push(await askTcp(netnsPath, host, port));
-    return new Set(answers);
+  /** Who answers: asks until `count` different answers came and a few more, 64 times at most. */
+  async function spread(
+    netnsPath: string,
+    host: string,
+    count: number,
+    port = 80,
+  ): Promise<string[]> {
+    const answers = new Set<string>();
+    for (let i = 0; i < 64 && (i < 8 || answers.size < count); i++) {
+      answers.add(await askTcp(netnsPath, host, port));
+    }
+    return [...answers].sort();
   }
 
   it('carries packets between hosts without flooding', async () => {
@@ -145,14 +154,14 @@ describe('overlay networks of three hosts', function () {
 
   it('spreads a virtual address over the tasks of all hosts', async () => {
     for (const from of ['box', 'api3']) {
-      const answers = await spread(path(from), '10.128.1.2', 40);
+      const answers = await spread(path(from), '10.128.1.2', 3);
       const own = from === 'box' ? '10.128.1.10' : '10.128.1.13';
       for (const task of ['api1', 'api2', 'api3']) {
         // a task that reaches itself sees the gateway instead of its own address
         const seen = task === from ? '10.128.1.1' : own;
-        assert.ok(answers.has(`${task} ${seen}`), `${from}: ${[...answers].join(', ')}`);
+        assert.ok(answers.includes(`${task} ${seen}`), `${from}: ${answers.join(', ')}`);
       }
-      assert.equal(answers.size, 3, [...answers].join(', '));
+      assert.equal(answers.length, 3, answers.join(', '));
     }
   });
 
@@ -175,9 +184,9 @@ describe('overlay networks of three hosts', function () {
   it('publishes a port on every host, and the task sees the client', async () => {
     const outside = `/run/netns/${lab.client}`;
     for (const host of lab.hosts) {
-      const answers = await spread(outside, host.address, 16, 8080);
+      const answers = await spread(outside, host.address, 2, 8080);
       const wanted = ['web1 192.0.2.50', 'web2 192.0.2.50'];
-      assert.deepEqual([...answers].sort(), wanted, host.id);
+      assert.deepEqual(answers, wanted, host.id);
       assert.match(await askUdp(outside, host.address, 8080), /^web[12] 192\.0\.2\.50$/);
     }
   });
@@ -185,16 +194,23 @@ describe('overlay networks of three hosts', function () {
   it('publishes a port to clients on the hosts themselves', async () => {
     for (const host of lab.hosts) {
       for (const target of ['127.0.0.1', host.address]) {
-        const answers = await spread(host.netnsPath, target, 12, 8080);
+        const answers = await spread(host.netnsPath, target, 2, 8080);
         const wanted = [`web1 ${host.address}`, `web2 ${host.address}`];
-        assert.deepEqual([...answers].sort(), wanted, `${host.id} by ${target}`);
+        assert.deepEqual(answers, wanted, `${host.id} by ${target}`);
       }
     }
   });
 
+  it('publishes a port to the other hosts, also when the task is where the client is', async () => {
+    const answers = await spread(n1.netnsPath, n3.address, 2, 8080);
+    // to web1, on n1 itself, the client is n3: its own address would not lead back through n3
+    assert.deepEqual(answers, ['web1 192.0.2.3', 'web2 192.0.2.1']);
+  });
+
   it('publishes a port to containers, by the address of any host', async () => {
     for (const host of lab.hosts) {
-      assert.match(await askTcp(path('other'), host.address, 8080), /^web[12] /, host.id);
+      const answers = await spread(path('other'), host.address, 2, 8080);
+      assert.deepEqual(answers.map((a) => a.split(' ')[0]).sort(), ['web1', 'web2'], host.id);
     }
   });
 
@@ -215,7 +231,8 @@ describe('overlay networks of three hosts', function () {
     for (const target of ['10.128.1.11', '10.128.1.2', '10.128.1.12', '10.128.3.10']) {
       assert.doesNotMatch(await askTcp(path('other'), target), /api|closed/, target);
     }
-    assert.match(await runIn(path('other'), 'busybox', 'ping', '-c1', '-W1', '10.128.2.1'), / 0%/);
+    const ping = await runIn(path('other'), 'busybox', 'ping', '-c', '1', '-W', '1', '10.128.2.1');
+    assert.match(ping, / 0% packet loss/);
   });
 
   const resolve = (from: string, name: string, type = 'a', server = ''): Promise<string> =>
@@ -252,11 +269,11 @@ describe('overlay networks of three hosts', function () {
   it('changes backends by increments, and a stopped one gets nothing more', async () => {
     const endpoints = state.endpoints.map((e) => (e.slot === 3 ? { ...e, ready: false } : e));
     await Promise.all(lab.hosts.map((h) => h.apply({ ...state, endpoints })));
-    const answers = await spread(path('box'), '10.128.1.2', 16);
-    assert.deepEqual([...answers].sort(), ['api1 10.128.1.10', 'api2 10.128.1.10']);
+    const answers = await spread(path('box'), '10.128.1.2', 2);
+    assert.deepEqual(answers, ['api1 10.128.1.10', 'api2 10.128.1.10']);
     assert.deepEqual(addresses(await resolve('box', 'tasks.api')), ['10.128.1.11', '10.128.1.12']);
     await Promise.all(lab.hosts.map((h) => h.apply(state)));
-    assert.equal((await spread(path('box'), '10.128.1.2', 24)).size, 3);
+    assert.equal((await spread(path('box'), '10.128.1.2', 3)).length, 3);
   });
 
   it('goes on while the process is away, and the next one takes over and repairs', async () => {
@@ -268,7 +285,7 @@ describe('overlay networks of three hosts', function () {
     await n1.start();
     assert.equal((await n1.list()).length, 6);
     await n1.apply(state);
-    assert.equal((await spread(path('box'), '10.128.1.2', 24)).size, 3);
+    assert.equal((await spread(path('box'), '10.128.1.2', 3)).length, 3);
     assert.equal(await askTcp(`/run/netns/${lab.client}`, n1.address, 9000), 'solo 192.0.2.50');
     assert.deepEqual(addresses(await resolve('box', 'api')), ['10.128.1.2']);
   });
@@ -309,6 +326,7 @@ describe('overlay networks of three hosts', function () {
     await n1.detach('solo');
     assert.match(await askTcp(`/run/netns/${lab.client}`, n1.address, 9000), /refused/);
     assert.equal(existsSync(join(n1.folder, 'run/netns/solo')), false);
+    await lab.stopServers();
     for (const host of lab.hosts) {
       await host.teardown();
       await eventually(async () => {
