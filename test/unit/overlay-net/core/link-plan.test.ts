@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { NetlinkOp } from '../../../../linux/ports.js';
+import { diffLinks } from '../../../../overlay-net/core/link-diff.js';
+import { observeLinks, type KernelDump } from '../../../../overlay-net/core/link-observe.js';
+import { planLinks, type LinkPlan, type Underlay } from '../../../../overlay-net/core/link-plan.js';
+import type { NetworkState } from '../../../../overlay-net/driver.js';
+import { anyState } from './states.js';
+
+const underlay: Underlay = { address: '192.0.2.1', mtuBytes: 1500, port: 4789 };
+const nothing: LinkPlan = { links: new Map(), entries: new Map() };
+
+/** A kernel that knows just enough to hold a plan: refuses what the real one would refuse. */
+class ModelKernel {
+  readonly links = new Map<
+    string,
+    { kind: string; mac: string; mtuBytes: number; up: boolean; master?: string }
+  >();
+  readonly entries = new Map<string, { op: NetlinkOp; link: string | undefined }>();
+
+  apply(ops: readonly NetlinkOp[]): void {
+    for (const op of ops) this.#apply(op);
+  }
+
+  #apply(op: NetlinkOp): void {
+    if (op.op === 'link-add') {
+      assert.ok(!this.links.has(op.name), `${op.name} exists`);
+      const mac = op.kind === 'vxlan' ? 'aa:aa:aa:aa:aa:aa' : (op.mac ?? 'aa:aa:aa:aa:aa:aa');
+      this.links.set(op.name, { kind: op.kind, mac, mtuBytes: op.mtuBytes ?? 1500, up: false });
+    } else if (op.op === 'link-set') {
+      const link = this.links.get(op.name);
+      assert.ok(link, `no ${op.name}`);
+      if (typeof op.master === 'string') assert.ok(this.links.has(op.master), op.master);
+      Object.assign(link, Object.fromEntries(Object.entries(op).filter(([k]) => k !== 'op')));
+    } else if (op.op === 'link-del') {
+      assert.ok(this.links.delete(op.name), `no ${op.name}`);
+      for (const [key, entry] of this.entries) {
+        if (entry.link === op.name) this.entries.delete(key);
+      }
+    } else if (op.op === 'bridge-port') {
+      assert.ok(this.links.get(op.name)?.master, `${op.name} is no port`);
+    } else {
+      this.#applyEntry(op);
+    }
+  }
+
+  #applyEntry(
+    op: Exclude<NetlinkOp, { op: 'link-add' | 'link-set' | 'link-del' | 'bridge-port' }>,
+  ) {
+    const [what = '', verb] = op.op.split('-');
+    const link = 'link' in op ? op.link : undefined;
+    const { op: _op, ...rest } = op;
+    const key = `${what} ${JSON.stringify(rest)}`;
+    if (verb === 'del') {
+      assert.ok(this.entries.delete(key), `no ${key}`);
+      return;
+    }
+    assert.ok(link === undefined || this.links.has(link), `no link for ${key}`);
+    assert.ok(!this.entries.has(key), `twice ${key}`);
+    this.entries.set(key, { op, link });
+  }
+
+  dump(): KernelDump {
+    const names = [...this.links.keys()];
+    const index = (name: string | undefined): number => names.indexOf(name ?? '') + 1;
+    const ops = [...this.entries.values()].map((e) => e.op);
+    return {
+      links: [...this.links].map(([name, { master, ...link }]) => ({
+        ...link,
+        name,
+        index: index(name),
+        ...(master === undefined ? {} : { master: index(master) }),
+      })),
+      addresses: ops.flatMap((o) =>
+        o.op === 'address-add' ? [{ link: index(o.link), cidr: o.cidr }] : [],
+      ),
+      neighbours: ops.flatMap((o) => (o.op === 'neigh-add' ? [{ ...o, link: index(o.link) }] : [])),
+      fdb: ops.flatMap((o) => (o.op === 'fdb-add' ? [{ ...o, link: index(o.link) }] : [])),
+      routes: ops.flatMap((o) =>
+        o.op === 'route-add' ? [{ ...o, link: index(o.link), table: o.table ?? 254 }] : [],
+      ),
+      rules: ops.filter((o) => o.op === 'rule-add'),
+    };
+  }
+}
+
+function change(kernel: ModelKernel, from: LinkPlan, to: LinkPlan): void {
+  const { first, last } = diffLinks(from, to, underlay);
+  kernel.apply(first);
+  kernel.apply(last);
+}
+
+const keysOf = (plan: LinkPlan): string[] =>
+  [...plan.entries].map(([key, e]) => `${key}=${e.value}`).sort();
+
+describe('links of the networks', () => {
+  it('reach any state from any other, and what the kernel shows is what was planned', () => {
+    fc.assert(
+      fc.property(fc.array(anyState, { minLength: 1, maxLength: 4 }), (states) => {
+        const kernel = new ModelKernel();
+        let known = nothing;
+        for (const state of states) {
+          const wanted = planLinks(state, underlay);
+          change(kernel, known, wanted);
+          const observed = observeLinks(kernel.dump());
+          assert.deepEqual(keysOf(observed), keysOf(wanted));
+          assert.deepEqual(diffLinks(observed, wanted, underlay), { first: [], last: [] });
+          known = wanted;
+        }
+        change(kernel, observeLinks(kernel.dump()), nothing);
+        assert.equal(kernel.links.size + kernel.entries.size, 0);
+      }),
+    );
+  });
+
+  it('gives every remote endpoint both forwarding entries and a neighbour, a local one the latter', () => {
+    fc.assert(
+      fc.property(anyState, (state) => {
+        const keys = new Set(planLinks(state, underlay).entries.keys());
+        const vnis = new Map(state.networks.map((n) => [n.networkId, n.vni.toString(16)]));
+        const peers = new Set(state.peers.map((p) => p.nodeId));
+        for (const e of state.endpoints) {
+          const vni = vnis.get(e.networkId);
+          if (vni === undefined || !peers.has(e.nodeId)) continue;
+          const hex = e.address.split('.').map((b) => Number(b).toString(16).padStart(2, '0'));
+          const mac = `02:42:${hex.join(':')}`;
+          assert.ok(keys.has(`neigh hb${vni} ${e.address}`));
+          for (const where of ['master', 'self']) {
+            assert.equal(keys.has(`fdb ${where} hv${vni} ${mac}`), e.nodeId !== 'n1');
+          }
+        }
+      }),
+    );
+  });
+
+  it('makes tunnels anew when their own address changed, with all their entries', () => {
+    fc.assert(
+      fc.property(anyState, (state) => {
+        const kernel = new ModelKernel();
+        const wanted = planLinks(state, underlay);
+        change(kernel, nothing, wanted);
+        const { first, last } = diffLinks(wanted, wanted, underlay, { recreateTunnels: true });
+        kernel.apply([...first, ...last]);
+        assert.deepEqual(keysOf(observeLinks(kernel.dump())), keysOf(wanted));
+      }),
+    );
+  });
+
+  it('leaves what others have on the machine alone', () => {
+    const other: KernelDump = {
+      links: [
+        { index: 1, name: 'hb0', kind: 'dummy', mac: '', mtuBytes: 1500, up: true },
+        { index: 2, name: 'docker0', kind: 'bridge', mac: '', mtuBytes: 1500, up: true },
+      ],
+      addresses: [{ link: 2, cidr: '172.17.0.1/16' }],
+      neighbours: [{ link: 2, address: '172.17.0.2', mac: '02:42:ac:11:00:02' }],
+      fdb: [{ link: 2, mac: '02:42:ac:11:00:02', where: 'master' }],
+      routes: [{ link: 2, destination: 'default', table: 100 }],
+      rules: [{ priority: 4789, table: 100, iif: 'docker0' }],
+    };
+    assert.deepEqual(observeLinks(other), nothing);
+  });
+
+  it('says when the node itself is not among the peers', () => {
+    const state: NetworkState = {
+      nodeId: 'n9',
+      networks: [],
+      endpoints: [],
+      services: [],
+      peers: [],
+    };
+    assert.throws(() => planLinks(state, underlay), { message: /n9 has no data path address/ });
+  });
+});
