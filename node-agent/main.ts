@@ -17,7 +17,7 @@ import { takePidFile } from './pid-file.js';
 import { enrol } from './session/enrol.js';
 import { readIdentity, type AgentIdentity } from './session/identity.js';
 
-/** Longest time for an orderly end; what hangs beyond it must not hold up a restart. */
+/** Longest time for an orderly end. */
 const STOP_TIMEOUT_MS = 10_000;
 
 /**
@@ -101,10 +101,8 @@ async function run(
   );
   const modules = { engine, driver, mtuOf: mtuOf(kernel.netlink), clock, random, log, onFatal };
   stack.use('agent', await startAgent(config, identity, modules));
-  log.info('Started agent', {
-    nodeId: identity.nodeId,
-    tookMs: clock.nowMs() - startedAtMs,
-  });
+  const tookMs = clock.nowMs() - startedAtMs;
+  log.info('Started agent', { nodeId: identity.nodeId, tookMs });
   await aborted(signal);
 }
 
@@ -125,9 +123,10 @@ async function identityOf(
     );
   }
   const addresses = advertiseAddr === '' ? [] : [advertiseAddr];
-  const modules = { clock: systemClock, random: systemRandom, log };
+  const options = { managers, joinToken, addresses, pkiFolder };
   try {
-    const identity = await enrol({ managers, joinToken, addresses, pkiFolder }, modules, signal);
+    const modules = { clock: systemClock, random: systemRandom, log };
+    const identity = await enrol(options, modules, signal);
     log.info('Joined the cluster', { nodeId: identity.nodeId, role: identity.role });
     return identity;
   } catch (error) {

@@ -222,7 +222,9 @@ describe('agent on a real machine', function () {
   });
 
   it('rejects a task whose image is nowhere, naming it and the answer', async () => {
-    manager.assignTask(aTask('t1', [], { containerSpec: { image: '127.0.0.1:5999/nothing:here' } }));
+    manager.assignTask(
+      aTask('t1', [], { containerSpec: { image: '127.0.0.1:5999/nothing:here' } }),
+    );
     const { err } = await reaches('t1', TaskState.REJECTED);
     assert.match(err, /127\.0\.0\.1:5999\/nothing:here/);
     assert.match(err, /ECONNREFUSED|refused/);
