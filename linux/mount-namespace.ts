@@ -38,7 +38,7 @@ export function pinCrunMountNamespace(path: string, sharedPaths: readonly string
     try {
       // Mounts made outside come in, those made inside stay inside.
       mount({ target: '/', flags: MS_REC | MS_SLAVE }, action);
-      hideHybridCgroup2(`${dirname(path)}/cgroup2`, action);
+      hideHybridCgroup2(coverOf(path), action);
       return openPath(OWN_MOUNT_NAMESPACE, action);
     } finally {
       goBack(ownFd);
@@ -57,6 +57,12 @@ export function unpinMountNamespace(path: string): void {
   const folder = dirname(path);
   // The folder became a mount of its own for the pin alone; see preparePrivateFolder.
   if (isMountPoint(folder) && mountPointsUnder(readMounts(), folder).length === 1) unmount(folder);
+  rmSync(coverOf(path), { recursive: true, force: true });
+}
+
+/** The folder beside a pinned namespace that lies over cgroup2 in it; see hideHybridCgroup2. */
+function coverOf(path: string): string {
+  return `${dirname(path)}/cgroup2`;
 }
 
 function isPinned(path: string): boolean {

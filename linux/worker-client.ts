@@ -11,6 +11,16 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
+export interface WorkerListeners {
+  /** A spawned process has ended; see toExitCode in spawn.ts. */
+  onExit: (pid: number, exitCode: number) => void;
+  /** The worker has died, unasked; called once. */
+  onFailure: (error: HatobaError) => void;
+}
+
+/** What the thread runs: a file or a script, and how. */
+export type WorkerEntry = ConstructorParameters<typeof Worker>;
+
 /**
  * Calls to the worker thread.
  * 1. Calls run in the order in which they were made, one at a time.
@@ -28,13 +38,7 @@ export class WorkerClient {
   #ended: HatobaError | undefined;
   #isClosing = false;
 
-  private constructor(
-    worker: Worker,
-    listeners: {
-      onExit: (pid: number, exitCode: number) => void;
-      onFailure: (error: HatobaError) => void;
-    },
-  ) {
+  private constructor(worker: Worker, listeners: WorkerListeners) {
     this.#worker = worker;
     this.#ready = new Promise((resolve, reject) => {
       this.#starting = { resolve, reject };
@@ -56,11 +60,11 @@ export class WorkerClient {
    * Starts the worker and waits until it is ready.
    * @throws {HatobaError} unavailable, when it cannot start (no root, no C library)
    */
-  static async start(listeners: {
-    onExit: (pid: number, exitCode: number) => void;
-    onFailure: (error: HatobaError) => void;
-  }): Promise<WorkerClient> {
-    const client = new WorkerClient(new Worker(...workerEntry()), listeners);
+  static async start(
+    listeners: WorkerListeners,
+    entry: WorkerEntry = workerEntry(),
+  ): Promise<WorkerClient> {
+    const client = new WorkerClient(new Worker(...entry), listeners);
     await client.#ready;
     return client;
   }
@@ -132,7 +136,7 @@ export class WorkerClient {
  * The worker's file beside this one: as compiled, or as source, which a worker thread can load only
  * once it has registered tsx itself.
  */
-function workerEntry(): ConstructorParameters<typeof Worker> {
+function workerEntry(): WorkerEntry {
   if (!import.meta.url.endsWith('.ts')) return [new URL('./sys-worker.js', import.meta.url), {}];
   // Not import.meta.resolve: where tsx compiles for require(), as under mocha, there is none.
   const tsxFolder = dirname(createRequire(import.meta.url).resolve('tsx/package.json'));

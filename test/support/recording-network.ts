@@ -97,13 +97,18 @@ export class FakeNetwork {
   }
 
   #applyLinkSet(op: Extract<NetlinkOp, { op: 'link-set' }>): void {
+    const target = op.netns === undefined ? this : this.#namespaceOf(op.netns);
+    const isMoved = op.netns !== undefined || op.newName !== undefined;
+    const isThere = (name: string) => (l: FakeLink) => l.name === name;
+    const isDone = target.links.some(isThere(op.newName ?? op.name));
+    if (isMoved && isDone && !this.links.some(isThere(op.name))) return;
     const link = this.#link(op.name);
     change(link, { up: op.up, mtuBytes: op.mtuBytes, mac: op.mac, name: op.newName });
     if (op.master === null) delete link.master;
     else if (op.master !== undefined) link.master = this.#link(op.master).index;
-    if (op.netns === undefined) return;
+    if (target === this) return;
     this.links.splice(this.links.indexOf(link), 1);
-    this.#namespaceOf(op.netns).links.push(link);
+    target.links.push(link);
   }
 
   #applyEntry(op: Exclude<NetlinkOp, { op: `link-${string}` | 'bridge-port' }>): void {
