@@ -48,6 +48,7 @@ export class AgentHost {
 
   constructor(manager: TestManager) {
     this.#manager = manager;
+    manager.advertised = `127.0.0.1:${MANAGER_PORT}`;
     this.client = openClient(AgentClient, localTarget(join(this.runDir, 'agent.sock')));
     // Looks the port up for each connection, as the manager may have been started again.
     this.#door = createServer((outside) => {

@@ -60,16 +60,16 @@ describe('agent on a real machine', function () {
     manager = await TestManager.start();
     host = new AgentHost(manager);
     await host.setUp();
-    await host.start();
-    await host.loadImage(
-      await dockerArchive(await busyboxImage({ tag: 'box:1', applets: ['hostname', 'nslookup'] })),
-    );
     manager.assign(
       { $case: 'network', value: NETWORK },
       {
         $case: 'peer',
         value: NetworkPeer.fromPartial({ nodeId: 'n1', index: 1, dataPathAddress: '192.0.2.1' }),
       },
+    );
+    await host.start();
+    await host.loadImage(
+      await dockerArchive(await busyboxImage({ tag: 'box:1', applets: ['hostname', 'nslookup'] })),
     );
   });
   after(async () => {

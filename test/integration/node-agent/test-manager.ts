@@ -38,6 +38,8 @@ export class TestManager implements AsyncDisposable {
   /** Every reported status in order: "t1 RUNNING". */
   readonly history: string[] = [];
   token = '';
+  /** What it tells agents of where managers are; empty: nothing. */
+  advertised = '';
   readonly #ca: CertificateAuthority;
   readonly #caPem: string;
   #identity: TlsIdentity | undefined;
@@ -148,7 +150,7 @@ export class TestManager implements AsyncDisposable {
     this.sessions.push(request);
     yield SessionMessage.fromPartial({
       sessionId: newId(systemRandom),
-      managerAddresses: [this.address],
+      managerAddresses: this.advertised === '' ? [] : [this.advertised],
       heartbeatPeriodMs: 200,
     });
     await new Promise<void>((resolve) => {
