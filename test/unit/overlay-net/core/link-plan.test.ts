@@ -79,7 +79,7 @@ class ModelKernel {
       routes: ops.flatMap((o) =>
         o.op === 'route-add' ? [{ ...o, link: index(o.link), table: o.table ?? 254 }] : [],
       ),
-      rules: ops.filter((o) => o.op === 'rule-add'),
+      rules: ops.flatMap((o) => (o.op === 'rule-add' ? [o] : [])),
     };
   }
 }

@@ -5,9 +5,7 @@ import { changeScript, fullScript } from '../../../../overlay-net/core/nft-scrip
 import { assignSlots } from '../../../../overlay-net/core/slots.js';
 import { anyState } from './states.js';
 
-const anyNames = fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'), {
-  maxLength: 8,
-});
+const anyNames = fc.uniqueArray(fc.integer({ min: 1, max: 8 }).map(String), { maxLength: 8 });
 
 /** Follows add and delete of elements as nft does: deleting what is not there is an error. */
 function runElements(script: string, table: Map<string, Map<string, string>>): void {
