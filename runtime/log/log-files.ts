@@ -36,33 +36,34 @@ export async function listLogFiles(log: string): Promise<readonly LogFile[]> {
  * Starts a new log file if the present one has grown too large. The old file is renamed first and
  * conmon told to reopen afterwards; until it does, it writes on into the renamed file. So nothing is
  * lost, and a reader that holds the old file misses nothing.
- *
- * If the log file is missing (an engine was killed between the two steps) conmon is told again.
  * @param options.control conmon's fifo
- * @returns whether the log was rotated
+ * @returns "missing" while conmon has not yet opened a new one
  */
 export function rotateLog(
   log: string,
   options: { maxSizeBytes: number; maxFiles: number; control: string },
-): boolean {
+): 'kept' | 'rotated' | 'missing' {
   let size: number;
   try {
     size = statSync(log).size;
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-    tellConmon(options.control);
-    return false;
+    if (errnoOf(error) === 'ENOENT') return 'missing';
+    throw error;
   }
-  if (size < options.maxSizeBytes) return false;
+  if (size < options.maxSizeBytes) return 'kept';
   const oldest = Math.max(1, options.maxFiles - 1);
   rmSync(`${log}.${oldest}`, { force: true });
   for (let age = oldest - 1; age >= 1; age--) renameIfThere(`${log}.${age}`, `${log}.${age + 1}`);
   renameSync(log, `${log}.1`);
-  tellConmon(options.control);
-  return true;
+  reopenLog(options.control);
+  return 'rotated';
 }
 
-function tellConmon(control: string): void {
+/**
+ * Tells conmon to open its log file anew. Never while that file exists: conmon puts an empty one in
+ * its place.
+ */
+export function reopenLog(control: string): void {
   let fd: number;
   try {
     fd = openSync(control, constants.O_WRONLY | constants.O_NONBLOCK);

@@ -1,31 +1,36 @@
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { ContainerPaths } from '../container/paths.js';
+import type { ContainerEntry } from '../container/record.js';
 import type { ContainerRegistry } from '../container/registry.js';
-import { rotateLog } from './log-files.js';
+import { reopenLog, rotateLog } from './log-files.js';
 
 /** A log may outgrow its limit by what is written in this time. */
 const CHECK_MS = 1000;
+/** Looks at which a log must be missing before an engine before us is thought to have caused it. */
+const MISSING_LOOKS = 3;
+
+export interface LogRotationModules {
+  paths: ContainerPaths;
+  registry: ContainerRegistry;
+  clock: Clock;
+  log: Logger;
+}
 
 /**
  * Keeps the logs of running containers within their limits. By looking at sizes, not by watching:
  * the kernel would tell of every single write.
+ *
+ * conmon is told once for each rotation, however long it takes: a second message that comes after
+ * it has begun the new file would throw that file away.
  */
 export class LogRotation implements Disposable {
-  readonly #modules: {
-    paths: ContainerPaths;
-    registry: ContainerRegistry;
-    clock: Clock;
-    log: Logger;
-  };
+  readonly #modules: LogRotationModules;
+  /** Containers whose log is missing: for how many looks, and whether conmon has been told. */
+  readonly #missing = new Map<string, { looks: number; isTold: boolean }>();
   #cancel: () => void = () => undefined;
 
-  constructor(modules: {
-    paths: ContainerPaths;
-    registry: ContainerRegistry;
-    clock: Clock;
-    log: Logger;
-  }) {
+  constructor(modules: LogRotationModules) {
     this.#modules = modules;
   }
 
@@ -38,20 +43,42 @@ export class LogRotation implements Disposable {
 
   /** Rotates every log that has grown too large. */
   check(): void {
-    const { paths, registry, log } = this.#modules;
-    for (const { record, status } of registry.list()) {
-      const { id, log: limits } = record.config;
-      if (status.status !== 'running' || limits.maxSizeBytes <= 0) continue;
-      const files = paths.of(id);
+    const { registry, log } = this.#modules;
+    const entries = registry.list().filter((e) => e.status.status === 'running');
+    for (const entry of entries) {
       try {
-        rotateLog(files.log, { ...limits, control: files.control });
+        this.#checkOne(entry);
       } catch (error) {
-        log.warn('Rotating container log failed', { containerId: id }, error);
+        const containerId = entry.record.config.id;
+        log.warn('Rotating container log failed', { containerId }, error);
       }
     }
+    const running = new Set(entries.map((e) => e.record.config.id));
+    for (const id of this.#missing.keys()) if (!running.has(id)) this.#missing.delete(id);
   }
 
   [Symbol.dispose](): void {
     this.#cancel();
+  }
+
+  #checkOne({ record }: ContainerEntry): void {
+    const { id, log: limits } = record.config;
+    if (limits.maxSizeBytes <= 0) return;
+    const { log, control } = this.#modules.paths.of(id);
+    const result = rotateLog(log, { ...limits, control });
+    if (result === 'kept') this.#missing.delete(id);
+    if (result === 'rotated') this.#missing.set(id, { looks: 0, isTold: true });
+    if (result === 'missing') this.#noteMissing(id, control);
+  }
+
+  /** An engine before us was killed between its two steps, if nobody told conmon. */
+  #noteMissing(id: string, control: string): void {
+    const state = this.#missing.get(id) ?? { looks: 0, isTold: false };
+    state.looks++;
+    if (state.looks >= MISSING_LOOKS && !state.isTold) {
+      reopenLog(control);
+      state.isTold = true;
+    }
+    this.#missing.set(id, state);
   }
 }

@@ -43,6 +43,8 @@ export async function createUnderConmon(
       { fd: 2, pipe: 'write' },
     ],
   });
+  // conmon leaves this process behind at once; its answer comes by the pipe, not by an exit code.
+  child.exited.catch(() => undefined);
   const sync = openReadPipe(mustFd(child, SYNC_FD));
   const errors = openReadPipe(mustFd(child, 2));
   const complaint = readPipe(errors, MAX_MESSAGE_BYTES);

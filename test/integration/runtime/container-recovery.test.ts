@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
@@ -91,6 +99,14 @@ describe('containers on crun: an engine that was killed', function () {
     for (const left of ['containers/half', 'containers/empty', 'snapshots/half', 'exits/ghost']) {
       assert.ok(!existsSync(join(folders.root, 'state', left)), left);
     }
+  });
+
+  it('goes on with a log that was renamed but not yet reopened', async () => {
+    const folders = await killEngineWith(['logged']);
+    const log = join(folders.root, 'state/containers/logged/log/container.log');
+    renameSync(log, `${log}.1`);
+    rig = await openContainerRig(folders);
+    await eventually(() => assert.ok(existsSync(log)), { timeoutMs: 8000 });
   });
 
   it('shows containers as exited after all was lost, as by a reboot', async () => {

@@ -50,7 +50,7 @@ describe('container logs', () => {
     renameSync(`${log}.tmp`, log);
   }
 
-  const rotate = (maxFiles: number): boolean =>
+  const rotate = (maxFiles: number): string =>
     rotateLog(log, { maxSizeBytes: 1, maxFiles, control: join(dir, 'ctl') });
 
   describe('LogCursor', () => {
@@ -72,7 +72,7 @@ describe('container logs', () => {
       for (let round = 0; round < 20; round++) {
         write(log);
         if (round % 3 === 0) read.push(...(await readAll(cursor)));
-        assert.ok(rotate(100));
+        assert.equal(rotate(100), 'rotated');
         write(`${log}.1`); // conmon still has it open
         if (round % 2 === 0) read.push(...(await readAll(cursor)));
         reopen();
@@ -110,10 +110,11 @@ describe('container logs', () => {
     it('keeps as many files as asked for', () => {
       for (let n = 1; n <= 5; n++) {
         reopen(line(n));
-        assert.ok(rotate(3));
+        assert.equal(rotate(3), 'rotated');
+        assert.equal(rotate(3), 'missing');
       }
       reopen();
-      assert.equal(rotate(3), false, 'an empty log is left alone');
+      assert.equal(rotate(3), 'kept', 'an empty log is left alone');
       assert.deepEqual(readdirSync(dir).toSorted(), [
         'container.log',
         'container.log.1',
