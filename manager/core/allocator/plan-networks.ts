@@ -73,7 +73,7 @@ function subnetFor(
   const subnet = nextSubnet(from.map(parseCidr), size, used);
   return (
     subnet ??
-    `no /${size} is left in the address pools ${from.join(', ')} (${used.length} subnets in use)`
+    `no /${size} is left in the address pools ${from.join(', ')} (subnets in use: ${used.length})`
   );
 }
 

@@ -271,7 +271,7 @@ describe('a whole cluster of planners', () => {
         for (const node of ['n1', 'n2', 'n3']) cluster.start(node);
         update(cluster, 'web:9');
         scale(cluster, replicas);
-        const ends = [undefined, UpdateState.COMPLETED]; // undefined: there was no task to update
+        const ends: (UpdateState | undefined)[] = [undefined, UpdateState.COMPLETED]; // undefined: there was no task to update
         cluster.runUntil(() => ends.includes(stateOfUpdate(cluster)), 'updated');
         cluster.run(10_000);
         assert.equal(cluster.running().length, replicas);

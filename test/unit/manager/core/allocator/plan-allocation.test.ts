@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { Network, Service, Task } from '../../../../../common/model/objects.js';
+import {
+  planAllocation,
+  type AddressCursors,
+} from '../../../../../manager/core/allocator/plan-allocation.js';
+import {
+  EndpointMode,
+  TaskState,
+  type PortConfig,
+} from '../../../../../proto/gen/hatoba/v1/types.js';
+import {
+  aCluster,
+  aNetwork,
+  aService,
+  aTask,
+  snapshotOf,
+  T0,
+  type SnapshotContent,
+  type Some,
+} from '../../../../support/builders.js';
+
+function allocate(content: SnapshotContent, cursors?: AddressCursors): SnapshotContent {
+  const snapshot = snapshotOf({ cluster: aCluster(), ...content });
+  const { plan } = planAllocation(snapshot, T0, cursors);
+  const changed = new Map(plan.groups.flat().map((c) => [c.object.id, c.object]));
+  const apply = <T extends { id: string }>(list: readonly T[] = []): T[] =>
+    list.map((o) => (changed.get(o.id) as T | undefined) ?? o);
+  return {
+    networks: apply<Network>(content.networks),
+    services: apply<Service>(content.services),
+    tasks: apply<Task>(content.tasks),
+  };
+}
+
+const backend = aNetwork({
+  vni: 4096,
+  ipam: { subnet: '10.9.0.0/29', gateway: '10.9.0.1', ipRange: '' },
+});
+const ingress = aNetwork({
+  spec: { name: 'ingress', ingress: true },
+  vni: 4097,
+  ipam: { subnet: '10.8.0.0/24', gateway: '10.8.0.1', ipRange: '' },
+});
+
+function onBackend(some: Parameters<typeof aService>[0] = {}): Service {
+  const networks = [{ target: backend.id }];
+  return aService({ ...some, spec: { ...some.spec, taskTemplate: { networks } } });
+}
+
+function tasksOnBackend(count: number): Task[] {
+  const networks = [{ target: backend.id }];
+  return Array.from({ length: count }, (_, i) => aTask({ slot: i + 1, spec: { networks } }));
+}
+
+function published(...ports: Some<PortConfig>[]): Some<Service['spec']> {
+  return { endpointSpec: { ports } };
+}
+
+function addressesOf(tasks: readonly Task[] = []): string[] {
+  return tasks.flatMap((t) => t.networksAttachments.flatMap((a) => a.addresses));
+}
+
+describe('allocator', () => {
+  it('cuts subnets from the pools, beside those asked for', () => {
+    const { networks } = allocate({
+      networks: [
+        aNetwork({ spec: { name: 'a' } }),
+        aNetwork({ spec: { name: 'b', ipam: { subnet: '10.128.1.0/24' } } }),
+        aNetwork({ spec: { name: 'c' }, createdAtMs: T0 + 1 }),
+      ],
+    });
+    assert.deepEqual(
+      networks?.map((n) => [n.spec.name, n.ipam?.subnet, n.ipam?.gateway, n.vni]),
+      [
+        ['a', '10.128.0.0/24', '10.128.0.1', 4096],
+        ['b', '10.128.1.0/24', '10.128.1.1', 4097],
+        ['c', '10.128.2.0/24', '10.128.2.1', 4098],
+      ],
+    );
+  });
+
+  it('says on the tasks that a network has no subnet', () => {
+    const cluster = aCluster({ spec: { defaultAddressPools: ['10.200.0.0/24'] } });
+    const first = aNetwork({ ipam: { subnet: '10.200.0.0/24', gateway: '10.200.0.1' }, vni: 4096 });
+    const second = aNetwork({ spec: { name: 'second' } });
+    const networks = [{ target: second.id }];
+    const { tasks } = allocate({
+      cluster,
+      networks: [first, second],
+      services: [aService({ spec: { taskTemplate: { networks } } })],
+      tasks: [aTask({ spec: { networks } })],
+    });
+    assert.equal(
+      tasks?.[0]?.status.message,
+      'network second has no subnet: no /24 is left in the address pools 10.200.0.0/24 (subnets in use: 1)',
+    );
+  });
+
+  it('gives services an address per network and tasks theirs, and is then done', () => {
+    const service = onBackend({ spec: published({ targetPort: 80, publishedPort: 8080 }) });
+    const before = { networks: [backend, ingress], services: [service], tasks: tasksOnBackend(2) };
+    const after = allocate(before);
+    assert.deepEqual(after.services?.[0]?.endpoint.virtualIps, [
+      { networkId: 'net-backend', addr: '10.9.0.2/29' },
+      { networkId: 'net-ingress', addr: '10.8.0.2/24' },
+    ]);
+    assert.deepEqual(addressesOf(after.tasks), [
+      '10.9.0.3/29',
+      '10.8.0.3/24',
+      '10.9.0.4/29',
+      '10.8.0.4/24',
+    ]);
+    assert.ok(after.tasks?.every((t) => t.status.state === TaskState.PENDING));
+    assert.deepEqual(allocate(after), after);
+  });
+
+  it('gives a dnsrr service no address of its own', () => {
+    const service = onBackend({ spec: { endpointSpec: { mode: EndpointMode.DNSRR } } });
+    const { services } = allocate({ networks: [backend], services: [service] });
+    assert.deepEqual(services?.[0]?.endpoint.virtualIps, []);
+  });
+
+  it('says on the task, with numbers, that no address is left', () => {
+    const { tasks } = allocate({
+      networks: [backend],
+      services: [onBackend()],
+      tasks: tasksOnBackend(5),
+    });
+    assert.equal(addressesOf(tasks).length, 4);
+    assert.equal(
+      tasks?.[4]?.status.message,
+      'no address is left on network backend (10.9.0.0/29: 6 addresses, 6 used, 0 free)',
+    );
+    assert.equal(tasks?.[4]?.status.state, TaskState.NEW);
+  });
+
+  it('lets released addresses rest', () => {
+    const services = allocate({ networks: [backend], services: [onBackend()] }).services ?? [];
+    const cursors = new Map([[backend.id, '10.9.0.4']]);
+    const { tasks } = allocate(
+      { networks: [backend], services, tasks: tasksOnBackend(3) },
+      cursors,
+    );
+    assert.deepEqual(addressesOf(tasks), ['10.9.0.5/29', '10.9.0.6/29', '10.9.0.3/29']);
+  });
+
+  it('takes addresses of dead tasks only when no other is left, the oldest first', () => {
+    const services = allocate({ networks: [backend], services: [onBackend()] }).services ?? [];
+    const dead = (slot: number, address: string, endedAtMs: number, state: TaskState): Task =>
+      aTask({
+        slot,
+        networksAttachments: [{ networkId: backend.id, addresses: [`${address}/29`] }],
+        status: { state, timestampMs: endedAtMs },
+      });
+    const history = [
+      dead(11, '10.9.0.3', T0 - 10, TaskState.FAILED),
+      dead(12, '10.9.0.4', T0 - 20, TaskState.FAILED),
+      dead(13, '10.9.0.5', T0 - 30, TaskState.ORPHANED), // its container may be running yet
+    ];
+    const fresh = tasksOnBackend(4);
+    const { tasks = [] } = allocate({
+      networks: [backend],
+      services,
+      tasks: [...fresh, ...history],
+    });
+    assert.deepEqual(addressesOf(tasks.slice(0, 4)), ['10.9.0.6/29', '10.9.0.4/29', '10.9.0.3/29']);
+  });
+
+  it('chooses published ports and names the holder of one that is taken', () => {
+    const first = aService({
+      spec: {
+        name: 'first',
+        ...published({ targetPort: 80 }, { targetPort: 90, publishedPort: 8080 }),
+      },
+    });
+    const second = aService({
+      createdAtMs: T0 + 1,
+      spec: { name: 'second', ...published({ targetPort: 80, publishedPort: 8080 }) },
+    });
+    const task = aTask({ serviceId: second.id });
+    const { services, tasks } = allocate({
+      networks: [ingress],
+      services: [second, first],
+      tasks: [task],
+    });
+    assert.deepEqual(
+      services?.[1]?.endpoint.ports.map((p) => p.publishedPort),
+      [30_000, 8080],
+    );
+    assert.equal(tasks?.[0]?.status.message, 'port 8080/tcp is already published by service first');
+  });
+
+  it('never gives one address twice, whatever comes and goes', () => {
+    const step = fc.record({ add: fc.integer({ min: 0, max: 4 }), remove: fc.nat({ max: 5 }) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+        let content: SnapshotContent = allocate({ networks: [backend], services: [onBackend()] });
+        let slot = 0;
+        for (const { add, remove } of steps) {
+          const kept = (content.tasks ?? []).slice(remove);
+          const added = tasksOnBackend(add).map((t) => ({ ...t, slot: ++slot, id: `t${slot}` }));
+          content = allocate({ ...content, tasks: [...kept, ...added] });
+          const used = [
+            '10.9.0.1/29',
+            ...(content.services?.[0]?.endpoint.virtualIps.map((v) => v.addr) ?? []),
+            ...addressesOf(content.tasks),
+          ];
+          assert.equal(new Set(used).size, used.length);
+          const waiting = content.tasks?.filter((t) => t.status.state === TaskState.NEW) ?? [];
+          assert.ok(
+            waiting.length === 0 || used.length === 6,
+            'a task waits beside a free address',
+          );
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

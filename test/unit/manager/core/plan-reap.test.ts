@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { STACK_LABEL } from '../../../../common/model/labels.js';
+import type { Task } from '../../../../common/model/objects.js';
+import { ORPHAN_AFTER_MS, planReap } from '../../../../manager/core/plan-reap.js';
+import {
+  NodeState,
+  TaskState,
+  UpdateState,
+  type Task as TaskMessage,
+} from '../../../../proto/gen/hatoba/v1/types.js';
+import {
+  aCluster,
+  aNetwork,
+  aNode,
+  aService,
+  aStack,
+  aTask,
+  snapshotOf,
+  T0,
+  type SnapshotContent,
+  type Some,
+} from '../../../support/builders.js';
+
+function reap(content: SnapshotContent, nowMs = T0): string[] {
+  const snapshot = snapshotOf({
+    cluster: aCluster({ spec: { taskHistoryLimit: 2 } }),
+    nodes: [aNode()],
+    ...content,
+  });
+  return planReap(snapshot, nowMs)
+    .groups.flat()
+    .map((c) => `${c.action} ${c.object.id}`)
+    .sort();
+}
+
+function task(state: TaskState, desiredState: TaskState, some: Some<TaskMessage> = {}): Task {
+  return aTask({ nodeId: 'n1', desiredState, ...some, status: { state } });
+}
+
+const down = aNode({ status: { state: NodeState.DOWN, stateChangedAtMs: T0 } });
+
+describe('reaper', () => {
+  const services = [aService()];
+  const { REMOVE, SHUTDOWN, RUNNING, PENDING, FAILED } = TaskState;
+  const cases: readonly [string, SnapshotContent, string[]][] = [
+    ['keeps what runs', { tasks: [task(RUNNING, RUNNING)] }, []],
+    ['waits for what is to be removed', { tasks: [task(RUNNING, REMOVE)] }, []],
+    ['removes it when it has ended', { tasks: [task(SHUTDOWN, REMOVE)] }, ['remove t-web-1-1']],
+    [
+      'or was never assigned',
+      { tasks: [task(PENDING, REMOVE, { nodeId: '' })] },
+      ['remove t-web-1-1'],
+    ],
+    [
+      'or its node is down',
+      { tasks: [task(RUNNING, REMOVE)], nodes: [down] },
+      ['remove t-web-1-1'],
+    ],
+    [
+      'keeps replaced tasks of a node that is down',
+      { tasks: [task(RUNNING, SHUTDOWN)], nodes: [down] },
+      [],
+    ],
+    [
+      'orphans tasks of a node that is gone',
+      { tasks: [task(RUNNING, SHUTDOWN)], nodes: [] },
+      ['update t-web-1-1'],
+    ],
+    ['keeps the newest task of a slot', { tasks: [task(FAILED, SHUTDOWN)] }, []],
+    [
+      'removes tasks without a service',
+      { tasks: [task(FAILED, RUNNING)], services: [] },
+      ['remove t-web-1-1'],
+    ],
+    ['stops them first', { tasks: [task(RUNNING, RUNNING)], services: [] }, ['update t-web-1-1']],
+  ];
+  for (const [name, content, expected] of cases) {
+    it(name, () => {
+      assert.deepEqual(reap({ services, ...content }), expected);
+    });
+  }
+
+  it('orphans tasks of a node that is down for a day, not before', () => {
+    const content = { services, tasks: [task(RUNNING, SHUTDOWN)], nodes: [down] };
+    assert.deepEqual(reap(content, T0 + ORPHAN_AFTER_MS - 1), []);
+    assert.deepEqual(reap(content, T0 + ORPHAN_AFTER_MS), ['update t-web-1-1']);
+    const plan = planReap(snapshotOf(content), T0 + 1000);
+    assert.equal(plan.requeueAfterMs, ORPHAN_AFTER_MS - 1000);
+  });
+
+  const history = [1, 2, 3, 4].map((generation) => task(FAILED, SHUTDOWN, { generation }));
+  const slot = [...history, task(RUNNING, RUNNING, { generation: 5 })];
+  it('keeps as many dead tasks as the history limit', () => {
+    assert.deepEqual(reap({ services, tasks: slot }), ['remove t-web-1-1', 'remove t-web-1-2']);
+  });
+
+  it('keeps what the restart policy counts, and what an update judges', () => {
+    const counting = aService({ spec: { taskTemplate: { restartPolicy: { maxAttempts: 3 } } } });
+    assert.deepEqual(reap({ services: [counting], tasks: slot }), ['remove t-web-1-1']);
+    const cluster = aCluster({ spec: { taskHistoryLimit: 0 } });
+    const updating = aService({ updateStatus: { state: UpdateState.UPDATING } });
+    assert.equal(reap({ cluster, services, tasks: slot }).length, 4);
+    assert.equal(reap({ cluster, services: [updating], tasks: slot }).length, 3);
+  });
+
+  it('removes superseded tasks that never had a node', () => {
+    const never = task(PENDING, SHUTDOWN, { nodeId: '' });
+    const next = task(RUNNING, RUNNING, { generation: 2 });
+    assert.deepEqual(reap({ services, tasks: [never, next] }), ['remove t-web-1-1']);
+  });
+
+  it('removes services, networks and stacks one after the other', () => {
+    const labels = { [STACK_LABEL]: 'app' };
+    const network = aNetwork({ pendingDelete: true, spec: { labels } });
+    const networks = [{ target: network.id }];
+    const service = aService({ pendingDelete: true, spec: { labels, taskTemplate: { networks } } });
+    const stack = aStack({ pendingDelete: true });
+    const last = task(SHUTDOWN, REMOVE);
+    assert.deepEqual(
+      reap({ services: [service], networks: [network], stacks: [stack], tasks: [last] }),
+      ['remove t-web-1-1'],
+    );
+    assert.deepEqual(reap({ services: [service], networks: [network], stacks: [stack] }), [
+      'remove id-web',
+    ]);
+    assert.deepEqual(reap({ networks: [network], stacks: [stack] }), ['remove net-backend']);
+    assert.deepEqual(reap({ stacks: [stack] }), ['remove stack-app']);
+  });
+});
