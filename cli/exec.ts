@@ -37,7 +37,8 @@ export async function execTask(session: Session, request: ExecRequest): Promise<
   } finally {
     process.stdout.off('resize', onResize);
     if (isTerminal) process.stdin.setRawMode(false);
-    process.stdin.unref();
+    // a terminal or pipe that was read from would keep this process alive
+    if (request.interactive) process.stdin.destroy();
   }
   if (exitCode !== 0) throw new ExitCodeError(exitCode);
 }

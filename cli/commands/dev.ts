@@ -6,6 +6,7 @@ import { requireRoot } from './cluster.js';
 import { DevControl } from '../dev-control.js';
 import { readConfig } from '../config.js';
 import { print } from '../output/print.js';
+import { withoutDashes } from './task.js';
 
 /** `hatoba dev …`: a cluster of hosts on this machine, to try things and to break them. */
 export function registerDev(program: Command): void {
@@ -34,7 +35,7 @@ export function registerDev(program: Command): void {
     .command('exec <host> <command...>')
     .description('run a command on a host: hatoba dev exec n2 -- ip addr')
     .passThroughOptions()
-    .action((host: string, command: string[]) => control().exec(host, command));
+    .action((host: string, command: string[]) => control().exec(host, withoutDashes(command)));
   const act = (
     name: string,
     description: string,

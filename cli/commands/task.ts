@@ -83,10 +83,16 @@ export function registerTask(program: Command): void {
     .option('-u, --user <user>', 'user[:group]', '')
     .option('-w, --workdir <dir>', 'working directory', '')
     .passThroughOptions()
-    .action(async (name: string, command: string[], options: ExecFlags) => {
+    .action(async (name: string, words: string[], options: ExecFlags) => {
       const { execTask } = await import('../exec.js');
+      const command = withoutDashes(words);
       await withControl((session) => execTask(session, { task: name, command, ...options }));
     });
+}
+
+/** The words behind an optional "--". */
+export function withoutDashes(words: readonly string[]): readonly string[] {
+  return words[0] === '--' ? words.slice(1) : words;
 }
 
 interface ExecFlags {
