@@ -13,12 +13,13 @@ import type {
   TaskStatus,
 } from '../../common/model/objects.js';
 import * as pb from '../gen/hatoba/v1/types.js';
+import { checkBounds } from './bounds.js';
 
 /**
  * Establishes the types of common/model/objects.ts: a sub-message whose absence means "all
  * defaults" is filled in, one that cannot be guessed (a spec, a mode) must be there. Enums need no
- * check here: the generated decoders refuse numbers they do not know. Sizes and ranges are checked
- * by bounds.ts, where bytes come from outside.
+ * check here: the generated decoders refuse numbers they do not know. Specs and descriptions, which
+ * come from outside, are checked for their sizes too (bounds.ts); whole objects come from a manager.
  */
 function required<T>(value: T | undefined, path: string): T {
   if (value === undefined) {
@@ -27,8 +28,7 @@ function required<T>(value: T | undefined, path: string): T {
   return value;
 }
 
-/** @throws {HatobaError} invalid-argument */
-export function checkTaskSpec(spec: pb.TaskSpec, path = 'taskTemplate'): TaskSpec {
+function shapeTaskSpec(spec: pb.TaskSpec, path: string): TaskSpec {
   return {
     ...spec,
     containerSpec: required(spec.containerSpec, `${path}.containerSpec`),
@@ -43,9 +43,14 @@ export function checkTaskSpec(spec: pb.TaskSpec, path = 'taskTemplate'): TaskSpe
 
 /** @throws {HatobaError} invalid-argument */
 export function checkServiceSpec(spec: pb.ServiceSpec, path = 'spec'): ServiceSpec {
+  checkBounds(spec, path);
+  return shapeServiceSpec(spec, path);
+}
+
+function shapeServiceSpec(spec: pb.ServiceSpec, path: string): ServiceSpec {
   return {
     ...spec,
-    taskTemplate: checkTaskSpec(
+    taskTemplate: shapeTaskSpec(
       required(spec.taskTemplate, `${path}.taskTemplate`),
       `${path}.taskTemplate`,
     ),
@@ -66,11 +71,11 @@ export function checkService(service: pb.Service): Service {
   const { previousSpec } = service;
   return {
     ...service,
-    spec: checkServiceSpec(required(service.spec, 'service.spec'), 'service.spec'),
+    spec: shapeServiceSpec(required(service.spec, 'service.spec'), 'service.spec'),
     previousSpec:
       previousSpec === undefined
         ? undefined
-        : checkServiceSpec(previousSpec, 'service.previousSpec'),
+        : shapeServiceSpec(previousSpec, 'service.previousSpec'),
     endpoint: service.endpoint ?? pb.Endpoint.fromPartial({}),
   };
 }
@@ -86,12 +91,18 @@ export function checkTaskStatus(status: pb.TaskStatus): TaskStatus {
 export function checkTask(task: pb.Task): Task {
   return {
     ...task,
-    spec: checkTaskSpec(required(task.spec, 'task.spec'), 'task.spec'),
+    spec: shapeTaskSpec(required(task.spec, 'task.spec'), 'task.spec'),
     status: checkTaskStatus(task.status ?? pb.TaskStatus.fromPartial({})),
   };
 }
 
+/** @throws {HatobaError} invalid-argument */
 export function checkNodeDescription(description: pb.NodeDescription): NodeDescription {
+  checkBounds(description, 'description');
+  return shapeNodeDescription(description);
+}
+
+function shapeNodeDescription(description: pb.NodeDescription): NodeDescription {
   return {
     ...description,
     platform: description.platform ?? pb.Platform.fromPartial({}),
@@ -105,7 +116,7 @@ export function checkNode(node: pb.Node): Node {
   return {
     ...node,
     spec: required(node.spec, 'node.spec'),
-    description: checkNodeDescription(node.description ?? pb.NodeDescription.fromPartial({})),
+    description: shapeNodeDescription(node.description ?? pb.NodeDescription.fromPartial({})),
     status: node.status ?? pb.NodeStatus.fromPartial({}),
   };
 }
@@ -117,15 +128,20 @@ export function checkNetwork(network: pb.Network): Network {
 
 /** @throws {HatobaError} invalid-argument */
 export function checkStackSpec(spec: pb.StackSpec, path = 'spec'): StackSpec {
+  checkBounds(spec, path);
+  return shapeStackSpec(spec, path);
+}
+
+function shapeStackSpec(spec: pb.StackSpec, path: string): StackSpec {
   return {
     ...spec,
-    services: spec.services.map((s, i) => checkServiceSpec(s, `${path}.services[${i}]`)),
+    services: spec.services.map((s, i) => shapeServiceSpec(s, `${path}.services[${i}]`)),
   };
 }
 
 /** @throws {HatobaError} invalid-argument */
 export function checkStack(stack: pb.Stack): Stack {
-  return { ...stack, spec: checkStackSpec(required(stack.spec, 'stack.spec'), 'stack.spec') };
+  return { ...stack, spec: shapeStackSpec(required(stack.spec, 'stack.spec'), 'stack.spec') };
 }
 
 /** @throws {HatobaError} invalid-argument */

@@ -143,7 +143,7 @@ function handshake(
         seenByClient = String(socket.getPeerCertificate().subject.CN);
         socket.resume();
       });
-      socket.on('error', (error) => settle(() => reject(error)));
+      socket.on('error', (error: Error) => settle(() => reject(error)));
     });
   });
 }
