@@ -189,9 +189,9 @@ export class RegistryClient {
 
   /** What fetch throws (a TypeError, "fetch failed") says nothing: its cause does. */
   #explain(error: unknown, request: Request, deadline: Deadline): unknown {
-    if (error instanceof HatobaError) return error;
-    if (!(error instanceof TypeError) && !deadline.signal.aborted) return error;
-    const cause: unknown = deadline.signal.aborted ? deadline.signal.reason : error;
+    const isLate = deadline.signal.aborted;
+    if (!isLate && !(error instanceof TypeError)) return error;
+    const cause: unknown = isLate ? deadline.signal.reason : error;
     const kind = cause instanceof HatobaError ? cause.kind : 'unavailable';
     const where = `registry ${this.#baseUrl(request)} not reachable`;
     const text = `${subjectOf(request)} not pulled: ${where}: ${describeError(cause)}`;
