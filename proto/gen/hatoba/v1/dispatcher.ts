@@ -155,6 +155,11 @@ export interface HeartbeatRequest {
   sessionId: string;
   /** Store revision of the newest assignments whose network part the kernel of this node shows. */
   appliedNetworkRevision: number;
+  /**
+   * The last heartbeat of an agent that ends in an orderly way: its containers go on without it, so
+   * the node is disconnected, not down, and its tasks need no replacement.
+   */
+  leaving?: boolean | undefined;
 }
 
 export interface HeartbeatResponse {
@@ -507,7 +512,7 @@ export const SessionMessage: MessageFns<SessionMessage> = {
 };
 
 function createBaseHeartbeatRequest(): HeartbeatRequest {
-  return { sessionId: "", appliedNetworkRevision: 0 };
+  return { sessionId: "", appliedNetworkRevision: 0, leaving: undefined };
 }
 
 export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
@@ -517,6 +522,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.appliedNetworkRevision !== 0) {
       writer.uint32(16).int64(message.appliedNetworkRevision);
+    }
+    if (message.leaving !== undefined) {
+      writer.uint32(24).bool(message.leaving);
     }
     return writer;
   },
@@ -550,6 +558,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.appliedNetworkRevision = longToNumber(reader.int64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaving = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -574,6 +590,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
         : isSet(object.applied_network_revision)
         ? globalThis.Number(object.applied_network_revision)
         : 0,
+      leaving: isSet(object.leaving) ? globalThis.Boolean(object.leaving) : undefined,
     };
   },
 
@@ -585,6 +602,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     if (message.appliedNetworkRevision !== 0) {
       obj.appliedNetworkRevision = Math.round(message.appliedNetworkRevision);
     }
+    if (message.leaving !== undefined) {
+      obj.leaving = message.leaving;
+    }
     return obj;
   },
 
@@ -595,6 +615,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     const message = createBaseHeartbeatRequest();
     message.sessionId = object.sessionId ?? "";
     message.appliedNetworkRevision = object.appliedNetworkRevision ?? 0;
+    message.leaving = object.leaving ?? undefined;
     return message;
   },
 };
