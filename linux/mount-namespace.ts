@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from
 import { dirname } from 'node:path';
 import { HatobaError } from '../common/errors.js';
 import { errnoName } from './errno.js';
+import { abortLostThread } from './lost-thread.js';
 import { CLONE_NEWNS, check, lastErrno, libc, openPath, withFd } from './libc.js';
 import {
   MS_BIND,
@@ -135,6 +136,5 @@ function hideHybridCgroup2(folder: string, action: string): void {
 
 function goBack(ownFd: number): void {
   if (libc.setns(ownFd, CLONE_NEWNS) === 0) return;
-  process.stderr.write(`hatoba: leaving a mount namespace: ${errnoName(lastErrno())}; aborting\n`);
-  libc.abort();
+  abortLostThread(`leaving a mount namespace: ${errnoName(lastErrno())}`);
 }

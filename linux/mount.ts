@@ -86,12 +86,7 @@ function mountOverlay(request: OverlayMount): void {
   }
   if (isMountPoint(request.target)) {
     const there = findMount(readMounts(), request.target);
-    // A path too long for an option of mount(2) was given relative; see legacyOverlay.
-    const isOurs =
-      there?.type === 'overlay' &&
-      there.superOptions.some(
-        (o) => o.startsWith('upperdir=') && request.upperDir.endsWith(o.slice('upperdir='.length)),
-      );
+    const isOurs = there?.type === 'overlay' && there.superOptions.some(isUpperOf(request));
     if (isOurs) return;
     throw new HatobaError(
       'already-exists',
@@ -99,6 +94,15 @@ function mountOverlay(request: OverlayMount): void {
     );
   }
   if (!overlayByFsopen(request, action)) overlayByMount(request, action);
+}
+
+/** Recognizes the mount option that names the upper folder; relative after legacyOverlay. */
+function isUpperOf({ upperDir }: OverlayMount): (option: string) => boolean {
+  return (option) => {
+    if (!option.startsWith('upperdir=')) return false;
+    const path = option.slice('upperdir='.length);
+    return path === upperDir || (!path.startsWith('/') && upperDir.endsWith(`/${path}`));
+  };
 }
 
 /** @returns false where the kernel cannot take layers one by one (before 6.8) */

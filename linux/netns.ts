@@ -10,6 +10,7 @@ import {
 import { dirname } from 'node:path';
 import { HatobaError, errnoOf } from '../common/errors.js';
 import { CLONE_FS, CLONE_NEWNET, check, lastErrno, libc, openPath, withFd } from './libc.js';
+import { abortLostThread } from './lost-thread.js';
 import { errnoName } from './errno.js';
 import { MS_BIND, isMountPoint, mount, unmount } from './mount.js';
 
@@ -74,10 +75,7 @@ export class NetnsThread {
 
   #goBack(): void {
     if (libc.setns(this.#ownFd, CLONE_NEWNET) === 0) return;
-    process.stderr.write(
-      `hatoba: leaving a network namespace: ${errnoName(lastErrno())}; aborting\n`,
-    );
-    libc.abort();
+    abortLostThread(`leaving a network namespace: ${errnoName(lastErrno())}`);
   }
 }
 

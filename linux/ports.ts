@@ -7,7 +7,13 @@
  * All ports throw HatobaError whose message names the operation, its target and the errno.
  */
 
-/** One network change; see rtnetlink(7). Applied in order, several in one message where possible. */
+/**
+ * One network change; see rtnetlink(7). Applied in order, several in one message where possible.
+ * "add" of a route, neighbour or forwarding entry puts it in place of another one for the same
+ * destination. "link-add" of a link that is there sets its address and MTU; another link under that
+ * name is `already-exists`, and a veth whose peer is in another namespace (one that is just ending,
+ * for example) is `conflict`.
+ */
 export type NetlinkOp =
   | { op: 'link-add'; kind: 'bridge'; name: string; mac?: string; mtuBytes?: number }
   | {
@@ -80,6 +86,7 @@ export type NetlinkOp =
 export interface LinkInfo {
   index: number;
   name: string;
+  /** "bridge", "vxlan", "veth" …; "loopback" for lo, empty for a real device. */
   kind: string;
   mac: string;
   mtuBytes: number;
@@ -116,14 +123,19 @@ export interface RuleInfo {
 }
 
 export interface Netlink {
-  /** Applies all, or throws at the first that fails; those before it stay done. */
+  /**
+   * Applies all, or throws the error of the first that fails. Those before it stay done; those
+   * after it may have been done too, as the kernel goes on within one message.
+   */
   apply(ops: readonly NetlinkOp[], netns?: string): Promise<void>;
   links(netns?: string): Promise<LinkInfo[]>;
+  /** IPv4, like all that follow. */
   addresses(netns?: string): Promise<AddressInfo[]>;
   /** Permanent neighbour entries of IPv4. */
   neighbours(netns?: string): Promise<NeighbourInfo[]>;
-  /** Static bridge and VXLAN forwarding entries. */
+  /** Static bridge and VXLAN forwarding entries; neither learned ones nor the ports' own. */
   fdb(netns?: string): Promise<FdbInfo[]>;
+  /** Unicast routes of every table but that of local addresses. */
   routes(netns?: string): Promise<RouteInfo[]>;
   rules(netns?: string): Promise<RuleInfo[]>;
 }
@@ -214,8 +226,11 @@ export interface Nftables {
 
 /** File system calls that node:fs does not have. */
 export interface Files {
+  /** @param mode type and permissions as in mknod(2), kept exactly whatever the umask is */
   mknod(path: string, mode: number, major: number, minor: number): Promise<void>;
+  /** Of `path` itself where it is a symbolic link. */
   setXattr(path: string, name: string, value: Uint8Array): Promise<void>;
+  /** @returns undefined where the file has no such attribute */
   getXattr(path: string, name: string): Promise<Uint8Array | undefined>;
 }
 

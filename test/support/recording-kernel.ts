@@ -152,8 +152,7 @@ export class RecordingKernel implements Kernel {
       }),
     list: (prefix) =>
       this.#record('mounts.list', [prefix], () =>
-        this.mountTable
-          .map((m) => m.target)
+        [...new Set(this.mountTable.map((m) => m.target))]
           .filter((t) => t === prefix || t.startsWith(`${prefix}/`))
           .sort((a, b) => a.split('/').length - b.split('/').length || (a < b ? -1 : 1)),
       ),
@@ -208,9 +207,10 @@ export class RecordingKernel implements Kernel {
   }
 
   #mount(mount: FakeMount): void {
-    const there = this.mountTable.find((m) => m.target === mount.target);
+    const there = this.mountTable.findLast((m) => m.target === mount.target);
     if (there?.type === mount.type && there.source === mount.source) return;
-    if (there !== undefined) {
+    // A bind mount covers what is there, the others refuse to.
+    if (there !== undefined && mount.type !== 'bind') {
       throw new HatobaError('already-exists', `${mount.target}: ${there.type} is mounted there`);
     }
     this.mountTable.push(mount);

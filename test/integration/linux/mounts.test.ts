@@ -1,9 +1,23 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { openKernel } from '../../../linux/kernel.js';
 import { legacyOverlay } from '../../../linux/overlay-options.js';
 import type { OverlayMount } from '../../../linux/ports.js';
 import { requiresRoot } from '../../support/requires.js';
+import { describeMounts } from '../../unit/linux/mounts.suite.js';
 import { type KernelRig, openRig } from './rig.js';
+
+const throwIt = (error: Error): never => {
+  throw error;
+};
+
+describe('the real kernel', () => {
+  before(function () {
+    requiresRoot(this);
+  });
+  describeMounts('real kernel', () => openKernel({ onFailure: throwIt }));
+});
 
 describe('Mounts port', () => {
   let rig: KernelRig;
@@ -56,6 +70,15 @@ describe('Mounts port', () => {
     assert.ok(mount.lowerDirs.join(':').length > 2 * 4096);
     await rig.kernel.mounts.overlay(mount);
     assert.ok(existsSync(`${mount.target}/only99`));
+  });
+
+  it('knows the options that older kernels want, relative ones too', () => {
+    const mount = overlayOf(60, `layer-${'x'.repeat(30)}`);
+    const { directory, data } = legacyOverlay(mount);
+    assert.equal(directory, folder);
+    const args = ['-t', 'overlay', 'overlay', '-o', data, mount.target];
+    execFileSync('/usr/bin/mount', args, { cwd: directory });
+    assert.ok(existsSync(`${mount.target}/only59`));
   });
 
   it('takes folders whose names hold the separators', async () => {

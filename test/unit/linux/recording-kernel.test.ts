@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, readFileSync } from 'node:fs';
 import { HatobaError } from '../../../common/errors.js';
 import { RecordingKernel } from '../../support/recording-kernel.js';
+import { describeMounts } from './mounts.suite.js';
 import { describeNetlink } from './netlink.suite.js';
 
 describeNetlink('in memory', () => {
@@ -13,6 +14,8 @@ describeNetlink('in memory', () => {
     close: () => kernel[Symbol.asyncDispose](),
   });
 });
+
+describeMounts('in memory', () => Promise.resolve(new RecordingKernel()));
 
 describe('RecordingKernel', () => {
   it('keeps calls in order, with their arguments', async () => {
