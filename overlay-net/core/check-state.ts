@@ -1,5 +1,5 @@
 import { HatobaError } from '../../common/errors.js';
-import type { NetworkState, SandboxConfig } from '../driver.js';
+import type { NetworkState, SandboxConfig } from './network-state.js';
 import { isAddress, parseAddress, parseCidr, parseInterface, subnetContains } from './ipam.js';
 import { overlayNetworks } from './link-plan.js';
 

@@ -3,7 +3,7 @@ import type {
   NetworkEndpoint,
   NetworkService,
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { NetworkState } from '../driver.js';
+import type { NetworkState } from './network-state.js';
 import { isAddress, parseCidr, subnetContains } from './ipam.js';
 import { overlayNetworks } from './link-plan.js';
 

@@ -1,11 +1,4 @@
-import type {
-  AddressInfo,
-  FdbInfo,
-  LinkInfo,
-  NeighbourInfo,
-  RouteInfo,
-  RuleInfo,
-} from '../../linux/ports.js';
+import type { FdbEntry, KernelDump } from './kernel-model.js';
 import { isAddress } from './ipam.js';
 import { isBridgeName, isPeerMark, isVxlanName, RULE_PRIORITY } from './link-names.js';
 import {
@@ -19,16 +12,6 @@ import {
   type LinkPlan,
   type PlannedLink,
 } from './link-plan.js';
-
-/** All that the kernel has, of whatever owner. */
-export interface KernelDump {
-  links: readonly LinkInfo[];
-  addresses: readonly AddressInfo[];
-  neighbours: readonly NeighbourInfo[];
-  fdb: readonly FdbInfo[];
-  routes: readonly RouteInfo[];
-  rules: readonly RuleInfo[];
-}
 
 /** MACs as mac.ts makes them; the kernel's own entries (multicast, a port's own MAC) are others. */
 const OWN_MAC = /^(02:42|06:)/;
@@ -79,7 +62,10 @@ function observeRouting(dump: KernelDump, ownName: OwnName, entries: Map<string,
   }
 }
 
-function observeLink(link: LinkInfo, names: ReadonlyMap<number, string>): PlannedLink | undefined {
+function observeLink(
+  link: KernelDump['links'][number],
+  names: ReadonlyMap<number, string>,
+): PlannedLink | undefined {
   const vni = parseInt(link.name.slice(2), 16);
   const { name, mtuBytes } = link;
   // a link that is down is brought up like one whose MTU differs
@@ -95,7 +81,7 @@ function observeLink(link: LinkInfo, names: ReadonlyMap<number, string>): Planne
 }
 
 function observeFdb(
-  { mac, where, destination }: FdbInfo,
+  { mac, where, destination }: FdbEntry,
   name: string | undefined,
   entries: Map<string, Entry>,
 ): void {

@@ -1,7 +1,7 @@
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { NetlinkOp } from '../../linux/ports.js';
+import type { EntryOp } from './kernel-model.js';
 import { HatobaError } from '../../common/errors.js';
-import type { NetworkState } from '../driver.js';
+import type { NetworkState } from './network-state.js';
 import { parseCidr } from './ipam.js';
 import { bridgeName, peerMark, RULE_PRIORITY, vxlanName } from './link-names.js';
 import { bridgeMac, endpointMac, peerGateway } from './mac.js';
@@ -36,8 +36,8 @@ export interface Entry {
   value: string;
   /** The link with which it disappears; empty: none. */
   link: string;
-  add: NetlinkOp;
-  del: NetlinkOp;
+  add: EntryOp;
+  del: EntryOp;
 }
 
 /** Kernel state of all networks of a node, wanted or observed. */

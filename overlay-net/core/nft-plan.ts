@@ -1,6 +1,6 @@
 import type { NetworkEndpoint, NetworkService } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { PortProtocol } from '../../proto/gen/hatoba/v1/types.js';
-import type { NetworkState, SandboxConfig } from '../driver.js';
+import type { NetworkState, SandboxConfig } from './network-state.js';
 import { BACKEND_MARK_TAG, bridgeName, peerMark } from './link-names.js';
 import { overlayNetworks } from './link-plan.js';
 import { bridgeMac } from './mac.js';
