@@ -22,6 +22,7 @@ import {
 } from '../../proto/wire/service.js';
 import type { NodeIdentity } from '../../proto/wire/tls.js';
 import { AssignmentFeed, type AssignmentModel } from './assignments.js';
+import type { HostProbe } from './host-probe.js';
 import { heartbeatPeriodMs, HeartbeatMonitor } from './heartbeat-monitor.js';
 import { registerNode, type OwnManager } from './node-registry.js';
 import { Pulse } from './pulse.js';
@@ -43,6 +44,7 @@ export interface DispatcherModules<State> {
   readonly own: OwnManager;
   readonly random: Random;
   readonly logger: Logger;
+  readonly probe: HostProbe;
 }
 
 /** The agents' side of one manager. Runs on every manager, leader or not. */
@@ -58,7 +60,7 @@ export class DispatcherServer<State>
   readonly #feed: AssignmentFeed<State>;
 
   constructor(modules: DispatcherModules<State>) {
-    const { cluster, own, random, logger } = modules;
+    const { cluster, own, random, logger, probe } = modules;
     this.#cluster = cluster;
     this.#own = own;
     this.#logger = logger;
@@ -66,7 +68,8 @@ export class DispatcherServer<State>
     this.#statuses = new StatusWriter(cluster);
     this.#feed = new AssignmentFeed({ ...cluster, model: modules.model });
     const { nodeId } = own;
-    this.#monitor = new HeartbeatMonitor(cluster, { sessions: this.#sessions, nodeId, logger });
+    const sessions = this.#sessions;
+    this.#monitor = new HeartbeatMonitor(cluster, { sessions, nodeId, logger, probe });
   }
 
   service(): BoundService {
@@ -103,10 +106,11 @@ export class DispatcherServer<State>
     yield* this.#sessionMessages(session, AbortSignal.any([context.signal, session.ended]));
   }
 
-  heartbeat(request: HeartbeatRequest, context: CallContext): Promise<HeartbeatResponse> {
+  async heartbeat(request: HeartbeatRequest, context: CallContext): Promise<HeartbeatResponse> {
     const session = this.#require(context, request.sessionId);
     session.appliedNetworkRevision = request.appliedNetworkRevision;
-    return Promise.resolve({ periodMs: heartbeatPeriodMs(this.#cluster.view) });
+    if (request.leaving === true) await this.#monitor.disconnect(session.nodeId);
+    return { periodMs: heartbeatPeriodMs(this.#cluster.view) };
   }
 
   async updateTaskStatus(

@@ -2,17 +2,19 @@ import { HatobaError, isKind } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Node } from '../../common/model/objects.js';
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
+import { judgeNode, type NodeVerdict } from '../core/node-verdict.js';
 import { applyPlan } from '../store/write.js';
 import type { View } from '../view/view.js';
+import type { HostProbe } from './host-probe.js';
 import type { Sessions } from './sessions.js';
-import type { ClusterAccess } from './write-plan.js';
+import { writePlan, type ClusterAccess } from './write-plan.js';
 
 export const DEFAULT_HEARTBEAT_MS = 1000;
-/** Heartbeats in a row that may be missing before a node counts as down. */
-const MISSED_HEARTBEATS = 3;
 const CHECK_EVERY_MS = 250;
 /** Beside the missed heartbeats, what an agent may take to find this manager after its start. */
 const START_GRACE_MS = 2000;
+/** How long a node whose agent was stopped in an orderly way may stay without one. */
+const DISCONNECTED_LIMIT_MS = 5 * 60_000;
 /** A check later than this means that this process was held up, not that nodes were silent. */
 const LATE_MS = 500;
 
@@ -22,9 +24,13 @@ export function heartbeatPeriodMs(view: View): number {
   return periodMs > 0 ? periodMs : DEFAULT_HEARTBEAT_MS;
 }
 
+/** Silence, in heartbeat periods, after which the host itself is asked. */
+const PROBE_AFTER = 1.5;
+
 /**
- * Declares nodes down that this manager answers for (`status.managerId`) and has not heard of for
- * three heartbeat periods. Only the change is written. A broken stream alone means nothing.
+ * Judges the nodes that this manager answers for (`status.managerId`) by their heartbeats and, when
+ * those are missing, by whether the host still answers for its agent. Only the change is written. A
+ * broken stream alone means nothing.
  */
 export class HeartbeatMonitor implements AsyncDisposable {
   readonly #cluster: ClusterAccess;
@@ -32,19 +38,23 @@ export class HeartbeatMonitor implements AsyncDisposable {
   readonly #nodeId: string;
   readonly #logger: Logger;
   readonly #startMs: number;
+  readonly #probe: HostProbe;
   readonly #writing = new Map<string, Promise<void>>();
+  /** When each silent node was last asked, and when its host last refused a connection. */
+  readonly #probes = new Map<string, { askedMs: number; refusedMs: number }>();
   #cancelTimer: () => void = () => undefined;
   #dueMs = 0;
   #closed = false;
 
   constructor(
     cluster: ClusterAccess,
-    modules: { sessions: Sessions; nodeId: string; logger: Logger },
+    modules: { sessions: Sessions; nodeId: string; logger: Logger; probe: HostProbe },
   ) {
     this.#cluster = cluster;
     this.#sessions = modules.sessions;
     this.#nodeId = modules.nodeId;
     this.#logger = modules.logger;
+    this.#probe = modules.probe;
     this.#startMs = cluster.clock.nowMs();
     this.#schedule();
   }
@@ -53,6 +63,23 @@ export class HeartbeatMonitor implements AsyncDisposable {
     this.#closed = true;
     this.#cancelTimer();
     await Promise.all(this.#writing.values());
+  }
+
+  /**
+   * The node's agent ends in an orderly way: its containers go on, so its tasks need no
+   * replacement. Resolves once the view shows it.
+   */
+  async disconnect(nodeId: string): Promise<void> {
+    const { view, clock } = this.#cluster;
+    await writePlan(this.#cluster, () => {
+      const node = view.node(nodeId);
+      if (node?.status.state !== NodeState.READY) return undefined;
+      const message = 'its agent was stopped; its containers go on';
+      const object = withState(node, NodeState.DISCONNECTED, message, clock.nowMs());
+      return { groups: [[{ action: 'update', kind: 'node', object }]] };
+    });
+    this.#sessions.end(nodeId, reopen('the agent said that it ends'));
+    this.#logger.info('Node disconnected', { nodeId });
   }
 
   #schedule(): void {
@@ -72,25 +99,52 @@ export class HeartbeatMonitor implements AsyncDisposable {
       (nodeId) => view.node(nodeId) === undefined,
       reopen('the node was removed from the cluster'),
     );
-    const toleranceMs = MISSED_HEARTBEATS * heartbeatPeriodMs(view);
     for (const node of view.nodes()) {
       if (this.#writing.has(node.id)) continue;
-      if (node.status.state !== NodeState.READY) {
-        // Opening a session writes READY: a session beside DOWN was overtaken by a late verdict.
+      const { state } = node.status;
+      if (state !== NodeState.READY && this.#sessions.of(node.id) !== undefined) {
+        // Opening a session writes READY: a session beside another state was overtaken by a late verdict.
         this.#sessions.end(node.id, reopen('the node was declared down'));
       } else if (!this.#answersFor(node)) {
         this.#sessions.end(node.id, reopen('the node went to another manager'));
-      } else {
-        const silentMs = nowMs - this.#lastHeardMs(node);
-        if (silentMs >= toleranceMs) this.#declareDown(node, silentMs);
+      } else if (state === NodeState.READY || state === NodeState.DISCONNECTED) {
+        this.#judge(node, nowMs);
       }
     }
+  }
+
+  #judge(node: Node, nowMs: number): void {
+    const periodMs = heartbeatPeriodMs(this.#cluster.view);
+    const silentMs = nowMs - this.#lastHeardMs(node);
+    if (silentMs < PROBE_AFTER * periodMs) {
+      this.#probes.delete(node.id);
+      return;
+    }
+    const asked = this.#probes.get(node.id) ?? { askedMs: -Infinity, refusedMs: -Infinity };
+    if (nowMs - asked.askedMs >= periodMs) this.#ask(node, { ...asked, askedMs: nowMs });
+    const verdict = judgeNode({
+      state: node.status.state,
+      silentMs,
+      refusedAgoMs: nowMs - asked.refusedMs,
+      heartbeatPeriodMs: periodMs,
+    });
+    if (verdict !== undefined) this.#declare(node, verdict);
+  }
+
+  #ask(node: Node, asked: { askedMs: number; refusedMs: number }): void {
+    this.#probes.set(node.id, asked);
+    void this.#probe(node.description.agentAddress).then((answer) => {
+      if (answer === 'refused') asked.refusedMs = this.#cluster.clock.nowMs();
+    });
   }
 
   /** A node without a session here counts from its last write, or from when it could find us. */
   #lastHeardMs(node: Node): number {
     const session = this.#sessions.of(node.id);
-    return session?.lastSeenMs ?? Math.max(this.#startMs + START_GRACE_MS, node.updatedAtMs);
+    if (session !== undefined) return session.lastSeenMs;
+    const { state, stateChangedAtMs } = node.status;
+    const readyMs = state === NodeState.READY ? node.updatedAtMs : stateChangedAtMs;
+    return Math.max(this.#startMs + START_GRACE_MS, readyMs);
   }
 
   /** Also for nodes whose manager is gone from the cluster, or that never had one. */
@@ -103,38 +157,33 @@ export class HeartbeatMonitor implements AsyncDisposable {
     );
   }
 
-  #declareDown(node: Node, silentMs: number): void {
-    const writing = this.#writeDown(node, silentMs).finally(() => this.#writing.delete(node.id));
+  #declare(node: Node, verdict: NodeVerdict): void {
+    const writing = this.#write(node, verdict).finally(() => this.#writing.delete(node.id));
     this.#writing.set(node.id, writing);
   }
 
-  async #writeDown(node: Node, silentMs: number): Promise<void> {
+  async #write(node: Node, { state, message }: NodeVerdict): Promise<void> {
     const { store, view, clock } = this.#cluster;
-    const message = `no heartbeat for ${(silentMs / 1000).toFixed(1)} s`;
-    const status = {
-      ...node.status,
-      state: NodeState.DOWN,
-      message,
-      stateChangedAtMs: clock.nowMs(),
-    };
+    const status = { ...node.status, state, message, stateChangedAtMs: clock.nowMs() };
     this.#sessions.end(node.id, reopen(message));
     try {
-      const object = { ...node, status };
+      const object = withState(node, NodeState.DOWN, message, clock.nowMs());
       const plan = { groups: [[{ action: 'update', kind: 'node', object } as const]] };
       const { revision, conflicts } = await applyPlan(store, plan, { clock });
       if (conflicts > 0) return; // the node changed: the next check looks at it anew
       await view.waitFor(revision);
-      this.#logger.warn('Node went down', {
-        nodeId: node.id,
-        hostname: node.description.hostname,
-        message,
-      });
+      const { hostname } = node.description;
+      this.#logger.warn('Lost a node', { nodeId: node.id, hostname, state, message });
     } catch (error) {
-      // The next check tries again, as the store still says that the node is ready.
+      // The next check tries again, as the store still says what it said.
       const level = isKind(error, 'unavailable', 'cancelled') ? 'warn' : 'error';
-      this.#logger[level]('Could not record that a node is down', { nodeId: node.id }, error);
+      this.#logger[level]('Could not record that a node is lost', { nodeId: node.id }, error);
     }
   }
+}
+
+function withState(node: Node, state: NodeState, message: string, nowMs: number): Node {
+  return { ...node, status: { ...node.status, state, message, stateChangedAtMs: nowMs } };
 }
 
 function reopen(reason: string): HatobaError {

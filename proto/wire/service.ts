@@ -12,6 +12,7 @@ import type {
 import { HatobaError, kindOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { NodeRole } from '../gen/hatoba/v1/types.js';
+import { checkBounds } from './bounds.js';
 import { toServiceError } from './status.js';
 import { writeMessage, type MessageSink } from './stream.js';
 import type { NodeIdentity } from './tls.js';
@@ -128,7 +129,7 @@ function adapt(
   if (method.responseStream) {
     return (call: Outgoing) => {
       void serve(call, access, edge, async (context) => {
-        const input = 'request' in call ? call.request : incoming(call, context.signal);
+        const input = 'request' in call ? checked(call.request) : incoming(call, context.signal);
         const output = handler(input, context) as AsyncIterable<unknown>;
         await sendEach(call, output, context.signal);
       }).then(
@@ -139,7 +140,7 @@ function adapt(
   }
   return (call: Incoming, callback: sendUnaryData<unknown>) => {
     void serve(call, access, edge, (context) => {
-      const input = 'request' in call ? call.request : incoming(call, context.signal);
+      const input = 'request' in call ? checked(call.request) : incoming(call, context.signal);
       return handler(input, context) as Promise<unknown>;
     }).then(
       (response) => callback(null, response),
@@ -178,6 +179,12 @@ async function serve<T>(
   } finally {
     edge.closing.removeEventListener('abort', onClosing);
   }
+}
+
+/** Sizes are bounded before any handler sees a request; what it means is the handler's to check. */
+function checked(request: unknown): unknown {
+  if (typeof request === 'object' && request !== null) checkBounds(request, 'request');
+  return request;
 }
 
 function refusal(access: Access, caller: Caller, path: string): HatobaError {

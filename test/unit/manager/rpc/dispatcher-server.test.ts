@@ -203,6 +203,24 @@ describe('DispatcherServer', () => {
       assert.equal(stateOf('w'), NodeState.DOWN);
     });
 
+    it('the last of an agent that ends disconnects its node, which is down only much later', async () => {
+      const { first } = await open('w');
+      const last = { sessionId: first.sessionId, appliedNetworkRevision: 7, leaving: true };
+      await dispatcher.heartbeat(last, as('w'));
+      assert.equal(stateOf('w'), NodeState.DISCONNECTED);
+      await assert.rejects(beat('w', first.sessionId), { kind: 'failed-precondition' });
+      await rig.clock.advance(60_000);
+      assert.equal(stateOf('w'), NodeState.DISCONNECTED);
+      await dispatcher[Symbol.asyncDispose]();
+      dispatcher = start();
+      await rig.clock.advance(239_000);
+      assert.equal(stateOf('w'), NodeState.DISCONNECTED);
+      await rig.clock.advance(2000);
+      assert.equal(stateOf('w'), NodeState.DOWN);
+      const again = await open('w');
+      assert.equal(again.first.node?.status?.state, NodeState.READY);
+    });
+
     it('of a node at another manager are not this one’s to judge', async () => {
       await rig.put('node', aNode({ id: 'm2', index: 1, status: { managerId: 'm2' } }));
       await rig.put('node', aNode({ id: 'w', index: 2, status: { managerId: 'm2' } }));
