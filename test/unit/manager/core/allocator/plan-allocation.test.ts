@@ -133,7 +133,7 @@ describe('allocator', () => {
       tasks?.[4]?.status.message,
       'no address is left on network backend (10.9.0.0/29: 6 addresses, 6 used, 0 free)',
     );
-    assert.equal(tasks?.[4]?.status.state, TaskState.NEW);
+    assert.equal(tasks[4].status.state, TaskState.NEW);
   });
 
   it('lets released addresses rest', () => {

@@ -25,7 +25,7 @@ function web(replicas: number, some: Some<Service> = {}): Service {
   return aService({
     ...some,
     spec: { ...some.spec, mode: { $case: 'replicated', value: { replicas } } },
-  } as Some<Service>);
+  });
 }
 
 function running(slot: number, some: Some<TaskMessage> = {}): Task {
@@ -108,7 +108,7 @@ describe('restarts', () => {
   const ended = (state: TaskState, policy: Some<RestartPolicy> = {}): Task =>
     running(1, { spec: { restartPolicy: policy }, status: { state, timestampMs: NOW } });
   const withPolicy = (policy: Some<RestartPolicy>): Service =>
-    web(1, { spec: { taskTemplate: { restartPolicy: policy } } } as Some<Service>);
+    web(1, { spec: { taskTemplate: { restartPolicy: policy } } });
 
   const { ANY, NONE, ON_FAILURE } = RestartCondition;
   const cases: readonly [string, Some<RestartPolicy>, TaskState, string[]][] = [
@@ -189,7 +189,7 @@ describe('rolling updates', () => {
         taskTemplate: { containerSpec: { image: 'web:2' } },
         ...some.spec,
       },
-    } as Some<Service>);
+    });
   const old = (slot: number, some: Some<TaskMessage> = {}): Task => running(slot, some);
   const fresh = (slot: number, status: Some<Task['status']>): Task =>
     aTask({
@@ -247,10 +247,7 @@ describe('rolling updates', () => {
     const tasks = [...failed, old(2), old(3), old(4)];
     const stateWith = (maxFailureRatio: number): unknown => {
       const updateConfig = { parallelism: 1, monitorMs: 5000, maxFailureRatio };
-      const [change] = plan(
-        updating({ spec: { updateConfig } } as Some<Service>),
-        tasks,
-      ).groups.flat();
+      const [change] = plan(updating({ spec: { updateConfig } }), tasks).groups.flat();
       return change?.kind === 'service' ? change.object.updateStatus?.state : change?.kind;
     };
     assert.equal(stateWith(0.2), UpdateState.PAUSED);
@@ -286,7 +283,7 @@ describe('rolling updates', () => {
     const service = updating({
       spec: { taskTemplate: { placement } },
       updateStatus: undefined,
-    } as Some<Service>);
+    });
     const nodes = [aNode({ spec: { labels: { zone: 'a' } } }), aNode({ id: 'n2' })];
     const tasks = [1, 2, 3, 4].map((slot) => old(slot));
     assert.deepEqual(plan(service, tasks, nodes).groups, []);

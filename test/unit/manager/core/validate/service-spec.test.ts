@@ -1,0 +1,269 @@
+import assert from 'node:assert/strict';
+import type { ServiceSpec } from '../../../../../common/model/objects.js';
+import { validateNetworkSpec } from '../../../../../manager/core/validate/network-spec.js';
+import { problemsError } from '../../../../../manager/core/validate/problem.js';
+import {
+  validateServiceSpec,
+  withDefaults,
+} from '../../../../../manager/core/validate/service-spec.js';
+import {
+  EndpointMode,
+  MountType,
+  NetworkSpec,
+  PublishMode,
+  UpdateFailureAction,
+  type ServiceSpec as ServiceSpecMessage,
+  type TaskSpec,
+} from '../../../../../proto/gen/hatoba/v1/types.js';
+import { aNetwork, aService, snapshotOf, type Some } from '../../../../support/builders.js';
+
+const snapshot = snapshotOf({
+  services: [
+    aService({
+      spec: {
+        name: 'holder',
+        endpointSpec: {
+          ports: [
+            { targetPort: 80, publishedPort: 8080 },
+            { targetPort: 81, publishedPort: 8081, publishMode: PublishMode.HOST },
+          ],
+        },
+      },
+    }),
+    aService({ spec: { name: 'leaving' }, pendingDelete: true }),
+  ],
+  networks: [
+    aNetwork({ ipam: { subnet: '10.1.0.0/24', gateway: '10.1.0.1' }, vni: 4096 }),
+    aNetwork({ spec: { name: 'ingress', ingress: true } }),
+    aNetwork({ spec: { name: 'old' }, pendingDelete: true }),
+    aNetwork({ spec: { name: 'local', driver: 'bridge' } }),
+  ],
+});
+
+function problemsOf(some: Some<ServiceSpecMessage>): string[] {
+  const { spec } = aService({ spec: { name: 'web', ...some } });
+  return validateServiceSpec(spec, snapshot).map((p) => `${p.path}: ${p.message}`);
+}
+const task = (taskTemplate: Some<TaskSpec>): Some<ServiceSpecMessage> => ({ taskTemplate });
+const port = (some: object): Some<ServiceSpecMessage> => ({
+  endpointSpec: { ports: [{ targetPort: 80, ...some }] },
+});
+
+describe('service validation', () => {
+  const cases: readonly [string, Some<ServiceSpecMessage>, string[]][] = [
+    ['a plain service', {}, []],
+    ['no name', { name: '' }, ['name: a name is required']],
+    ['a name taken', { name: 'holder' }, ['name: service holder exists already']],
+    [
+      'a name still in use',
+      { name: 'leaving' },
+      ['name: service leaving is still being removed: wait until its tasks are gone'],
+    ],
+    [
+      'a bad name',
+      { name: '-web' },
+      [
+        'name: "-web" is not a valid name: letters, digits, "-" and "_", not at the ends, at most 63 characters',
+      ],
+    ],
+    [
+      'a mode to come',
+      { mode: { $case: 'global', value: {} } },
+      ['mode: mode global is not offered yet: use replicated'],
+    ],
+    [
+      'too many replicas',
+      { mode: { $case: 'replicated', value: { replicas: 1e9 } } },
+      ['mode.replicas: 1000000000 is not between 0 and 100000'],
+    ],
+    [
+      'a bad image',
+      task({ containerSpec: { image: 'Web Server' } }),
+      ['taskTemplate.containerSpec.image: "Web Server" is not an image reference'],
+    ],
+    [
+      'images of all kinds',
+      task({ containerSpec: { image: `127.0.0.1:5000/a/b_c:v1.2@sha256:${'a'.repeat(64)}` } }),
+      [],
+    ],
+    [
+      'resources below the least',
+      task({ resources: { limits: { nanoCpus: 5e5, memoryBytes: 1024 } } }),
+      [
+        'taskTemplate.resources.limits.nanoCpus: 0.0005 CPUs are below the least possible, 0.001',
+        'taskTemplate.resources.limits.memoryBytes: 1024 bytes are below the least possible, 4 MiB',
+      ],
+    ],
+    [
+      'a bad constraint',
+      task({ placement: { constraints: ['node.role==worker', 'zone==a'] } }),
+      [
+        'taskTemplate.placement.constraints[1]: constraint "zone==a" has the unknown key "zone" (known are ' +
+          'node.id, node.hostname, node.role, node.ip, node.platform.os, node.platform.arch, node.labels.NAME, engine.labels.NAME)',
+      ],
+    ],
+    [
+      'mounts',
+      task({
+        containerSpec: {
+          mounts: [
+            { type: MountType.BIND, source: 'x', target: '/a' },
+            { type: MountType.VOLUME, source: 'v', target: '/a' },
+          ],
+        },
+      }),
+      [
+        'taskTemplate.containerSpec.mounts[0].source: "x" is not an absolute path',
+        'taskTemplate.containerSpec.mounts[1].target: "/a" is mounted twice',
+      ],
+    ],
+    [
+      'networks',
+      task({
+        networks: ['backend', 'nowhere', 'ingress', 'old', 'local'].map((target) => ({ target })),
+      }),
+      [
+        'taskTemplate.networks[1].target: there is no network nowhere',
+        'taskTemplate.networks[2].target: services join network ingress by publishing ports, not by name',
+        'taskTemplate.networks[3].target: network old is being removed',
+        'taskTemplate.networks[4].target: network local has driver bridge: services need overlay',
+      ],
+    ],
+    [
+      'a port that another service has',
+      port({ publishedPort: 8080 }),
+      ['endpointSpec.ports[0]: port 8080/tcp is already published by service holder'],
+    ],
+    [
+      'an ingress port over a host port',
+      port({ publishedPort: 8081 }),
+      ['endpointSpec.ports[0]: port 8081/tcp is already published by service holder'],
+    ],
+    [
+      'a host port beside a host port',
+      port({ publishedPort: 8081, publishMode: PublishMode.HOST }),
+      [],
+    ],
+    [
+      'a port twice',
+      {
+        endpointSpec: { ports: [80, 81].map((targetPort) => ({ targetPort, publishedPort: 90 })) },
+      },
+      ['endpointSpec.ports[1]: port 90/tcp is published twice by service web'],
+    ],
+    [
+      'dnsrr with an ingress port',
+      { endpointSpec: { mode: EndpointMode.DNSRR, ports: [{ targetPort: 80 }] } },
+      [
+        'endpointSpec.ports[0]: endpoint mode dnsrr cannot publish in ingress mode: use mode host, or vip',
+      ],
+    ],
+    [
+      'ports out of range',
+      port({ targetPort: 0, publishedPort: 70_000, hostIp: 'localhost' }),
+      [
+        'endpointSpec.ports[0].targetPort: 0 is not a port between 1 and 65535',
+        'endpointSpec.ports[0].publishedPort: 70000 is not a port between 1 and 65535',
+        'endpointSpec.ports[0].hostIp: "localhost" is not an IPv4 address',
+      ],
+    ],
+    [
+      'update settings',
+      {
+        updateConfig: { maxFailureRatio: 2, delayMs: -1 },
+        rollbackConfig: { failureAction: UpdateFailureAction.ROLLBACK },
+      },
+      [
+        'updateConfig.delayMs: -1 must not be negative',
+        'updateConfig.maxFailureRatio: 2 is not between 0 and 1',
+        'rollbackConfig.failureAction: a rollback cannot be rolled back: use pause or continue',
+      ],
+    ],
+    [
+      'a health check',
+      task({ containerSpec: { healthcheck: { test: ['CMD-SHELL', 'a', 'b'], intervalMs: -5 } } }),
+      [
+        'taskTemplate.containerSpec.healthcheck.intervalMs: -5 must not be negative',
+        'taskTemplate.containerSpec.healthcheck.test: CMD-SHELL takes one argument',
+      ],
+    ],
+  ];
+  for (const [name, some, expected] of cases) {
+    it(name, () => {
+      assert.deepEqual(problemsOf(some), expected);
+    });
+  }
+
+  it('allows a service its own name and ports, but no other name', () => {
+    const { spec } = snapshot.findByPrefix('service', 'holder');
+    assert.deepEqual(validateServiceSpec(spec, snapshot, { serviceId: 'id-holder' }), []);
+    const [problem] = validateServiceSpec({ ...spec, name: 'x' }, snapshot, {
+      serviceId: 'id-holder',
+    });
+    assert.equal(problem?.message, 'service holder cannot be renamed to x');
+  });
+
+  it('becomes one error of all problems', () => {
+    const { spec } = aService({ spec: { name: 'holder', mode: { $case: 'global', value: {} } } });
+    const error = problemsError(validateServiceSpec(spec, snapshot));
+    assert.equal(error.kind, 'already-exists');
+    assert.equal(error.message.split('\n').length, 2);
+  });
+
+  it('fills in Swarm’s defaults and is then at rest', () => {
+    const bare: ServiceSpec = aService({
+      spec: { updateConfig: {}, rollbackConfig: { monitorMs: 70 } },
+    }).spec;
+    const full = withDefaults(bare);
+    assert.equal(full.taskTemplate.restartPolicy.delayMs, 5000);
+    assert.equal(full.taskTemplate.containerSpec.stopGracePeriodMs, 10_000);
+    assert.equal(full.updateConfig.monitorMs, 5000);
+    assert.equal(full.rollbackConfig.monitorMs, 70);
+    assert.deepEqual(withDefaults(full), full);
+  });
+});
+
+describe('network validation', () => {
+  const cases: readonly [string, Some<NetworkSpec>, string[]][] = [
+    ['a plain network', { name: 'x', driver: 'overlay' }, []],
+    ['a name taken', { name: 'backend', driver: 'overlay' }, ['network backend exists already']],
+    [
+      'another driver',
+      { name: 'x', driver: 'macvlan' },
+      ['driver "macvlan" is not offered: use overlay'],
+    ],
+    [
+      'a second ingress network',
+      { name: 'x', driver: 'overlay', ingress: true },
+      ['ingress is the ingress network already'],
+    ],
+    [
+      'a subnet in use',
+      { name: 'x', driver: 'overlay', ipam: { subnet: '10.1.0.128/25' } },
+      ['10.1.0.128/25 overlaps 10.1.0.0/24 of network backend'],
+    ],
+    [
+      'no subnet',
+      { name: 'x', driver: 'overlay', ipam: { subnet: '10.2.0.1/24' } },
+      ['"10.2.0.1/24" is not a subnet: write 10.2.0.0/24'],
+    ],
+    [
+      'a gateway and a range elsewhere',
+      {
+        name: 'x',
+        driver: 'overlay',
+        ipam: { subnet: '10.2.0.0/24', gateway: '10.3.0.1', ipRange: '10.2.0.0/16' },
+      },
+      ['"10.3.0.1" is not an address of 10.2.0.0/24', '10.2.0.0/16 is not inside of 10.2.0.0/24'],
+    ],
+  ];
+  for (const [name, some, expected] of cases) {
+    it(name, () => {
+      const problems = validateNetworkSpec(NetworkSpec.fromPartial(some), snapshot);
+      assert.deepEqual(
+        problems.map((p) => p.message),
+        expected,
+      );
+    });
+  }
+});
