@@ -176,6 +176,7 @@ async function openSession(
   const stop = new AbortController();
   const run = session.run(stop.signal).catch(onFatal);
   stack.defer('session', async () => {
+    await session.leave();
     stop.abort();
     await run;
   });

@@ -16,6 +16,7 @@ const MIN_PERIOD_MS = 50;
 const MAX_PERIOD_MS = 60_000;
 /** Least time between two heartbeats, however much there is to tell. */
 const MIN_GAP_MS = 20;
+const LEAVE_TIMEOUT_MS = 1000;
 /** Lost heartbeats after which another manager is tried. */
 const MAX_FAILURES = 2;
 
@@ -29,6 +30,7 @@ export class Heartbeat {
   readonly #sessionId: string;
   #periodMs: number;
   #hurry = new AbortController();
+  #isLeaving = false;
 
   constructor(options: { sessionId: string; periodMs: number }, modules: HeartbeatModules) {
     this.#sessionId = options.sessionId;
@@ -41,6 +43,16 @@ export class Heartbeat {
     this.#hurry.abort();
   }
 
+  /**
+   * Tells the manager that this agent ends and its containers go on. To be called before the signal
+   * of run() aborts; no later heartbeat takes it back.
+   * @throws when the manager cannot be told; the node then counts as down
+   */
+  async leave(signal: AbortSignal): Promise<void> {
+    this.#isLeaving = true;
+    await this.#send(signal, LEAVE_TIMEOUT_MS);
+  }
+
   /** @throws when the session cannot go on; the signal's reason */
   async run(signal: AbortSignal): Promise<never> {
     const { clock, log } = this.#modules;
@@ -49,7 +61,7 @@ export class Heartbeat {
       const startedAtMs = clock.nowMs();
       this.#hurry = new AbortController();
       try {
-        await this.#send(signal);
+        await this.#send(signal, Math.max(this.#periodMs, DEFAULT_PERIOD_MS));
         failures = 0;
       } catch (error) {
         failures++;
@@ -61,13 +73,13 @@ export class Heartbeat {
     }
   }
 
-  async #send(signal: AbortSignal): Promise<void> {
+  async #send(signal: AbortSignal, timeoutMs: number): Promise<void> {
     const { dispatcher, appliedNetworkRevision } = this.#modules;
     const request = {
       sessionId: this.#sessionId,
       appliedNetworkRevision: appliedNetworkRevision(),
+      ...(this.#isLeaving ? { leaving: true } : {}),
     };
-    const timeoutMs = Math.max(this.#periodMs, DEFAULT_PERIOD_MS);
     const { periodMs } = await dispatcher.heartbeat(request, { timeoutMs, signal });
     this.#periodMs = clampPeriod(periodMs);
   }

@@ -57,6 +57,18 @@ export class Session {
     this.#heartbeat?.hurry();
   }
 
+  /**
+   * Before an orderly end: tells the manager, if one is there, that this node's containers go on
+   * without an agent. Takes a second at most.
+   */
+  async leave(): Promise<void> {
+    try {
+      await this.#heartbeat?.leave(new AbortController().signal);
+    } catch (error) {
+      this.#modules.log.warn('Could not tell the manager that this agent stops', {}, error);
+    }
+  }
+
   /** Resolves when the signal has aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, managers, log } = this.#modules;

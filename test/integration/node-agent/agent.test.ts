@@ -241,6 +241,7 @@ describe('agent on a real machine', function () {
       const startTimes = pids.map(startTime);
       await host.stop(signal);
       assert.deepEqual(pids.map(startTime), startTimes, 'they live on without the agent');
+      assert.equal(manager.heartbeats.at(-1)?.leaving ?? false, signal === 'SIGTERM');
       manager.history.length = 0;
       manager.statuses.clear();
       await host.start();

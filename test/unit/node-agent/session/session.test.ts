@@ -212,6 +212,26 @@ describe('Session', () => {
     assert.equal(rig.tried.length - before, 20, 'half of two seconds each, as the jitter is 0');
   });
 
+  it('says so when it leaves, and does not take it back', async () => {
+    const { clock, session } = await start();
+    await session.leave();
+    session.onNetworkApplied();
+    await clock.advance(2000);
+    const leaving = rig.manager().heartbeats.map((h) => h.leaving ?? false);
+    assert.deepEqual(leaving.slice(0, 2), [false, true]);
+    assert.ok(leaving.slice(1).every(Boolean));
+    rig.manager().heartbeatError = unavailable;
+    await session.leave();
+  });
+
+  it('leaves without a word when no manager is there', async () => {
+    rig = new Rig();
+    rig.manager().isReachable = false;
+    await rig.clock.advance(0);
+    await rig.session.leave();
+    assert.equal(rig.manager().heartbeats.length, 0);
+  });
+
   it('learns where the managers are', async () => {
     rig = new Rig();
     rig.manager().managerAddresses = ['m1:4400', 'm2:4400'];
