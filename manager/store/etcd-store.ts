@@ -192,7 +192,7 @@ export class EtcdStore implements Store {
 function clientOptions(options: EtcdStoreOptions, clock: Clock): IOptions {
   const { endpoints, tls, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   return {
-    hosts: [...endpoints],
+    hosts: toHosts(endpoints),
     ...(tls === undefined
       ? {}
       : {
@@ -218,6 +218,18 @@ function clientOptions(options: EtcdStoreOptions, clock: Clock): IOptions {
     // the field left out is one that the library declares and never has
     faultHandling: { host: () => passThrough as FaultPolicy, global: passThrough as FaultPolicy },
   };
+}
+
+/**
+ * Members given by IPv4 address become one gRPC target, which moves on to the next by itself when
+ * one does not answer; the client would take one at random for each call, dead or not.
+ */
+function toHosts(endpoints: readonly string[]): string | string[] {
+  const addresses = endpoints.map((endpoint) => endpoint.replace(/^https?:\/\//, ''));
+  if (addresses.length < 2 || !addresses.every((a) => /^[\d.]+:\d+$/.test(a)))
+    return [...endpoints];
+  const scheme = endpoints.every((e) => e.startsWith('https://')) ? 'https://' : '';
+  return `${scheme}ipv4:${addresses.join(',')}`;
 }
 
 function toEntry(kv: { key: Buffer; value: Buffer; mod_revision: string }): Entry {

@@ -86,6 +86,13 @@ describe('the store in a supervised etcd', function () {
     }
   });
 
+  it('is reached though one of the endpoints is dead', async () => {
+    const dead = `https://127.0.0.1:${await freePort()}`;
+    const several = test.openStore({ endpoints: [dead, ...test.etcd.endpoints] });
+    for (let i = 0; i < 10; i++) await several.get('/x');
+    await several[Symbol.asyncDispose]();
+  });
+
   it('dies by SIGKILL and comes back, and the view misses nothing', async () => {
     const { view, reflector } = await startView();
     const names: string[] = [];
