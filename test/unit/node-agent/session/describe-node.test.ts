@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { availableParallelism, totalmem } from 'node:os';
+import { mtuOf } from '../../../../node-agent/executor/underlay.js';
+import { describeNode } from '../../../../node-agent/session/describe-node.js';
+
+const options = {
+  hostname: 'n1',
+  labels: { zone: 'a' },
+  version: '1.2.3',
+  advertiseAddr: '',
+  dataPathAddr: '',
+  agentPort: 4402,
+};
+const mtu = (address: string): Promise<number> =>
+  Promise.resolve(address === '10.0.0.9' ? 9000 : 1500);
+
+describe('describeNode', () => {
+  it('tells what the managers place tasks by', async () => {
+    const node = await describeNode(options, '127.0.0.1:4400', mtu);
+    const { resources, platform, ...rest } = node;
+    assert.equal(resources.nanoCpus, availableParallelism() * 1e9);
+    assert.equal(resources.memoryBytes, totalmem());
+    assert.ok(resources.pids > 0);
+    assert.equal(platform.os, 'linux');
+    assert.deepEqual(rest, {
+      hostname: 'n1',
+      engine: { engineVersion: '1.2.3', labels: { zone: 'a' } },
+      dataPathAddress: '127.0.0.1',
+      agentAddress: '127.0.0.1:4402',
+      underlayMtuBytes: 1500,
+    });
+  });
+
+  it('prefers what is configured', async () => {
+    const configured = { ...options, advertiseAddr: 'fd00::1', dataPathAddr: '10.0.0.9' };
+    const node = await describeNode(configured, '127.0.0.1:4400', mtu);
+    assert.equal(node.agentAddress, '[fd00::1]:4402');
+    assert.equal(node.dataPathAddress, '10.0.0.9');
+    assert.equal(node.underlayMtuBytes, 9000);
+  });
+});
+
+describe('mtuOf', () => {
+  const link = { kind: '', mac: '', up: true };
+  const netlink = {
+    addresses: () => Promise.resolve([{ link: 2, cidr: '10.0.0.9/24' }]),
+    links: () =>
+      Promise.resolve([
+        { ...link, index: 1, name: 'lo', mtuBytes: 65_536 },
+        { ...link, index: 2, name: 'eth0', mtuBytes: 9000 },
+      ]),
+  };
+
+  it('is that of the link with the address', async () => {
+    assert.equal(await mtuOf(netlink)('10.0.0.9'), 9000);
+  });
+
+  it('says when the address is not of this machine', async () => {
+    await assert.rejects(mtuOf(netlink)('10.0.0.1'), /no network link of this machine has/);
+  });
+});
