@@ -21,27 +21,37 @@ import type { Snapshot } from './snapshot.js';
 
 export type AssignmentItem = NonNullable<AssignmentChange['item']>;
 
-/** Everything one node must know, by the identity of the item ("endpoint <network> <task>"). */
-export type NodeAssignments = ReadonlyMap<string, AssignmentItem>;
+/** Items by what names them ("endpoint <network> <task>"). */
+type Part = ReadonlyMap<string, AssignmentItem>;
 
-/** What every node that has a network must know of it. */
-interface NetworkItems {
-  readonly config: AssignmentItem;
-  readonly items: Map<string, AssignmentItem>;
+/**
+ * Everything one node must know: its own tasks, and the parts it shares with others: each of its
+ * networks with all that is on it (by network id), and the peers. A part that did not change from
+ * one revision to the next is the same object.
+ */
+export interface NodeAssignments {
+  readonly tasks: Part;
+  readonly shared: ReadonlyMap<string, Part>;
+}
+
+/** Every item of a node, by what names it. */
+export function itemsOf({ tasks, shared }: NodeAssignments): Part {
+  return new Map([...shared.values(), tasks].flatMap((part) => [...part]));
 }
 
 /**
- * Says what each node must know: its tasks, the networks they are on with all endpoints and
- * services there, and the peers. The parts that nodes share are worked out once per revision and
- * are the same objects for all; what did not change stays the same object from one revision to the
- * next, so that comparing is cheap.
+ * Says what each node must know, and what changed of it. The parts are worked out once per
+ * revision for all nodes, and of what stayed the same only the identity is looked at, so that the
+ * effort follows what changed rather than the size of the cluster.
  */
 export class AssignmentModel {
   #revision = -1;
   #snapshot: Snapshot | undefined;
-  #networks = new Map<string, NetworkItems>();
-  #peers = new Map<string, AssignmentItem>();
+  readonly #endpoints = new EndpointCache();
+  #shared = new Map<string, Map<string, AssignmentItem>>();
   #ingress: string[] = [];
+  /** Part → the changes that led from it to another, for all the nodes that have it. */
+  readonly #changes = new WeakMap<Part, { after: Part; changes: readonly AssignmentChange[] }>();
 
   /**
    * Tasks from ASSIGNED until their object is gone; networks with a task of this node that has not
@@ -49,83 +59,104 @@ export class AssignmentModel {
    */
   stateOf(snapshot: Snapshot, nodeId: string): NodeAssignments {
     this.#refresh(snapshot);
-    const state = new Map(this.#peers);
-    const networks = new Set(this.#ingress);
+    const tasks = new Map<string, AssignmentItem>();
+    const parts = new Set([PEERS, ...this.#ingress]);
     for (const task of snapshot.tasksOfNode(nodeId)) {
       if (rankOf(task.status.state) < rankOf(TaskState.ASSIGNED)) continue;
-      state.set(`task ${task.id}`, { $case: 'task', value: task });
+      tasks.set(`task ${task.id}`, { $case: 'task', value: task });
       if (isTerminal(task.status.state)) continue;
-      for (const { networkId } of task.networksAttachments) networks.add(networkId);
+      for (const { networkId } of task.networksAttachments) parts.add(networkId);
     }
-    for (const id of networks) {
-      const network = this.#networks.get(id);
-      if (network === undefined) continue;
-      state.set(`network ${id}`, network.config);
-      for (const [key, item] of network.items) state.set(key, item);
+    const shared = new Map<string, Part>();
+    for (const id of parts) {
+      const part = this.#shared.get(id);
+      if (part !== undefined) shared.set(id, part);
     }
-    return state;
+    return { tasks, shared };
   }
 
+  /**
+   * What leads from one state to another: removals, then networks before what is on them, tasks
+   * last, so that a task never comes before its network.
+   * @param before undefined: the node knows nothing yet
+   */
   diff(before: NodeAssignments | undefined, after: NodeAssignments): AssignmentChange[] {
-    return diffAssignments(before, after);
+    const changes: AssignmentChange[] = [];
+    for (const [id, part] of before?.shared ?? []) {
+      if (!after.shared.has(id)) changes.push(...diffParts(part, NOTHING));
+    }
+    for (const [id, part] of after.shared) {
+      changes.push(...this.#partChanges(before?.shared.get(id) ?? NOTHING, part));
+    }
+    changes.push(...diffParts(before?.tasks ?? NOTHING, after.tasks));
+    return changes.sort((a, b) => orderOf(a) - orderOf(b));
+  }
+
+  #partChanges(before: Part, after: Part): readonly AssignmentChange[] {
+    if (before === after) return [];
+    const known = this.#changes.get(before);
+    if (known?.after === after) return known.changes;
+    const changes = diffParts(before, after);
+    this.#changes.set(before, { after, changes });
+    return changes;
   }
 
   #refresh(snapshot: Snapshot): void {
     if (this.#snapshot === snapshot && this.#revision === snapshot.revision) return;
-    const previous = this.#networks;
-    this.#networks = networkItems(snapshot);
-    for (const [id, network] of this.#networks) reuse(previous.get(id)?.items, network.items);
-    const peers = peersOf(snapshot);
-    reuse(this.#peers, peers);
-    this.#peers = peers;
+    const parts = networkParts(snapshot, this.#endpoints.refresh(snapshot));
+    parts.set(PEERS, peersOf(snapshot));
+    for (const [id, part] of parts) parts.set(id, sameIfEqual(this.#shared.get(id), part));
+    this.#shared = parts;
     this.#ingress = [...snapshot.networks()].filter((n) => n.spec.ingress).map((n) => n.id);
     this.#snapshot = snapshot;
     this.#revision = snapshot.revision;
   }
 }
 
-/** Puts the old object in the place of an equal new one. */
-function reuse(
-  before: ReadonlyMap<string, AssignmentItem> | undefined,
+/** Key of the part with the peers; no id of a network looks like this. */
+const PEERS = 'peers';
+const NOTHING: Part = new Map();
+
+/** The former part where nothing differs; equal items of a changed one keep their identity. */
+function sameIfEqual(
+  before: Map<string, AssignmentItem> | undefined,
   after: Map<string, AssignmentItem>,
-): void {
-  if (before === undefined) return;
+): Map<string, AssignmentItem> {
+  if (before === undefined) return after;
+  let differs = before.size !== after.size;
   for (const [key, item] of after) {
     const old = before.get(key);
+    if (old === item) continue;
     if (old !== undefined && equalData(old.value, item.value)) after.set(key, old);
+    else differs = true;
   }
+  return differs ? after : before;
 }
 
-/**
- * What leads from one state to another, networks before what is on them, tasks last, so that a
- * task never comes before its network; removals before all else.
- * @param before undefined: the node knows nothing yet
- */
-export function diffAssignments(
-  before: NodeAssignments | undefined,
-  after: NodeAssignments,
-): AssignmentChange[] {
+function diffParts(before: Part, after: Part): AssignmentChange[] {
   const changes: AssignmentChange[] = [];
-  for (const [key, item] of before ?? []) {
+  for (const [key, item] of before) {
     if (!after.has(key)) changes.push({ action: AssignmentAction.REMOVE, item: identityOf(item) });
   }
-  const updates: AssignmentChange[] = [];
   for (const [key, item] of after) {
-    const old = before?.get(key);
+    const old = before.get(key);
     if (old !== undefined && isSameForNode(old, item)) continue;
-    updates.push({ action: AssignmentAction.UPDATE, item });
+    changes.push({ action: AssignmentAction.UPDATE, item });
   }
-  updates.sort((a, b) => ORDER[a.item?.$case ?? 'task'] - ORDER[b.item?.$case ?? 'task']);
-  return [...changes, ...updates];
+  return changes;
 }
 
 const ORDER: Readonly<Record<AssignmentItem['$case'], number>> = {
-  peer: 0,
-  network: 1,
-  service: 2,
-  endpoint: 3,
-  task: 4,
+  peer: 1,
+  network: 2,
+  service: 3,
+  endpoint: 4,
+  task: 5,
 };
+
+function orderOf({ action, item }: AssignmentChange): number {
+  return action === AssignmentAction.REMOVE ? 0 : ORDER[item?.$case ?? 'task'];
+}
 
 /** A task's status is the node's own report, so it need not be told of it. */
 function isSameForNode(a: AssignmentItem, b: AssignmentItem): boolean {
@@ -166,26 +197,61 @@ function identityOf(item: AssignmentItem): AssignmentItem {
   }
 }
 
-function networkItems(snapshot: Snapshot): Map<string, NetworkItems> {
-  const networks = new Map<string, NetworkItems>();
+/** An endpoint as an item of the part of its network. */
+interface EndpointItem {
+  readonly key: string;
+  readonly networkId: string;
+  readonly item: AssignmentItem;
+}
+
+/** Endpoints of tasks, worked out again only for tasks that changed or whose node did. */
+class EndpointCache {
+  #known = new Map<
+    string,
+    { task: Task; node: Node | undefined; items: readonly EndpointItem[] }
+  >();
+
+  *refresh(snapshot: Snapshot): Iterable<EndpointItem> {
+    const before = this.#known;
+    this.#known = new Map();
+    for (const task of snapshot.tasks()) {
+      if (task.nodeId === '') continue;
+      const node = snapshot.node(task.nodeId);
+      const old = before.get(task.id);
+      const isKnown = old?.task === task && old.node === node;
+      const items = isKnown ? old.items : endpointItems(task, node);
+      this.#known.set(task.id, { task, node, items });
+      yield* items;
+    }
+  }
+}
+
+function endpointItems(task: Task, node: Node | undefined): EndpointItem[] {
+  return endpointsOf(task, node).map((value) => ({
+    key: `endpoint ${value.networkId} ${value.taskId}`,
+    networkId: value.networkId,
+    item: { $case: 'endpoint', value },
+  }));
+}
+
+function networkParts(
+  snapshot: Snapshot,
+  endpoints: Iterable<EndpointItem>,
+): Map<string, Map<string, AssignmentItem>> {
+  const parts = new Map<string, Map<string, AssignmentItem>>();
   for (const network of snapshot.networks()) {
     if (network.ipam === undefined) continue; // not allocated yet: nobody can be on it
     const config: AssignmentItem = { $case: 'network', value: configOf(network) };
-    networks.set(network.id, { config, items: new Map() });
+    parts.set(network.id, new Map([[`network ${network.id}`, config]]));
   }
   for (const service of snapshot.services()) {
-    for (const item of servicesOf(snapshot, service)) {
-      const key = `service ${item.networkId} ${item.serviceId}`;
-      networks.get(item.networkId)?.items.set(key, { $case: 'service', value: item });
+    for (const value of servicesOf(snapshot, service)) {
+      const key = `service ${value.networkId} ${value.serviceId}`;
+      parts.get(value.networkId)?.set(key, { $case: 'service', value });
     }
   }
-  for (const task of snapshot.tasks()) {
-    for (const item of endpointsOf(snapshot, task)) {
-      const key = `endpoint ${item.networkId} ${item.taskId}`;
-      networks.get(item.networkId)?.items.set(key, { $case: 'endpoint', value: item });
-    }
-  }
-  return networks;
+  for (const { key, networkId, item } of endpoints) parts.get(networkId)?.set(key, item);
+  return parts;
 }
 
 function configOf({ id, spec, ipam, vni }: Network): NetworkConfig {
@@ -229,10 +295,8 @@ function shortNames({ spec }: Service): string[] {
   return prefix !== '_' && spec.name.startsWith(prefix) ? [spec.name.slice(prefix.length)] : [];
 }
 
-function endpointsOf(snapshot: Snapshot, task: Task): NetworkEndpoint[] {
-  if (task.nodeId === '' || isTerminal(task.status.state)) return [];
-  const node = snapshot.node(task.nodeId);
-  if (node === undefined) return [];
+function endpointsOf(task: Task, node: Node | undefined): NetworkEndpoint[] {
+  if (node === undefined || isTerminal(task.status.state)) return [];
   const ready = isReady(task, node);
   return task.networksAttachments.flatMap(({ networkId, addresses, aliases }) => {
     const [address] = addresses;

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { STACK_LABEL } from '../../../../common/model/labels.js';
 import type { Task } from '../../../../common/model/objects.js';
-import { AssignmentModel, diffAssignments } from '../../../../manager/core/network-state.js';
+import {
+  AssignmentModel,
+  itemsOf,
+  type NodeAssignments,
+} from '../../../../manager/core/network-state.js';
 import {
   NodeState,
   TaskState,
@@ -61,8 +65,11 @@ function task(slot: number, nodeId: string, some: Some<TaskMessage> = {}): Task 
 }
 
 const base: SnapshotContent = { nodes, networks: [backend, ingress], services: [service] };
-const state = (content: SnapshotContent, nodeId: string) =>
+const wanted = (content: SnapshotContent, nodeId: string): NodeAssignments =>
   new AssignmentModel().stateOf(snapshotOf({ ...base, ...content }), nodeId);
+const diffAssignments = (before: NodeAssignments | undefined, after: NodeAssignments) =>
+  new AssignmentModel().diff(before, after);
+const state = (content: SnapshotContent, nodeId: string) => itemsOf(wanted(content, nodeId));
 
 describe('what a node must know', () => {
   it('is its tasks, its networks with all on them, and the peers', () => {
@@ -145,16 +152,16 @@ describe('what a node must know', () => {
 
 describe('differences of what a node must know', () => {
   it('begin with everything, tasks after their networks', () => {
-    const changes = diffAssignments(undefined, state({ tasks: [task(1, 'n1')] }, 'n1'));
+    const changes = diffAssignments(undefined, wanted({ tasks: [task(1, 'n1')] }, 'n1'));
     const kinds = changes.map((c) => c.item?.$case);
     assert.deepEqual([...new Set(kinds)], ['peer', 'network', 'service', 'endpoint', 'task']);
     assert.ok(changes.every((c) => c.action === 'ASSIGNMENT_ACTION_UPDATE'));
   });
 
   it('leave out what the node itself reported', () => {
-    const before = state({ tasks: [task(1, 'n1')] }, 'n1');
+    const before = wanted({ tasks: [task(1, 'n1')] }, 'n1');
     const status = { state: TaskState.RUNNING, message: 'healthy', timestampMs: T0 + 5 };
-    const after = state(
+    const after = wanted(
       { tasks: [task(1, 'n1', { status, version: 9, updatedAtMs: T0 + 5 })] },
       'n1',
     );
@@ -162,9 +169,9 @@ describe('differences of what a node must know', () => {
   });
 
   it('tell a new desired state, and endpoints that come and go', () => {
-    const before = state({ tasks: [task(1, 'n1'), task(2, 'n2')] }, 'n1');
+    const before = wanted({ tasks: [task(1, 'n1'), task(2, 'n2')] }, 'n1');
     const stopping = task(1, 'n1', { desiredState: TaskState.SHUTDOWN });
-    const after = state({ tasks: [stopping, task(3, 'n3')] }, 'n1');
+    const after = wanted({ tasks: [stopping, task(3, 'n3')] }, 'n1');
     const changes = diffAssignments(before, after).map(({ action, item }) => {
       const { $case, value } = item ?? { $case: 'none', value: {} };
       return `${action.slice(18)} ${$case} ${'taskId' in value ? value.taskId : ''}`;
@@ -181,8 +188,8 @@ describe('differences of what a node must know', () => {
   });
 
   it('remove a network with its last task', () => {
-    const before = state({ tasks: [task(1, 'n1')] }, 'n1');
-    const after = state({ tasks: [] }, 'n1');
+    const before = wanted({ tasks: [task(1, 'n1')] }, 'n1');
+    const after = wanted({ tasks: [] }, 'n1');
     const removed = diffAssignments(before, after).filter((c) => c.item?.$case === 'network');
     assert.deepEqual(
       removed.map((c) => c.action),
@@ -194,8 +201,18 @@ describe('differences of what a node must know', () => {
     const model = new AssignmentModel();
     const tasks = [task(1, 'n1'), task(2, 'n2')];
     const before = model.stateOf(snapshotOf({ ...base, tasks }), 'n1');
-    const other = model.stateOf(snapshotOf({ ...base, tasks: [...tasks, task(3, 'n3')] }), 'n1');
+    const more = [...tasks, task(3, 'n3', { networksAttachments: [{ networkId: ingress.id }] })];
+    const after = model.stateOf(snapshotOf({ ...base, tasks: more }), 'n1');
+    assert.equal(after.shared.get(backend.id), before.shared.get(backend.id));
+    assert.equal(after.shared.get('peers'), before.shared.get('peers'));
+    const starting = [...tasks, task(3, 'n3', { status: { state: TaskState.STARTING } })];
+    const last = model.stateOf(snapshotOf({ ...base, tasks: starting }), 'n1');
+    assert.notEqual(last.shared.get(backend.id), before.shared.get(backend.id));
     const key = 'endpoint net-backend t-shop_web-1-1';
-    assert.equal(other.get(key), before.get(key));
+    assert.equal(itemsOf(last).get(key), itemsOf(before).get(key));
+    assert.deepEqual(
+      model.diff(before, last).map((c) => c.item?.$case),
+      ['endpoint', 'endpoint'],
+    );
   });
 });
