@@ -52,7 +52,7 @@ export default tseslint.config(
       'max-depth': ['error', 4],
     },
   },
-  { files: ['**/core/**/*.ts', 'common/model/**/*.ts'], rules: corePurity },
+  { files: ['**/core/**/*.ts', 'common/model/**/*.ts'], ignores: ['test/**'], rules: corePurity },
   { files: ['**/config.ts', 'common/adapters/**/*.ts'], rules: { 'no-restricted-properties': 'off' } },
   {
     files: ['test/**/*.ts'],

@@ -217,6 +217,8 @@ async function runDaemons(host: Host): Promise<void> {
 
 /** Everything in the host ends at once; its disk stays. */
 async function powerOff(host: Host): Promise<void> {
+  // the network goes first: a machine without power takes leave of nobody
+  if (isPluggedIn(host)) await setLink(host, false);
   await killProcesses(host);
   await forgetRunDir(host);
   await unplug(host);

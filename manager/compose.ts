@@ -20,6 +20,7 @@ import { AgentConnections } from './rpc/agents.js';
 import { caService } from './rpc/ca-server.js';
 import { controlService } from './rpc/control-server.js';
 import { DispatcherServer } from './rpc/dispatcher-server.js';
+import { probeHost } from './rpc/host-probe.js';
 import { identityFiles, type StoredIdentity } from './security/identity-files.js';
 import { EtcdStore, type EtcdStoreOptions } from './store/etcd-store.js';
 import { Reflector } from './view/reflector.js';
@@ -121,7 +122,10 @@ async function serve(
   const agents = parts.use('agents', new AgentConnections({ view, identity }));
   const dispatcher = parts.use(
     'dispatcher',
-    new DispatcherServer({ cluster: modules, model: new AssignmentModel(), own, random, logger }),
+    new DispatcherServer({
+      ...{ cluster: modules, model: new AssignmentModel(), own },
+      ...{ random, logger, probe: probeHost },
+    }),
   );
   const control = controlService({ cluster: modules, own, random, agents });
   const remote: BoundService[] = [control, dispatcher.service(), caService(modules)];

@@ -9,6 +9,8 @@ export const DISCONNECTED_MS = 5 * 60_000;
 /** What is known of a node that was ready or disconnected. */
 export interface SignsOfLife {
   state: NodeState;
+  /** Since when it is in this state. */
+  stateForMs: number;
   /** Since its last heartbeat. */
   silentMs: number;
   /** Since its host last refused a connection to the agent's port: the machine runs, the agent
@@ -30,11 +32,15 @@ export interface NodeVerdict {
  */
 export function judgeNode(signs: SignsOfLife): NodeVerdict | undefined {
   const { state, silentMs, refusedAgoMs } = signs;
+  const isDisconnected = state === NodeState.DISCONNECTED;
+  if (isDisconnected && signs.stateForMs >= DISCONNECTED_MS) {
+    return { state: NodeState.DOWN, message: 'its agent did not come back in time' };
+  }
   const toleranceMs = MISSED_HEARTBEATS * signs.heartbeatPeriodMs;
   if (silentMs < toleranceMs) return undefined;
   const silent = `no heartbeat for ${(silentMs / 1000).toFixed(1)} s`;
-  if (refusedAgoMs < toleranceMs && silentMs < DISCONNECTED_MS) {
-    if (state === NodeState.DISCONNECTED) return undefined;
+  if (refusedAgoMs < toleranceMs) {
+    if (isDisconnected) return undefined;
     const message = `${silent}: the host is there, its agent is not`;
     return { state: NodeState.DISCONNECTED, message };
   }

@@ -13,8 +13,6 @@ export const DEFAULT_HEARTBEAT_MS = 1000;
 const CHECK_EVERY_MS = 250;
 /** Beside the missed heartbeats, what an agent may take to find this manager after its start. */
 const START_GRACE_MS = 2000;
-/** How long a node whose agent was stopped in an orderly way may stay without one. */
-const DISCONNECTED_LIMIT_MS = 5 * 60_000;
 /** A check later than this means that this process was held up, not that nodes were silent. */
 const LATE_MS = 500;
 
@@ -122,8 +120,10 @@ export class HeartbeatMonitor implements AsyncDisposable {
     }
     const asked = this.#probes.get(node.id) ?? { askedMs: -Infinity, refusedMs: -Infinity };
     if (nowMs - asked.askedMs >= periodMs) this.#ask(node, { ...asked, askedMs: nowMs });
+    const { state, stateChangedAtMs } = node.status;
     const verdict = judgeNode({
-      state: node.status.state,
+      state,
+      stateForMs: nowMs - stateChangedAtMs,
       silentMs,
       refusedAgoMs: nowMs - asked.refusedMs,
       heartbeatPeriodMs: periodMs,
@@ -164,10 +164,9 @@ export class HeartbeatMonitor implements AsyncDisposable {
 
   async #write(node: Node, { state, message }: NodeVerdict): Promise<void> {
     const { store, view, clock } = this.#cluster;
-    const status = { ...node.status, state, message, stateChangedAtMs: clock.nowMs() };
     this.#sessions.end(node.id, reopen(message));
     try {
-      const object = withState(node, NodeState.DOWN, message, clock.nowMs());
+      const object = withState(node, state, message, clock.nowMs());
       const plan = { groups: [[{ action: 'update', kind: 'node', object } as const]] };
       const { revision, conflicts } = await applyPlan(store, plan, { clock });
       if (conflicts > 0) return; // the node changed: the next check looks at it anew

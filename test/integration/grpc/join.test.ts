@@ -6,6 +6,7 @@ import { systemRandom } from '../../../common/adapters/system-random.js';
 import { silentLogger } from '../../../common/logger.js';
 import { AssignmentModel } from '../../../manager/core/network-state.js';
 import { caService } from '../../../manager/rpc/ca-server.js';
+import { probeHost } from '../../../manager/rpc/host-probe.js';
 import { DispatcherServer } from '../../../manager/rpc/dispatcher-server.js';
 import { createJoinTokens } from '../../../manager/security/join-token.js';
 import { enrol } from '../../../node-agent/session/enrol.js';
@@ -43,7 +44,7 @@ describe('joining a cluster over TLS', () => {
     );
     const cluster = { ...rig, clock: systemClock };
     const own = { nodeId: 'm1', address: '127.0.0.1:4400' };
-    const modules = { random: systemRandom, logger: silentLogger };
+    const modules = { random: systemRandom, logger: silentLogger, probe: probeHost };
     const agents = new DispatcherServer({ cluster, own, model: new AssignmentModel(), ...modules });
     dispatcher = agents;
     server = await listenTls({

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { HatobaError } from '../../../../common/errors.js';
 import { silentLogger } from '../../../../common/logger.js';
 import { AssignmentModel, type NodeAssignments } from '../../../../manager/core/network-state.js';
+import type { ProbeAnswer } from '../../../../manager/rpc/host-probe.js';
 import { DispatcherServer } from '../../../../manager/rpc/dispatcher-server.js';
 import {
   AssignmentAction,
@@ -24,6 +25,7 @@ const OWN = { nodeId: 'm1', address: '10.0.0.1:4400' };
 
 describe('DispatcherServer', () => {
   let rig: ClusterRig;
+  let probed: ProbeAnswer;
   let dispatcher: DispatcherServer<NodeAssignments>;
   let ended: AbortController;
 
@@ -31,6 +33,7 @@ describe('DispatcherServer', () => {
     rig = await createClusterRig();
     await rig.put('cluster', aCluster());
     ended = new AbortController();
+    probed = 'silent';
     dispatcher = start();
   });
   afterEach(async () => {
@@ -47,6 +50,7 @@ describe('DispatcherServer', () => {
       own: OWN,
       random: rig.random,
       logger: silentLogger,
+      probe: () => Promise.resolve(probed),
     });
   }
 
@@ -203,7 +207,28 @@ describe('DispatcherServer', () => {
       assert.equal(stateOf('w'), NodeState.DOWN);
     });
 
+    it('missing from a host that is there: disconnected, and down when the host is gone too', async () => {
+      probed = 'refused';
+      const { first } = await open('w');
+      await rig.clock.advance(3250);
+      assert.equal(stateOf('w'), NodeState.DISCONNECTED);
+      await assert.rejects(beat('w', first.sessionId), { kind: 'failed-precondition' });
+      await rig.clock.advance(60_000);
+      assert.equal(stateOf('w'), NodeState.DISCONNECTED);
+      probed = 'silent';
+      await rig.clock.advance(4500);
+      assert.equal(stateOf('w'), NodeState.DOWN);
+    });
+
+    it('missing from an agent that hangs: down', async () => {
+      probed = 'accepted';
+      await open('w');
+      await rig.clock.advance(3250);
+      assert.equal(stateOf('w'), NodeState.DOWN);
+    });
+
     it('the last of an agent that ends disconnects its node, which is down only much later', async () => {
+      probed = 'refused';
       const { first } = await open('w');
       const last = { sessionId: first.sessionId, appliedNetworkRevision: 7, leaving: true };
       await dispatcher.heartbeat(last, as('w'));
