@@ -278,6 +278,24 @@ describe('rolling updates', () => {
     assert.deepEqual(plan(paused, [old(1), old(2), old(3), old(4)]).groups, []);
   });
 
+  it('replaces the old task when both of a slot are lost during a paused update', () => {
+    const paused = web(1, {
+      ...updating({ updateStatus: { state: UpdateState.PAUSED } }),
+      spec: updating().spec,
+    });
+    const nodes = [aNode({ status: { state: NodeState.DOWN } })];
+    const both = [old(1), fresh(1, { state: TaskState.STARTING })];
+    const made = plan(paused, both, nodes);
+    assert.deepEqual(summary(made), [
+      'update t-web-1-1 SHUTDOWN',
+      'update t-web-1-2 SHUTDOWN',
+      'create 1.3 RUNNING',
+    ]);
+    const created = made.groups.flat().find((c) => c.action === 'create');
+    assert.ok(created?.kind === 'task');
+    assert.equal(created.object.spec.containerSpec.image, 'web:1');
+  });
+
   it('spares tasks that only a change of placement concerns, where they still fit', () => {
     const placement = { constraints: ['node.labels.zone==a'] };
     const service = updating({
