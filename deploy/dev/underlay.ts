@@ -86,6 +86,8 @@ export async function plugIn(host: Host): Promise<void> {
 
 /** Removes a host's namespace with all its links. */
 export async function unplug(host: Pick<Host, 'name'>): Promise<void> {
+  // by name and at once: links that go with their namespace linger while the kernel cleans up
+  await commandUnless(GONE, 'ip', inUnderlay('link', 'delete', placesOf(host).link));
   await commandUnless(GONE, 'ip', ['netns', 'delete', placesOf(host).netns]);
 }
 
