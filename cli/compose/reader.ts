@@ -70,8 +70,9 @@ export class Value {
     return isSeq(this.#node);
   }
 
+  /** Of a map as a whole, the mistake is shown at its key. */
   problem(message: string): undefined {
-    return this.#problemAt(this.#at, message);
+    return this.#problemAt(this.isMap ? (this.#key ?? this.#at) : this.#at, message);
   }
 
   /** Text; numbers and booleans as they are written in the file. */

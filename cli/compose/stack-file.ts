@@ -205,7 +205,8 @@ function fullName(
 
 /** "compose.yaml:12:7: services.web.imagee: unknown key …", one line for each mistake. */
 export function formatProblems(problems: readonly Problem[]): string {
-  return problems
+  return [...problems]
+    .sort((a, b) => a.line - b.line || a.column - b.column)
     .map(
       (p) => `${p.file}:${p.line}:${p.column}: ${p.path === '' ? '' : `${p.path}: `}${p.message}`,
     )
