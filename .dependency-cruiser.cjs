@@ -50,7 +50,7 @@ module.exports = {
   allowedSeverity: 'error',
   allowed: [
     rooms('^common/', '^(common/|proto/gen/)'),
-    rooms('^common/adapters/', npm('winston')),
+    rooms('^common/adapters/', npm('(winston|yaml)')),
     rooms('^proto/gen/', '^proto/gen/|node_modules/(@grpc|@bufbuild)/'),
     rooms('^proto/wire/', '^(proto/|common/)|node_modules/@grpc/'),
     rooms('^linux/', `^(linux/|common/)|${npm('koffi')}`),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { HatobaError } from '../../../common/errors.js';
-import { parseCommandLine, parseConfig, toPrintable } from '../../../manager/config.js';
+import { parseCommandLine } from '../../../common/settings.js';
+import { parseConfig, toPrintable } from '../../../manager/config.js';
 
 const NOTHING = { file: undefined, env: {}, flags: [] };
 
@@ -15,6 +16,9 @@ describe('manager configuration', () => {
       etcdClientPort: 4379,
       etcdPeerPort: 4380,
       etcdEndpoints: [],
+      etcdCa: '',
+      etcdCert: '',
+      etcdKey: '',
       etcdBinary: 'etcd',
       defaultAddrPool: ['10.128.0.0/9'],
       logLevel: 'info',

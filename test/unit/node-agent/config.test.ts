@@ -5,7 +5,7 @@ const parse = (
   file: unknown,
   env: Record<string, string> = {},
   flags: string[] = [],
-): AgentConfig => parseConfig({ file, env, flags, systemHostname: 'box' });
+): AgentConfig => parseConfig({ file, env, flags }, 'box');
 const problemsOf = (run: () => unknown): string[] => {
   try {
     run();
