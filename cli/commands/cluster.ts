@@ -21,6 +21,14 @@ interface NodeFlags {
   insecureRegistry: string[];
 }
 
+interface InitFlags extends NodeFlags {
+  etcdEndpoints?: string;
+  etcdCa?: string;
+  etcdCert?: string;
+  etcdKey?: string;
+  defaultAddrPool: string[];
+}
+
 const MANAGER_PORT = 4400;
 
 /** `hatoba init` and `hatoba join`. */
@@ -29,15 +37,16 @@ export function registerCluster(program: Command): void {
     program.command('init').description('make this machine the first manager of a new cluster'),
   )
     .option('--etcd-endpoints <urls>', 'use this etcd instead of an own one; comma-separated')
+    .option('--etcd-ca <file>', 'PEM file: who may be that etcd')
+    .option('--etcd-cert <file>', 'PEM file: our certificate for it')
+    .option('--etcd-key <file>', 'PEM file: the key of --etcd-cert')
     .option(
       '--default-addr-pool <cidr>',
       'cut networks from here; may be given several times',
       collect,
       [],
     )
-    .action((flags: NodeFlags & { etcdEndpoints?: string; defaultAddrPool: string[] }) =>
-      init(flags),
-    );
+    .action(init);
   asNode(
     program
       .command('join <address>')
@@ -63,17 +72,17 @@ function asNode(command: Command): Command {
     .option('--run-dir <dir>', 'folder of sockets', '/run/hatoba');
 }
 
-async function init(
-  flags: NodeFlags & { etcdEndpoints?: string; defaultAddrPool: string[] },
-): Promise<void> {
+async function init(flags: InitFlags): Promise<void> {
   requireRoot();
-  const node = settingsOf(flags);
-  if ((await systemInfo(node)) !== undefined) {
+  if ((await systemInfo(flags)) !== undefined) {
     throw new HatobaError('failed-precondition', 'this machine is already a manager of a cluster');
   }
+  const node = settingsOf(flags);
+  const { etcdEndpoints, etcdCa, etcdCert, etcdKey } = flags;
   await startManager({
     ...node,
-    ...(flags.etcdEndpoints === undefined ? {} : { etcdEndpoints: flags.etcdEndpoints.split(',') }),
+    ...(etcdEndpoints === undefined ? {} : { etcdEndpoints: etcdEndpoints.split(',') }),
+    ...{ etcdCa, etcdCert, etcdKey },
     ...(flags.defaultAddrPool.length > 0 ? { defaultAddrPool: flags.defaultAddrPool } : {}),
   });
   const address = `${node.advertiseAddr}:${MANAGER_PORT}`;
@@ -91,13 +100,12 @@ async function init(
 
 async function join_(address: string, flags: NodeFlags & { token: string }): Promise<void> {
   requireRoot();
-  const node = settingsOf(flags);
   const target = /:\d+$/.test(address) ? address : `${address}:${MANAGER_PORT}`;
-  const isNode = existsSync(join(node.root, 'pki', 'node.crt'));
-  if (isNode && daemonPid('agent', node) !== undefined) {
+  const isNode = existsSync(join(flags.root, 'pki', 'node.crt'));
+  if (isNode && daemonPid('agent', flags) !== undefined) {
     throw new HatobaError('failed-precondition', 'this machine is already a node of a cluster');
   }
-  await startAgent(node, [target], flags.token);
+  await startAgent(settingsOf(flags), [target], flags.token);
   print(`This machine joined the cluster at ${target} as a worker.`);
 }
 

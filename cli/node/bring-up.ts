@@ -11,6 +11,9 @@ import { configFile, startDaemon, type DaemonKind, type NodeFolders } from './da
 export interface NodeSettings extends NodeFolders {
   advertiseAddr: string;
   etcdEndpoints?: readonly string[];
+  etcdCa?: string | undefined;
+  etcdCert?: string | undefined;
+  etcdKey?: string | undefined;
   dataPathAddr?: string;
   hostname?: string;
   cgroupParent?: string;
@@ -27,6 +30,9 @@ export async function startManager(node: NodeSettings): Promise<void> {
     runDir: node.runDir,
     advertiseAddr: node.advertiseAddr,
     etcdEndpoints: node.etcdEndpoints,
+    etcdCa: node.etcdCa,
+    etcdCert: node.etcdCert,
+    etcdKey: node.etcdKey,
     defaultAddrPool: node.defaultAddrPool,
   });
   await runManager(node);

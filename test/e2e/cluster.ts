@@ -13,7 +13,7 @@ import { requiresCommand, requiresRoot } from '../support/requires.js';
 export const ADDRESS = { n1: '10.77.0.1', n2: '10.77.0.2', n3: '10.77.0.3' } as const;
 export type HostName = keyof typeof ADDRESS;
 
-const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const EXAMPLES = fileURLToPath(new URL('../../deploy/examples', import.meta.url));
 
 export interface Result {
