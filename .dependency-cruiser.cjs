@@ -54,7 +54,7 @@ module.exports = {
     rooms('^proto/gen/', '^proto/gen/|node_modules/(@grpc|@bufbuild)/'),
     rooms('^proto/wire/', '^(proto/|common/)|node_modules/@grpc/'),
     rooms('^linux/', `^(linux/|common/)|${npm('koffi')}`),
-    rooms('^runtime/', '^(runtime/|linux/|common/|proto/gen/)|node_modules/(tar-stream|@types/tar-stream)/'),
+    rooms('^runtime/', '^(runtime/|linux/|common/|proto/gen/)'),
     rooms('^overlay-net/', '^(overlay-net/|linux/|common/|proto/gen/)|node_modules/(dns-packet|@types/dns-packet)/'),
     rooms('^manager/', '^(manager/|common/|proto/|overlay-net/core/)|node_modules/(@grpc|etcd3|yaml|@peculiar)/'),
     rooms('^node-agent/', '^(node-agent/|common/|proto/)|node_modules/(@grpc|yaml|@peculiar)/'),
