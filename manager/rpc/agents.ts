@@ -24,7 +24,9 @@ export class AgentConnections implements AsyncDisposable {
     this.#identity = modules.identity;
     this.#unsubscribe = modules.view.onChange((changes) => {
       for (const { kind, type, object } of changes) {
-        if (kind === 'node' && type === 'delete') this.#close(object.id);
+        if (kind !== 'node') continue;
+        // a connection from before a loss of power looks alive until something is sent
+        if (type === 'delete' || object.status.state !== NodeState.READY) this.#close(object.id);
       }
     });
   }
