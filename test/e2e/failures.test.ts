@@ -81,6 +81,7 @@ describe('what happens to a cluster', function () {
     });
     await settled(['n1', 'n2', 'n3'], 10_000);
     await eventually(() => assert.deepEqual(containersOn('n3'), []), { timeoutMs: 5000 });
+    await cluster.loadImages();
     await cluster.hatoba('service', 'scale', 'hello_web=9');
     const web = await cluster.runningTasks('hello_web');
     assert.deepEqual(countBy(web, (t) => t.node)['n3'], 3, 'new tasks go to the empty host');
