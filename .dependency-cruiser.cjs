@@ -20,7 +20,10 @@ module.exports = {
       comment: 'linux/ports.ts is types alone: the plans that a core makes are data for the kernel',
       severity: 'error',
       from: { path: '^([a-z-]+)/core/' },
-      to: { path: '^(manager|node-agent|linux|runtime|overlay-net|cli|deploy)/', pathNot: '^($1/core/|overlay-net/core/|linux/ports\\.ts$)' },
+      to: {
+        path: '^(manager|node-agent|linux|runtime|overlay-net|cli|deploy)/',
+        pathNot: '^($1/core/|overlay-net/core/|linux/ports\\.ts$)',
+      },
     },
     {
       name: 'adapters-only-in-mains',
@@ -55,11 +58,20 @@ module.exports = {
     rooms('^proto/wire/', '^(proto/|common/)|node_modules/@grpc/'),
     rooms('^linux/', `^(linux/|common/)|${npm('koffi')}`),
     rooms('^runtime/', '^(runtime/|linux/|common/|proto/gen/)'),
-    rooms('^overlay-net/', '^(overlay-net/|linux/|common/|proto/gen/)|node_modules/(dns-packet|@types/dns-packet)/'),
-    rooms('^manager/', '^(manager/|common/|proto/|overlay-net/core/)|node_modules/(@grpc|etcd3|yaml|@peculiar)/'),
+    rooms(
+      '^overlay-net/',
+      '^(overlay-net/|linux/|common/|proto/gen/)|node_modules/(dns-packet|@types/dns-packet)/',
+    ),
+    rooms(
+      '^manager/',
+      '^(manager/|common/|proto/|overlay-net/core/)|node_modules/(@grpc|etcd3|yaml|@peculiar)/',
+    ),
     rooms('^node-agent/', '^(node-agent/|common/|proto/)|node_modules/(@grpc|yaml|@peculiar)/'),
     rooms('^node-agent/(executor/|main\\.ts$|images\\.ts$)', '^(runtime|overlay-net|linux)/'),
-    rooms('^cli/', '^(cli/|common/|proto/|deploy/dev/)|node_modules/(@grpc|yaml|commander|cli-table3)/'),
+    rooms(
+      '^cli/',
+      '^(cli/|common/|proto/|deploy/dev/)|node_modules/(@grpc|yaml|commander|cli-table3)/',
+    ),
     rooms('^deploy/', '^(deploy/|common/)'),
     rooms('^(test|bench)/', '.*'),
     { from: { pathNot: CORE }, to: { dependencyTypes: ['core'] } },
