@@ -2,7 +2,8 @@
  * 100 replicas on one host, from `scale` to running: Hatoba (a dev cluster of one host, overlay
  * network, DNS and load balancing included) and Docker Swarm, one after the other in one run.
  * Needs root, `deploy/setup`, and for the peer `apt-get install docker.io iptables`.
- *   npx tsx bench/scale-up.ts [REPLICAS] [ROUNDS]
+ *   npx tsx bench/scale-up.ts [REPLICAS] [ROUNDS] [ours]
+ * With `ours` the peer is left out.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,6 +15,7 @@ import { median, printRows } from './support/figures.js';
 
 const REPLICAS = Number(process.argv[2] ?? 100);
 const ROUNDS = Number(process.argv[3] ?? 3);
+const WITH_PEER = process.argv[4] !== 'ours';
 const CLI = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const MAKE = fileURLToPath(new URL('../deploy/examples/images/make', import.meta.url));
 const IMAGE = 'hello-api:1';
@@ -37,11 +39,12 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-/** Seconds of each round, the images loaded and one replica running before. */
-async function measureHatoba(folder: string): Promise<number[]> {
+/** Seconds of each round up and down, the images loaded and one replica running before. */
+async function measureHatoba(folder: string): Promise<{ times: number[]; downTimes: number[] }> {
   const env = { ...process.env, HATOBA_CONFIG: folder };
   const hatoba = (...args: string[]): Promise<string> => run(process.execPath, [CLI, ...args], env);
   const times: number[] = [];
+  const downTimes: number[] = [];
   await hatoba('dev', 'down');
   try {
     await hatoba('dev', 'up', '--nodes', '1');
@@ -51,12 +54,12 @@ async function measureHatoba(folder: string): Promise<number[]> {
     await hatoba('deploy', '-f', file, 'bench');
     for (let round = 0; round < ROUNDS; round++) {
       times.push(await seconds(() => hatoba('service', 'scale', `bench_api=${REPLICAS + 1}`)));
-      await hatoba('service', 'scale', 'bench_api=1');
+      downTimes.push(await seconds(() => hatoba('service', 'scale', 'bench_api=1')));
     }
   } finally {
     await hatoba('dev', 'down');
   }
-  return times;
+  return { times, downTimes };
 }
 
 async function measureSwarm(folder: string): Promise<number[] | undefined> {
@@ -103,19 +106,29 @@ async function untilRunning(daemon: DockerDaemon, count: number): Promise<void> 
 const folder = await mkdtemp(join(tmpdir(), 'ht-bench-'));
 try {
   await run(MAKE, [folder]);
-  const ours = median(await measureHatoba(folder));
-  const peerTimes = await measureSwarm(folder);
+  const { times, downTimes } = await measureHatoba(folder);
+  const ours = median(times);
+  const peerTimes = WITH_PEER ? await measureSwarm(folder) : undefined;
   const peer = peerTimes === undefined ? undefined : median(peerTimes);
   const rate = (time: number): string => `${(REPLICAS / time).toFixed(1)}/s (${time.toFixed(1)} s)`;
   printRows([
     {
       what: `${REPLICAS} replicas on one host, scale to running`,
       ours: rate(ours),
-      peer: peer === undefined ? 'Swarm not installed' : `Swarm ${rate(peer)}`,
+      peer: peer === undefined ? 'Swarm not measured' : `Swarm ${rate(peer)}`,
       ratio: peer === undefined ? '' : `${(peer / ours).toFixed(1)}x`,
       budget: '>= 35/s',
     },
+    {
+      what: `and back to one replica, until all are gone`,
+      ours: rate(median(downTimes)),
+      peer: '',
+      ratio: '',
+      budget: '',
+    },
   ]);
+  const list = (all: readonly number[]): string => all.map((t) => t.toFixed(2)).join(' ');
+  console.log(`rounds up: ${list(times)} s; down: ${list(downTimes)} s`);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

@@ -6,7 +6,9 @@ import { NotConvergedError } from './failure.js';
 import { Progress } from './output/progress.js';
 import type { Session } from './session.js';
 
-const POLL_MS = 150;
+const POLL_MS = 100;
+/** How often all tasks of a service that is under way are looked at, for reasons to give up. */
+const LOOK_AT_TASKS_MS = 1000;
 /** A task that cannot be placed is given this long before waiting is called hopeless. */
 const UNPLACEABLE_MS = 5000;
 /** So many dead tasks of one slot, and none running, mean that the service does not start. */
@@ -29,8 +31,13 @@ export async function waitForServices(
   // the manager is on this machine, so both read the same clock
   const unwantedAfterMs = options.rollbackFails === true ? startedAtMs : Infinity;
   const progress = new Progress(process.stderr);
+  let lookAtTasksAtMs = startedAtMs;
   for (;;) {
-    const states = await Promise.all(serviceIds.map((id) => judge(session, id, unwantedAfterMs)));
+    const withTasks = Date.now() >= lookAtTasksAtMs;
+    if (withTasks) lookAtTasksAtMs = Date.now() + LOOK_AT_TASKS_MS;
+    const states = await Promise.all(
+      serviceIds.map((id) => judge(session, id, { unwantedAfterMs, withTasks })),
+    );
     progress.show(new Map(states.map((s) => [s.name, `${s.name.padEnd(24)} ${s.line}`])));
     if (states.every((s) => s.verdict === 'converged')) return;
     const hopeless = states.filter((s) => s.verdict === 'hopeless');
@@ -48,11 +55,16 @@ interface Judgement {
   reasons: readonly string[];
 }
 
-async function judge(session: Session, id: string, unwantedAfterMs: number): Promise<Judgement> {
-  const [service, tasks] = await Promise.all([
-    getService(session, id),
-    listTasks(session, { service: id, history: true }),
-  ]);
+async function judge(
+  session: Session,
+  id: string,
+  { unwantedAfterMs, withTasks }: { unwantedAfterMs: number; withTasks: boolean },
+): Promise<Judgement> {
+  const service = await getService(session, id);
+  // The service counts its tasks itself. Asking for a hundred of them at every turn would take the
+  // time from what is waited for, on a machine that is both manager and node.
+  const needsTasks = withTasks || hasEnough(service);
+  const tasks = needsTasks ? await listTasks(session, { service: id, history: true }) : [];
   const rollback = service.updateStatus;
   if (
     rollback?.state === UpdateState.ROLLBACK_COMPLETED &&
@@ -71,11 +83,15 @@ export function judgeService(service: Service, tasks: readonly Task[], nowMs: nu
   const line = `${running}/${desired} running`;
   const update = service.updateStatus && judgeUpdate(service.updateStatus, line);
   if (update !== undefined) return { name, ...update };
-  if (running >= desired && !hasLeavingTasks(tasks)) {
+  if (hasEnough(service) && !hasLeavingTasks(tasks)) {
     return { name, verdict: 'converged', line, reasons: [] };
   }
   const reasons = reasonsOf(tasks, nowMs);
   return { name, verdict: reasons.length > 0 ? 'hopeless' : 'waiting', line, reasons };
+}
+
+function hasEnough({ serviceStatus }: Service): boolean {
+  return (serviceStatus?.runningTasks ?? 0) >= (serviceStatus?.desiredTasks ?? 0);
 }
 
 /** What an update under way or gone wrong says; undefined when it is over and well. */

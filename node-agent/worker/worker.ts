@@ -16,7 +16,7 @@ export interface WorkerModules {
   readonly log: Logger;
   /** Why the networks of a task cannot be used yet; empty when they can. */
   readonly networkWait: (task: Task) => string;
-  /** Called with each new status of an assigned task, after it is on disk. */
+  /** Called with each new status of an assigned task, after what a restart needs is on disk. */
   readonly onStatus: (taskId: string, status: TaskStatus) => void;
   /** A bug: the process cannot go on. */
   readonly onFatal: (error: unknown) => void;
@@ -131,12 +131,23 @@ export class Worker implements AsyncDisposable {
 
   async #record(runner: TaskRunner, task: Task): Promise<void> {
     try {
-      await this.#modules.db.put(task);
+      if (!isPassing(task.status)) await this.#modules.db.put(task);
     } catch (error) {
       this.#modules.log.error('Could not keep a task on disk', { taskId: task.id }, error);
     }
     if (!this.#isClosed && isReportable(runner)) this.#modules.onStatus(task.id, task.status);
   }
+}
+
+const PASSING: readonly TaskState[] = [TaskState.PREPARING, TaskState.READY, TaskState.STARTING];
+
+/**
+ * What a restart need not find on disk: between `accepted` and a process of its own, the machine
+ * comes to the same state again, as every action finds what is there already. Two files a task
+ * instead of six, and creating files is a good part of what starting a task costs.
+ */
+function isPassing({ state, err, containerStatus }: TaskStatus): boolean {
+  return PASSING.includes(state) && err === '' && containerStatus.pid === 0;
 }
 
 /**

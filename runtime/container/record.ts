@@ -1,4 +1,13 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { errnoOf } from '../../common/errors.js';
 import type { HealthCheck } from '../core/health-machine.js';
 import type { ContainerConfig, ContainerState, HealthStatus } from '../engine.js';
@@ -17,7 +26,7 @@ export interface ContainerRecord {
   createdAtMs: number;
 }
 
-/** state.json: replaced as a whole at each change. */
+/** state.json, padded with spaces; replaced as a whole at each change. */
 export interface ContainerStatus {
   status: ContainerState['status'];
   process?: ProcessIdentity;
@@ -44,11 +53,33 @@ export function writeRecord(files: ContainerFiles, record: ContainerRecord): voi
   writeFileSync(files.record, JSON.stringify(record), { mode: 0o600 });
 }
 
-/** Atomic: a reader sees the old or the new state, never a part. */
+/** Every state but one with a long health check output has room in it. */
+const STATUS_BYTES = 1024;
+
+/**
+ * Atomic: a later engine sees the old or the new state, never a part. A short state is written over
+ * the old one by one call within one page of memory, which nothing interrupts; that spares the
+ * making and deleting of a file at each change.
+ */
 export function writeStatus(files: ContainerFiles, status: ContainerStatus): void {
+  const text = JSON.stringify(status).padEnd(STATUS_BYTES);
+  const fits = Buffer.byteLength(text) === STATUS_BYTES;
+  if (fits && writeOver(files.status, text)) return;
   const fresh = `${files.status}.new`;
-  writeFileSync(fresh, JSON.stringify(status), { mode: 0o600 });
+  writeFileSync(fresh, text, { mode: 0o600 });
   renameSync(fresh, files.status);
+}
+
+/** @returns false when the file is longer than that */
+function writeOver(file: string, text: string): boolean {
+  const fd = openSync(file, constants.O_WRONLY | constants.O_CREAT, 0o600);
+  try {
+    if (fstatSync(fd).size > STATUS_BYTES) return false;
+    writeSync(fd, text, 0);
+    return true;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** @returns undefined where there is none, or one torn by a power loss */
