@@ -9,20 +9,18 @@ import { SERVER_NAMES } from '../proto/wire/tls.js';
 import { bootstrapCluster, prepareIdentity } from './bootstrap.js';
 import { hostPort } from '../common/settings.js';
 import type { ManagerConfig } from './config.js';
-import { allocateController } from './controllers/allocate.js';
-import { runControllers } from './controllers/controller.js';
-import { reapController } from './controllers/reap.js';
-import { replicatedController } from './controllers/replicated.js';
-import { scheduleController } from './controllers/schedule.js';
+import { leadTerm } from './controllers/term.js';
 import { AssignmentModel } from './core/network-state.js';
 import { startEtcd } from './etcd/etcd-process.js';
-import { Election, type Leadership } from './leader/election.js';
+import { externalEtcd } from './etcd/external.js';
+import { Election } from './leader/election.js';
 import { AgentConnections } from './rpc/agents.js';
 import { caService } from './rpc/ca-server.js';
 import { controlService } from './rpc/control-server.js';
 import { DispatcherServer } from './rpc/dispatcher-server.js';
 import { probeHost } from './rpc/host-probe.js';
 import { identityFiles, type StoredIdentity } from './security/identity-files.js';
+import { renewManagerIdentity } from './security/renewal.js';
 import { EtcdStore, type EtcdStoreOptions } from './store/etcd-store.js';
 import { Reflector } from './view/reflector.js';
 import { View } from './view/view.js';
@@ -49,10 +47,17 @@ export async function startManager(
 ): Promise<Manager> {
   const parts = new DisposableStack();
   try {
-    const identity = await prepareIdentity(config.root, config.advertiseAddr, modules);
-    const store = parts.use('store', await openStore(config, identity, modules, parts));
-    const options = { root: config.root, defaultAddressPools: config.defaultAddrPool };
-    await bootstrapCluster(store, identity, options, modules);
+    const { root, advertiseAddr: advertiseAddress } = config;
+    const former = await prepareIdentity(root, advertiseAddress, modules);
+    const store = parts.use('store', await openStore(config, former, modules, parts));
+    const options = { root, defaultAddressPools: config.defaultAddrPool };
+    const cluster = await bootstrapCluster(store, former, options, modules);
+    const identity = await renewManagerIdentity(
+      former,
+      identityFiles(root),
+      { cluster, advertiseAddress },
+      modules.clock,
+    );
     const view = new View();
     const reflector = parts.use('view', new Reflector({ store, view, ...modules }));
     await reflector.start(signal);
@@ -73,7 +78,7 @@ async function openStore(
   parts: DisposableStack,
 ): Promise<EtcdStore> {
   if (config.etcdEndpoints.length > 0) {
-    return new EtcdStore({ endpoints: config.etcdEndpoints }, modules);
+    return new EtcdStore(await externalEtcd(config), modules);
   }
   const files = identityFiles(config.root);
   const etcd = await startEtcd(
@@ -141,23 +146,9 @@ async function serve(
 function startElection(nodeId: string, modules: ClusterModules, parts: DisposableStack): void {
   const election = new Election(modules, { nodeId });
   const end = new AbortController();
-  const running = election.run((leadership) => lead(leadership, modules), end.signal);
+  const running = election.run((leadership) => leadTerm(leadership, modules), end.signal);
   parts.defer('election', async () => {
     end.abort();
     await running;
   });
-}
-
-/** The control loops: on the leader alone, for as long as it leads. */
-async function lead({ fence, signal }: Leadership, modules: ClusterModules): Promise<void> {
-  // What the former leader wrote last must show before anything is decided.
-  if ('createRevision' in fence) await modules.view.waitFor(fence.createRevision, signal);
-  const loop = { ...modules, fence };
-  const controllers = [
-    replicatedController(loop),
-    allocateController(loop),
-    scheduleController(loop),
-    reapController(loop),
-  ];
-  await runControllers(controllers, modules, signal);
 }

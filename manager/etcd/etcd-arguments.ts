@@ -61,6 +61,8 @@ export function etcdArguments(options: EtcdArguments): string[] {
     'auto-compaction-retention': KEPT_REVISIONS,
     'quota-backend-bytes': QUOTA_BYTES,
     'snapshot-count': SNAPSHOT_ENTRIES,
+    // Nobody uses it, and it dials etcd itself again and again without a name that is let in.
+    'enable-grpc-gateway': 'false',
     logger: 'zap',
     'log-level': 'warn',
     'log-outputs': 'stderr',

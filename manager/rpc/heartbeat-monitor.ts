@@ -3,6 +3,7 @@ import type { Logger } from '../../common/logger.js';
 import type { Node } from '../../common/model/objects.js';
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
 import { judgeNode, type NodeVerdict } from '../core/node-verdict.js';
+import type { Plan } from '../core/snapshot.js';
 import { applyPlan } from '../store/write.js';
 import type { View } from '../view/view.js';
 import type { HostProbe } from './host-probe.js';
@@ -42,7 +43,8 @@ export class HeartbeatMonitor implements AsyncDisposable {
   readonly #probes = new Map<string, { askedMs: number; refusedMs: number }>();
   #cancelTimer: () => void = () => undefined;
   #dueMs = 0;
-  #closed = false;
+  /** Ends waits that a stop must not wait for. */
+  readonly #end = new AbortController();
 
   constructor(
     cluster: ClusterAccess,
@@ -58,7 +60,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#end.abort(new HatobaError('unavailable', 'this manager is stopping'));
     this.#cancelTimer();
     await Promise.all(this.#writing.values());
   }
@@ -69,19 +71,20 @@ export class HeartbeatMonitor implements AsyncDisposable {
    */
   async disconnect(nodeId: string): Promise<void> {
     const { view, clock } = this.#cluster;
-    await writePlan(this.#cluster, () => {
+    const decide = (): Plan | undefined => {
       const node = view.node(nodeId);
       if (node?.status.state !== NodeState.READY) return undefined;
       const message = 'its agent was stopped; its containers go on';
       const object = withState(node, NodeState.DISCONNECTED, message, clock.nowMs());
       return { groups: [[{ action: 'update', kind: 'node', object }]] };
-    });
+    };
+    await writePlan(this.#cluster, decide, this.#end.signal);
     this.#sessions.end(nodeId, reopen('the agent said that it ends'));
     this.#logger.info('Node disconnected', { nodeId });
   }
 
   #schedule(): void {
-    if (this.#closed) return;
+    if (this.#end.signal.aborted) return;
     this.#dueMs = this.#cluster.clock.nowMs() + CHECK_EVERY_MS;
     this.#cancelTimer = this.#cluster.clock.setTimer(CHECK_EVERY_MS, () => {
       this.#check();
@@ -97,6 +100,9 @@ export class HeartbeatMonitor implements AsyncDisposable {
       (nodeId) => view.node(nodeId) === undefined,
       reopen('the node was removed from the cluster'),
     );
+    for (const nodeId of this.#probes.keys()) {
+      if (view.node(nodeId) === undefined) this.#probes.delete(nodeId);
+    }
     for (const node of view.nodes()) {
       if (this.#writing.has(node.id)) continue;
       const { state } = node.status;
@@ -170,7 +176,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
       const plan = { groups: [[{ action: 'update', kind: 'node', object } as const]] };
       const { revision, conflicts } = await applyPlan(store, plan, { clock });
       if (conflicts > 0) return; // the node changed: the next check looks at it anew
-      await view.waitFor(revision);
+      await view.waitFor(revision, this.#end.signal);
       const { hostname } = node.description;
       this.#logger.warn('Lost a node', { nodeId: node.id, hostname, state, message });
     } catch (error) {

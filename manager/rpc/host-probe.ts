@@ -16,6 +16,10 @@ export type HostProbe = (agentAddress: string) => Promise<ProbeAnswer>;
 export const probeHost: HostProbe = (agentAddress) =>
   new Promise((resolve) => {
     const port = Number(/:(\d+)$/.exec(agentAddress)?.[1] ?? 0);
+    if (port < 1 || port > 65_535) {
+      resolve('silent'); // nothing can be asked there; `connect` would throw
+      return;
+    }
     const socket = connect({ host: hostOf(agentAddress), port, timeout: TIMEOUT_MS });
     const finish = (answer: ProbeAnswer): void => {
       socket.destroy();

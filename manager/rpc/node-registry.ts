@@ -4,7 +4,7 @@ import type { Node, NodeDescription } from '../../common/model/objects.js';
 import * as pb from '../../proto/gen/hatoba/v1/types.js';
 import type { NodeIdentity } from '../../proto/wire/tls.js';
 import { encodeObject } from '../store/codec.js';
-import { keyOf, nameKey } from '../store/keys.js';
+import { keyOf, nameKey, removedNodeKey } from '../store/keys.js';
 import type { Transaction } from '../store/store.js';
 import { catchUp, writePlan, type ClusterAccess } from './write-plan.js';
 
@@ -22,7 +22,8 @@ export interface OwnManager {
 /**
  * Writes down that a node is here, answered for by this manager: a new Node object with the lowest
  * free index, or the present one with what changed. Resolves once the view shows it.
- * @throws {HatobaError} invalid-argument for a description that nodes could not be reached by
+ * @throws {HatobaError} invalid-argument for a description that nodes could not be reached by;
+ * permission-denied for a node that was removed, whose certificate is still valid
  */
 export async function registerNode(
   cluster: ClusterAccess,
@@ -39,6 +40,7 @@ export async function registerNode(
       throw new HatobaError('conflict', 'other nodes kept registering in between; try again');
     }
     const seen = view.revision;
+    await refuseRemoved(cluster, identity.nodeId);
     const node = newNode(cluster, own, { identity, description, index: freeIndex(cluster, tried) });
     try {
       await view.waitFor(await cluster.store.commit(creation(node)), signal);
@@ -63,12 +65,24 @@ export async function registerNode(
   );
 }
 
-/** The transaction that takes a node and its index out of the cluster. */
-export function nodeRemoval(node: Node): Transaction {
+/** @throws {HatobaError} permission-denied */
+async function refuseRemoved({ store }: ClusterAccess, nodeId: string): Promise<void> {
+  if ((await store.get(removedNodeKey(nodeId))) === undefined) return;
+  throw new HatobaError(
+    'permission-denied',
+    `node ${nodeId} was removed from the cluster: stop its agent, delete its folder pki, and join again`,
+  );
+}
+
+/**
+ * The transaction that takes a node and its index out of the cluster, and keeps it out.
+ * @param leaseId lasts as long as certificates do
+ */
+export function nodeRemoval(node: Node, leaseId: string): Transaction {
   const key = keyOf('node', node);
   return {
     guards: [{ key, revision: node.version }],
-    puts: [],
+    puts: [{ key: removedNodeKey(node.id), value: Buffer.from(node.id), leaseId }],
     deletes: [key, indexKey(node.index)],
   };
 }
@@ -81,7 +95,7 @@ function indexKey(index: number): string {
 function creation(node: Node): Transaction {
   const keys = [keyOf('node', node), indexKey(node.index)] as const;
   return {
-    guards: keys.map((key) => ({ key, revision: 0 })),
+    guards: [...keys, removedNodeKey(node.id)].map((key) => ({ key, revision: 0 })),
     puts: [
       { key: keys[0], value: encodeObject('node', node) },
       { key: keys[1], value: Buffer.from(node.id) },
@@ -172,13 +186,16 @@ function managerAddress(
 function checkDescription(description: NodeDescription): void {
   const { hostname, agentAddress, dataPathAddress } = description;
   const problems: string[] = [];
-  if (hostname === '' || hostname.length > 253)
-    problems.push('hostname must have 1–253 characters');
-  if (!/^\S+:\d{1,5}$/.test(agentAddress)) {
-    problems.push(`agent_address "${agentAddress}" must be host:port`);
+  // Both are shown on terminals, and the address is dialled.
+  if (!/^[\x21-\x7e]{1,253}$/.test(hostname)) {
+    problems.push('hostname must be 1–253 characters without spaces');
+  }
+  const port = Number(/^[\x21-\x7e]{1,253}:(\d{1,5})$/.exec(agentAddress)?.[1] ?? 0);
+  if (port < 1 || port > 65_535) {
+    problems.push(`agent_address ${JSON.stringify(agentAddress)} must be host:port`);
   }
   if (isIP(dataPathAddress) === 0) {
-    problems.push(`data_path_address "${dataPathAddress}" must be an IP address`);
+    problems.push(`data_path_address ${JSON.stringify(dataPathAddress)} must be an IP address`);
   }
   if (problems.length > 0) {
     throw new HatobaError('invalid-argument', `node description: ${problems.join('\n')}`);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describeError, HatobaError, wrapError } from '../../common/errors.js';
 import type { Node } from '../../common/model/objects.js';
 import {
@@ -61,6 +62,7 @@ export class ImageRelay {
     const channel = new Channel<ImageProgress>();
     const reading = new AbortController();
     const both = AbortSignal.any([signal, reading.signal]);
+    setMaxListeners(0, both); // each node's stream is one
     const copies = nodes.map((node) => this.#pullOn(node, request.reference, channel, both));
     void Promise.all(copies).then(() => channel.close());
     try {

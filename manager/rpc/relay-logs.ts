@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describeError, HatobaError, wrapError } from '../../common/errors.js';
 import type { Service, Task } from '../../common/model/objects.js';
 import { rankOf } from '../../common/model/task-state.js';
@@ -77,6 +78,7 @@ export class LogRelay {
     const channel = new Channel<LogMessage>();
     const reading = new AbortController();
     const both = AbortSignal.any([signal, reading.signal]);
+    setMaxListeners(0, both); // each task's stream is one
     const known = new Set<string>();
     const takeIn = (from: LogOptions): void => {
       for (const task of this.#tasksWithLogs(service)) {

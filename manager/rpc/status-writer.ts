@@ -3,12 +3,13 @@ import type { Task, TaskStatus } from '../../common/model/objects.js';
 import { isTerminal, rankOf } from '../../common/model/task-state.js';
 import * as pb from '../../proto/gen/hatoba/v1/types.js';
 import type { TaskStatusUpdate } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { Change } from '../core/snapshot.js';
+import type { Change, Plan } from '../core/snapshot.js';
 import { writePlan, type ClusterAccess } from './write-plan.js';
 
 /** How long the first report of a batch waits for others. */
 const GATHER_MS = 10;
 const MAX_TEXT_LENGTH = 4096;
+const MAX_ID_LENGTH = 128;
 
 interface Report {
   readonly taskId: string;
@@ -33,6 +34,7 @@ export class StatusWriter implements AsyncDisposable {
   #writing: Promise<void> = Promise.resolve();
   #isWriting = false;
   #cancelTimer: () => void = () => undefined;
+  readonly #end = new AbortController();
 
   constructor(cluster: ClusterAccess) {
     this.#cluster = cluster;
@@ -53,7 +55,9 @@ export class StatusWriter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#cancelTimer();
-    this.#gathered?.settle(new HatobaError('unavailable', 'this manager is stopping'));
+    const stopping = new HatobaError('unavailable', 'this manager is stopping');
+    this.#end.abort(stopping); // a view that moves no more must not hold up the stop
+    this.#gathered?.settle(stopping);
     this.#gathered = undefined;
     await this.#writing;
   }
@@ -80,7 +84,7 @@ export class StatusWriter implements AsyncDisposable {
         ...status,
         message: status.message.slice(0, MAX_TEXT_LENGTH),
         err: status.err.slice(0, MAX_TEXT_LENGTH),
-        containerStatus: status.containerStatus ?? pb.ContainerStatus.fromPartial({}),
+        containerStatus: containerStatusOf(status),
       },
     };
   }
@@ -116,10 +120,11 @@ export class StatusWriter implements AsyncDisposable {
   }
 
   #write(reports: readonly Report[]): Promise<void> {
-    return writePlan(this.#cluster, () => {
+    const decide = (): Plan | undefined => {
       const changes = this.#changes(reports);
       return changes.length === 0 ? undefined : { groups: changes.map((change) => [change]) };
-    });
+    };
+    return writePlan(this.#cluster, decide, this.#end.signal);
   }
 
   #changes(reports: readonly Report[]): Change[] {
@@ -134,6 +139,11 @@ export class StatusWriter implements AsyncDisposable {
     }
     return [...latest.values()].map((object) => ({ action: 'update', kind: 'task', object }));
   }
+}
+
+function containerStatusOf({ containerStatus }: pb.TaskStatus): pb.ContainerStatus {
+  if (containerStatus === undefined) return pb.ContainerStatus.fromPartial({});
+  return { ...containerStatus, containerId: containerStatus.containerId.slice(0, MAX_ID_LENGTH) };
 }
 
 /** States that belong to the agent: from ACCEPTED on, without those only managers decide. */

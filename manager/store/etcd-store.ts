@@ -10,15 +10,16 @@ import { conflictOf, validateTransaction } from './transaction.js';
 export interface EtcdStoreOptions {
   /** "https://127.0.0.1:4379" or "127.0.0.1:4379"; several members of one cluster. */
   endpoints: readonly string[];
-  /** PEM. Absent: plaintext, or the system's CAs for https endpoints. */
+  /** PEM. Absent: plaintext, or the CAs that Node trusts for https endpoints. */
   tls?: EtcdTls;
   /** For each call but watches. */
   requestTimeoutMs?: number;
 }
 export interface EtcdTls {
   ca: string;
-  certificate: string;
-  key: string;
+  /** Of this client, with its key; both or none. */
+  certificate?: string | undefined;
+  key?: string | undefined;
   /** Name to expect in the server's certificate instead of the endpoint's host. */
   serverName?: string;
 }
@@ -198,8 +199,8 @@ function clientOptions(options: EtcdStoreOptions, clock: Clock): IOptions {
       : {
           credentials: {
             rootCertificate: Buffer.from(tls.ca),
-            certChain: Buffer.from(tls.certificate),
-            privateKey: Buffer.from(tls.key),
+            ...(tls.certificate === undefined ? {} : { certChain: Buffer.from(tls.certificate) }),
+            ...(tls.key === undefined ? {} : { privateKey: Buffer.from(tls.key) }),
           },
         }),
     grpcOptions: {

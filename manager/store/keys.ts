@@ -42,6 +42,11 @@ export function nameKey(kind: Kind, name: string): string {
   return `${KEY_ROOT}name/${kind}/${name}`;
 }
 
+/** Says that a node was removed, for as long as its certificate could still open a connection. */
+export function removedNodeKey(nodeId: string): string {
+  return `${KEY_ROOT}removed/node/${nodeId}`;
+}
+
 /**
  * The name an object holds alone within its kind, or undefined for kinds whose names may repeat
  * (nodes) or follow from the key (tasks, the cluster).

@@ -117,7 +117,7 @@ class PlanRun {
       }
     };
     await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-    if (errors.length > 0) throw errors[0];
+    if (errors.length > 0) throw errors.find((e) => isKind(e, 'unavailable')) ?? errors[0];
   }
 
   /** @returns what is to be tried again, apart */

@@ -1,5 +1,6 @@
 import { chmod, chown, readFile, unlink } from 'node:fs/promises';
 import { constants } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { connect, createServer, type Server as NetServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { Server, ServerCredentials, type ConnectionInjector } from '@grpc/grpc-js';
@@ -108,6 +109,7 @@ function createCore(options: ServeOptions, callerOf: (call: SurfaceCall) => Call
     'grpc.keepalive_timeout_ms': 5000,
   });
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal); // each call in progress is one
   for (const service of options.services) {
     service.addTo(grpc, { logger: options.logger, closing: closing.signal, callerOf });
   }

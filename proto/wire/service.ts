@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { PeerCertificate } from 'node:tls';
 import type {
   Server,
@@ -157,6 +158,7 @@ async function serve<T>(
   run: (context: CallContext) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // a relay to many nodes hangs each of its calls on it
   const onClosing = (): void => {
     controller.abort(new HatobaError('unavailable', 'the server is stopping; try another one'));
   };

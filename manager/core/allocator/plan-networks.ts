@@ -14,6 +14,10 @@ export const VNIS = { first: 4096, last: 2 ** 24 - 1 } as const;
 
 const DEFAULT_POOLS = ['10.128.0.0/9'];
 const DEFAULT_SUBNET_SIZE = 24;
+/** Every published task of the cluster is on the ingress network, so it gets 65,533 addresses. */
+const INGRESS_SUBNET_SIZE = 16;
+/** But no more than a quarter of a pool, or a small one would have nothing left for others. */
+const INGRESS_SHARE_BITS = 2;
 
 interface NetworkPlan {
   changes: Change[];
@@ -66,15 +70,31 @@ function subnetFor(
     return other === undefined ? subnet : `${asked} overlaps the subnet of network ${other.name}`;
   }
   const spec = snapshot.cluster()?.spec;
-  const pools = spec?.defaultAddressPools ?? [];
-  const from = pools.length === 0 ? DEFAULT_POOLS : pools;
+  const ofCluster = spec?.defaultAddressPools ?? [];
+  const from = ofCluster.length === 0 ? DEFAULT_POOLS : ofCluster;
   const size = spec?.subnetSize || DEFAULT_SUBNET_SIZE;
   const used = taken.map((t) => t.subnet);
-  const subnet = nextSubnet(from.map(parseCidr), size, used);
+  const pools = from.map(parseCidr);
+  const large = network.spec.ingress ? ingressSubnet(pools, size, used) : undefined;
   return (
-    subnet ??
+    large ??
+    nextSubnet(pools, size, used) ??
     `no /${size} is left in the address pools ${from.join(', ')} (subnets in use: ${used.length})`
   );
+}
+
+/** The largest subnet that the pools can spare, up to a /16 and above the `size` of others. */
+function ingressSubnet(
+  pools: readonly Cidr[],
+  size: number,
+  used: readonly Cidr[],
+): Cidr | undefined {
+  for (let prefix = INGRESS_SUBNET_SIZE; prefix < size; prefix++) {
+    const sparing = pools.filter((p) => p.prefixLength + INGRESS_SHARE_BITS <= prefix);
+    const subnet = nextSubnet(sparing, prefix, used);
+    if (subnet !== undefined) return subnet;
+  }
+  return undefined;
 }
 
 /** After the highest in use, so that a number just released rests; then the lowest free one. */

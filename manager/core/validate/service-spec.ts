@@ -212,7 +212,16 @@ function checkPort(port: PortConfig, problems: Problems): void {
   } else {
     published.require(isPort(publishedPort), `${publishedPort} is not a port between 1 and 65535`);
   }
-  problems
-    .at('hostIp')
-    .require(hostIp === '' || isAddress(hostIp), `"${hostIp}" is not an IPv4 address`);
+  if (hostIp !== '') checkHostIp(port, problems.at('hostIp'));
+}
+
+function checkHostIp(port: PortConfig, problems: Problems): void {
+  const { hostIp, publishMode } = port;
+  if (!isAddress(hostIp)) problems.add(`"${hostIp}" is not an IPv4 address`);
+  else if (publishMode === PublishMode.INGRESS) {
+    problems.add(
+      `port ${portText(port)} cannot be bound to ${hostIp} in mode ingress, which answers on every ` +
+        'address of every node: use mode host, or leave the address out',
+    );
+  }
 }

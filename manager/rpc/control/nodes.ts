@@ -4,6 +4,7 @@ import { toWord } from '../../../common/model/words.js';
 import { NodeRole, NodeState, type NodeSpec } from '../../../proto/gen/hatoba/v1/types.js';
 import { Problems, type Problem } from '../../core/validate/problem.js';
 import { nodeLabel } from '../agents.js';
+import { NODE_CERTIFICATE_LIFE_MS } from '../../security/ca.js';
 import { nodeRemoval } from '../node-registry.js';
 import { catchUp, writePlan } from '../write-plan.js';
 import {
@@ -51,14 +52,18 @@ export function nodeMethods(
     },
 
     removeNode: async (request, { signal }) => {
-      const { id } = view.findByPrefix('node', request.node);
+      const target = view.findByPrefix('node', request.node);
+      checkRemoval(modules, target, request.force);
+      // Its certificate outlives it, so what refuses it has to as well, and no longer.
+      const lease = await cluster.store.grantLease(NODE_CERTIFICATE_LIFE_MS);
       for (;;) {
-        const node = view.node(id);
+        const node = view.node(target.id);
         if (node === undefined) return {};
         checkRemoval(modules, node, request.force);
         const seen = view.revision;
         try {
-          await view.waitFor(await cluster.store.commit(nodeRemoval(node)), signal);
+          const revision = await cluster.store.commit(nodeRemoval(node, lease.id));
+          await view.waitFor(revision, signal);
         } catch (error) {
           if (!isKind(error, 'conflict')) throw error;
           await catchUp(cluster, seen, signal);
@@ -101,10 +106,13 @@ function checkRemoval(modules: ControlModules, node: Node, force: boolean): void
       `node ${label} is a running manager; stop it first`,
     );
   }
-  if (node.status.state === NodeState.READY && !force) {
+  const { state } = node.status;
+  const mayRunContainers = state === NodeState.READY || state === NodeState.DISCONNECTED;
+  if (mayRunContainers && !force) {
     throw new HatobaError(
       'failed-precondition',
-      `node ${label} is ready: run "hatoba leave" there first, or remove it with --force`,
+      `node ${label} is ${toWord(state)}, so its containers run: switch it off first, ` +
+        'or remove it with --force and end them there',
     );
   }
 }

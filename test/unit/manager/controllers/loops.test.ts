@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict';
 import { silentLogger } from '../../../../common/logger.js';
 import type { Task } from '../../../../common/model/objects.js';
-import { allocateController } from '../../../../manager/controllers/allocate.js';
-import { runControllers } from '../../../../manager/controllers/controller.js';
 import { applyAndSee, type LoopModules } from '../../../../manager/controllers/loop.js';
-import { reapController } from '../../../../manager/controllers/reap.js';
-import { replicatedController } from '../../../../manager/controllers/replicated.js';
-import { scheduleController } from '../../../../manager/controllers/schedule.js';
+import { leadTerm } from '../../../../manager/controllers/term.js';
 import { planRemoveService } from '../../../../manager/core/service/plan-service-update.js';
 import type { Change, Plan } from '../../../../manager/core/snapshot.js';
-import { MemoryStore } from '../../../../manager/store/memory-store.js';
+import { LEADER_KEY } from '../../../../manager/store/keys.js';
+import { MemoryStore, type MemoryStoreOptions } from '../../../../manager/store/memory-store.js';
+import type { Guard } from '../../../../manager/store/store.js';
 import { applyPlan } from '../../../../manager/store/write.js';
 import { Reflector } from '../../../../manager/view/reflector.js';
 import { View } from '../../../../manager/view/view.js';
@@ -22,7 +20,11 @@ import { seededRandom } from '../../../support/seeded-random.js';
 class Bench implements AsyncDisposable {
   readonly clock = new FakeClock();
   readonly view = new View();
-  readonly store = new MemoryStore({ clock: this.clock });
+  fault: NonNullable<MemoryStoreOptions['commitFault']> = () => 'none';
+  readonly store = new MemoryStore(
+    { clock: this.clock },
+    { commitFault: (t) => this.fault(t), watchDelayMs: () => 5 },
+  );
   readonly random = seededRandom(1);
   readonly #end = new AbortController();
   readonly #reflector = new Reflector({
@@ -32,28 +34,36 @@ class Bench implements AsyncDisposable {
     random: this.random,
     logger: silentLogger,
   });
-  #running: Promise<void> = Promise.resolve();
-  modules: LoopModules | undefined;
+  running: Promise<void> = Promise.resolve();
+  isLeading = false;
+  fence: Guard | undefined;
 
   async start(changes: readonly Change[]): Promise<void> {
-    await this.store.commit({
-      guards: [],
-      puts: [{ key: '/hatoba/v1/leader/manager', value: new Uint8Array() }],
-      deletes: [],
-    });
-    const leader = await this.store.get('/hatoba/v1/leader/manager');
-    const fence = { key: '/hatoba/v1/leader/manager', revision: leader?.revision ?? 0 };
     await this.write({ groups: changes.map((c) => [c]) });
     await this.#reflector.start(this.#end.signal);
+    await this.lead();
+  }
+
+  /** A new term, as after an election. */
+  async lead(): Promise<void> {
+    const present = await this.store.get(LEADER_KEY);
+    if (present !== undefined) {
+      await this.store.commit({ guards: [], puts: [], deletes: [LEADER_KEY] });
+    }
+    const puts = [{ key: LEADER_KEY, value: new Uint8Array() }];
+    const createRevision = await this.store.commit({ guards: [], puts, deletes: [] });
+    const fence = { key: LEADER_KEY, createRevision };
+    this.fence = fence;
+    this.isLeading = true;
+    this.running = leadTerm(
+      { fence, signal: this.#end.signal },
+      { ...this.modules, logger: silentLogger },
+    ).finally(() => (this.isLeading = false));
+  }
+
+  get modules(): Omit<LoopModules, 'fence' | 'resign'> {
     const { view, store, clock, random } = this;
-    const modules = { view, store, clock, random, fence };
-    this.modules = modules;
-    const loops = [replicatedController, allocateController, scheduleController, reapController];
-    this.#running = runControllers(
-      loops.map((make) => make(modules)),
-      { clock, random, logger: silentLogger },
-      this.#end.signal,
-    );
+    return { view, store, clock, random };
   }
 
   async write(plan: Plan): Promise<void> {
@@ -78,7 +88,7 @@ class Bench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end.abort();
     await this.clock.advance(1000);
-    await this.#running;
+    await this.running;
     await this.#reflector[Symbol.asyncDispose]();
     await this.store[Symbol.asyncDispose]();
   }
@@ -135,13 +145,52 @@ describe('the loops of a leader', () => {
   });
 
   it('write nothing more once another leads', async () => {
-    const { modules } = bench;
-    assert.ok(modules !== undefined);
-    const stale = { ...modules, fence: { key: modules.fence.key, revision: 999 } };
+    const fence = { key: LEADER_KEY, createRevision: 999 };
+    const stale = { ...bench.modules, fence, resign: assert.fail };
     const plan = planRemoveService(bench.view, 'id-web').plan;
     await assert.rejects(applyAndSee(stale, plan, new AbortController().signal), {
       kind: 'conflict',
     });
     assert.equal(bench.view.service('id-web')?.pendingDelete, false);
   });
+
+  for (const fault of ['lost', 'applied'] as const) {
+    it(`end the term when nobody knows whether a write was made (${fault}); the next gives nothing twice`, async () => {
+      const before = bench.fence;
+      bench.fault = ({ puts }) => {
+        const isAllocation = puts.some((p) => p.key.includes('/task/'));
+        if (isAllocation) bench.fault = () => 'none';
+        return isAllocation ? fault : 'none';
+      };
+      await scale(90);
+      await bench.settle();
+      assert.equal(bench.isLeading, false);
+      await bench.running; // no loop of it is at work any more
+      const late = { key: '/hatoba/v1/x', value: new Uint8Array() };
+      await bench.lead();
+      await assert.rejects(
+        bench.store.commit({
+          guards: before === undefined ? [] : [before],
+          puts: [late],
+          deletes: [],
+        }),
+        { kind: 'conflict' },
+        'what is still on its way from the former term is fenced off',
+      );
+      await bench.settle();
+      const tasks = [...bench.view.tasks()];
+      assert.equal(tasks.length, 90);
+      const addresses = tasks.flatMap((t) => t.networksAttachments.flatMap((a) => a.addresses));
+      assert.equal(new Set(addresses).size, 90);
+      assert.ok(tasks.every((t) => t.status.state === TaskState.ASSIGNED));
+    });
+  }
+
+  async function scale(replicas: number): Promise<void> {
+    const service = bench.view.service('id-web');
+    assert.ok(service !== undefined);
+    const mode = { $case: 'replicated', value: { replicas } } as const;
+    const object = { ...service, spec: { ...service.spec, mode } };
+    await bench.write({ groups: [[{ action: 'update', kind: 'service', object }]] });
+  }
 });

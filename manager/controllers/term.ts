@@ -1,0 +1,43 @@
+import { setMaxListeners } from 'node:events';
+import { describeError } from '../../common/errors.js';
+import type { Leadership } from '../leader/election.js';
+import type { Store } from '../store/store.js';
+import type { View } from '../view/view.js';
+import { allocateController } from './allocate.js';
+import { runControllers, type ControllerModules } from './controller.js';
+import type { LoopModules } from './loop.js';
+import { reapController } from './reap.js';
+import { replicatedController } from './replicated.js';
+import { scheduleController } from './schedule.js';
+
+/**
+ * What a manager does while it leads: all control loops, from the moment its view shows what the
+ * leader before it wrote last, until leadership ends or one of them has to give it up. Resolves
+ * when the last loop has returned.
+ */
+export async function leadTerm(
+  { fence, signal }: Leadership,
+  modules: ControllerModules & { readonly store: Store; readonly view: View },
+): Promise<void> {
+  const resigning = new AbortController();
+  const end = AbortSignal.any([signal, resigning.signal]);
+  setMaxListeners(0, end); // each worker's wait is one
+  // Everything of former terms was fenced by keys older than this one.
+  if ('createRevision' in fence) await modules.view.waitFor(fence.createRevision, end);
+  const loop: LoopModules = {
+    ...modules,
+    fence,
+    resign: (reason) => {
+      if (end.aborted) return;
+      modules.logger.warn('Giving up leadership', { reason: describeError(reason) });
+      resigning.abort(reason);
+    },
+  };
+  const controllers = [
+    replicatedController(loop),
+    allocateController(loop),
+    scheduleController(loop),
+    reapController(loop),
+  ];
+  await runControllers(controllers, modules, end);
+}
