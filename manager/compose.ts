@@ -12,7 +12,7 @@ import type { ManagerConfig } from './config.js';
 import { leadTerm } from './controllers/term.js';
 import { AssignmentModel } from './core/network-state.js';
 import { startEtcd } from './etcd/etcd-process.js';
-import { externalEtcd } from './etcd/external.js';
+import { openExternalStore } from './etcd/external.js';
 import { Election } from './leader/election.js';
 import { AgentConnections } from './rpc/agents.js';
 import { caService } from './rpc/ca-server.js';
@@ -49,7 +49,12 @@ export async function startManager(
   try {
     const { root, advertiseAddr: advertiseAddress } = config;
     const former = await prepareIdentity(root, advertiseAddress, modules);
-    const store = parts.use('store', await openStore(config, former, modules, parts));
+    const store = parts.use(
+      'store',
+      config.etcdEndpoints.length > 0
+        ? await openExternalStore(config, modules, signal)
+        : await openOwnStore(config, former, modules, parts),
+    );
     const options = { root, defaultAddressPools: config.defaultAddrPool };
     const cluster = await bootstrapCluster(store, former, options, modules);
     const identity = await renewManagerIdentity(
@@ -70,16 +75,13 @@ export async function startManager(
   }
 }
 
-/** The store in an etcd of its own, or in the one that the configuration names. */
-async function openStore(
+/** The store in an etcd of its own. */
+async function openOwnStore(
   config: ManagerConfig,
   identity: StoredIdentity,
   modules: ManagerModules,
   parts: DisposableStack,
 ): Promise<EtcdStore> {
-  if (config.etcdEndpoints.length > 0) {
-    return new EtcdStore(await externalEtcd(config), modules);
-  }
   const files = identityFiles(config.root);
   const etcd = await startEtcd(
     {

@@ -55,6 +55,8 @@ const HEALTHY_MS = 10_000;
 const STOP_WAIT_MS = 8000;
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 const LOG_LINES_SHOWN = 5;
+/** Some builds of etcd for ARM start only when told that this is known. */
+const ARCHITECTURE = process.arch === 'arm64' ? { ETCD_UNSUPPORTED_ARCH: 'arm64' } : {};
 const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
@@ -180,7 +182,7 @@ class EtcdSupervisor implements Etcd {
     const log = await openLog(logFile);
     try {
       const process = spawn(binary, etcdArguments(this.#options), {
-        env: { PATH: SEARCH_PATH, LC_ALL: 'C', ETCD_UNSUPPORTED_ARCH: 'arm64' },
+        env: { PATH: SEARCH_PATH, LC_ALL: 'C', ...ARCHITECTURE },
         stdio: ['ignore', log.fd, log.fd],
         detached: true, // a Ctrl-C in the manager's terminal must not end the store before it
       });

@@ -1,10 +1,52 @@
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
-import { HatobaError, wrapError } from '../../common/errors.js';
+import { sleep, type Clock } from '../../common/clock.js';
+import { describeError, HatobaError, wrapError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
+import type { Random } from '../../common/random.js';
 import type { ManagerConfig } from '../config.js';
-import type { EtcdStoreOptions } from '../store/etcd-store.js';
+import { EtcdStore, type EtcdStoreOptions } from '../store/etcd-store.js';
 
 const ETCD_PORT = 2379;
+/** At the boot of a machine etcd may come a little later than its manager. */
+const WAIT_MS = 5000;
+const PROBE_EVERY_MS = 250;
+
+/**
+ * A store in the etcd that the configuration names, once that answers.
+ * @throws {HatobaError} as `externalEtcd`; unavailable when it does not answer within some seconds
+ * @throws the signal's reason
+ */
+export async function openExternalStore(
+  config: ExternalEtcdSettings,
+  modules: { clock: Clock; random: Random; logger: Logger },
+  signal: AbortSignal,
+): Promise<EtcdStore> {
+  const options = await externalEtcd(config);
+  const store = new EtcdStore(options, modules);
+  const endpoints = options.endpoints.join(', ');
+  const { clock, logger } = modules;
+  const deadlineMs = clock.nowMs() + WAIT_MS;
+  try {
+    for (let isFirst = true; ; isFirst = false) {
+      const failure = await store.checkHealth().then(() => undefined, describeError);
+      if (failure === undefined) return store;
+      if (clock.nowMs() >= deadlineMs) {
+        throw new HatobaError('unavailable', `etcd at ${endpoints} does not answer: ${failure}`);
+      }
+      if (isFirst) logger.info('Waiting for etcd', { endpoints, failure });
+      await sleep(clock, PROBE_EVERY_MS, signal);
+    }
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+export type ExternalEtcdSettings = Pick<
+  ManagerConfig,
+  'etcdEndpoints' | 'etcdCa' | 'etcdCert' | 'etcdKey'
+>;
 
 /**
  * How an etcd of others is reached: its endpoints, and for https the files that the configuration
@@ -12,9 +54,7 @@ const ETCD_PORT = 2379;
  * @throws {HatobaError} invalid-argument for settings that do not go together; failed-precondition
  * for a file that cannot be read
  */
-export async function externalEtcd(
-  config: Pick<ManagerConfig, 'etcdEndpoints' | 'etcdCa' | 'etcdCert' | 'etcdKey'>,
-): Promise<EtcdStoreOptions> {
+export async function externalEtcd(config: ExternalEtcdSettings): Promise<EtcdStoreOptions> {
   const { etcdCa, etcdCert, etcdKey } = config;
   const endpoints = config.etcdEndpoints.map(withPort);
   const secure = endpoints.filter((e) => e.startsWith('https://')).length;

@@ -1,98 +1,50 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { stringify } from 'yaml';
-import {
-  ControlClient,
-  type SystemInfo,
-  type UpdateServiceRequest,
-} from '../../../proto/gen/hatoba/v1/control.js';
+import type { UpdateServiceRequest } from '../../../proto/gen/hatoba/v1/control.js';
 import { ServiceSpec, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
-import { localTarget, openClient, unary } from '../../../proto/wire/client.js';
+import { readStream, unary } from '../../../proto/wire/client.js';
 import { eventually } from '../../support/eventually.js';
 import { requiresCommand } from '../../support/requires.js';
-
-const MAIN = fileURLToPath(new URL('../../../manager/main.ts', import.meta.url));
+import { ManagerProcess } from './manager-rig.js';
 
 describe('a manager with its own etcd', function () {
   this.timeout(60_000);
-  let folder = '';
-  let configFile: string;
-  let running: ChildProcess | undefined;
-  let control: ControlClient;
+  let manager: ManagerProcess;
 
   before(async function () {
     requiresCommand(this, 'etcd');
-    folder = await mkdtemp('/tmp/ht-manager-');
-    configFile = join(folder, 'manager.yaml');
-    const [api, client, peer] = await freePorts(3);
-    await writeFile(
-      configFile,
-      stringify({
-        root: join(folder, 'root'),
-        runDir: join(folder, 'run'),
-        advertiseAddr: '127.0.0.1',
-        listenAddr: `127.0.0.1:${api}`,
-        etcdClientPort: client,
-        etcdPeerPort: peer,
-      }),
-    );
-    control = openClient(ControlClient, localTarget(join(folder, 'run', 'manager.sock')));
+    manager = await ManagerProcess.create();
   });
   after(async () => {
-    if (folder === '') return; // skipped
-    control.close();
-    if (running !== undefined) await stop('SIGTERM');
-    await rm(folder, { recursive: true });
+    await (manager as ManagerProcess | undefined)?.[Symbol.asyncDispose]();
   });
 
-  function start(...flags: string[]): ChildProcess {
-    const args = ['--import', 'tsx', MAIN, '--config', configFile, ...flags];
-    return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  }
-
-  async function stop(signal: NodeJS.Signals): Promise<number | null> {
-    const child = running;
-    running = undefined;
-    assert.ok(child !== undefined);
-    child.kill(signal);
-    return exitOf(child);
-  }
-
-  function leading(): Promise<SystemInfo> {
-    return eventually(
-      async () => {
-        const info = await unary(control.getSystemInfo.bind(control), {}, { timeoutMs: 1000 });
-        assert.equal(info.leaderNodeId, info.nodeId);
-        return info;
-      },
-      { timeoutMs: 20_000 },
-    );
-  }
-
   function etcdPid(): number {
-    return Number(readFileSync(join(folder, 'root', 'manager', 'etcd.pid'), 'utf8'));
+    return Number(readFileSync(join(manager.folder, 'root', 'manager', 'etcd.pid'), 'utf8'));
   }
 
-  async function scale(replicas: number): Promise<void> {
-    const spec = ServiceSpec.fromPartial({
+  function specOf(replicas: number): ServiceSpec {
+    return ServiceSpec.fromPartial({
       name: 'web',
       mode: { $case: 'replicated', value: { replicas } },
       taskTemplate: { containerSpec: { image: 'web:1' } },
     });
+  }
+
+  async function scale(replicas: number): Promise<void> {
+    const spec = specOf(replicas);
     const request: UpdateServiceRequest = { service: 'web', version: 0, spec, rollback: false };
-    await unary(control.updateService.bind(control), request);
+    await unary(manager.control.updateService.bind(manager.control), request);
   }
 
   function pendingTasks(count: number): Promise<string[]> {
     return eventually(
       async () => {
         const request = { service: 'web', stack: '', node: '', history: false };
-        const { tasks } = await unary(control.listTasks.bind(control), request);
+        const { tasks } = await unary(manager.control.listTasks.bind(manager.control), request);
         assert.equal(tasks.length, count);
         assert.ok(tasks.every((t) => t.status?.state === TaskState.PENDING));
         return tasks.map((t) => t.id).sort();
@@ -102,42 +54,41 @@ describe('a manager with its own etcd', function () {
   }
 
   it('makes a cluster, leads it, and plans the tasks of a service', async () => {
-    running = start();
-    const info = await leading();
+    manager.start();
+    const info = await manager.leading();
     assert.notEqual(info.clusterId, '');
     assert.equal(info.nodes, 0);
-    const { networks } = await unary(control.listNetworks.bind(control), {});
-    assert.deepEqual(
-      networks.map((n) => n.spec?.name),
-      ['ingress'],
-    );
-    const spec = ServiceSpec.fromPartial({
-      name: 'web',
-      mode: { $case: 'replicated', value: { replicas: 1 } },
-      taskTemplate: { containerSpec: { image: 'web:1' } },
+    const networks = await eventually(async () => {
+      const answer = await unary(manager.control.listNetworks.bind(manager.control), {});
+      assert.notEqual(answer.networks[0]?.ipam, undefined);
+      return answer.networks;
     });
-    await unary(control.createService.bind(control), { spec });
+    assert.deepEqual(
+      networks.map((n) => [n.spec?.name, n.ipam?.subnet]),
+      [['ingress', '10.128.0.0/16']],
+    );
+    await unary(manager.control.createService.bind(manager.control), { spec: specOf(1) });
     await pendingTasks(1); // there is no node to run it
   });
 
   it('refuses a second manager on the same folder, and goes on', async () => {
-    const second = start();
-    const output = text(second);
-    assert.equal(await exitOf(second), 1);
-    assert.match(await output, /a manager runs already/);
-    await leading();
+    const { code, output } = await manager.attempt();
+    assert.equal(code, 1);
+    assert.match(output, /runs already/);
+    await manager.leading();
   });
 
   it('loses nothing when it is killed, and ends the etcd it left', async () => {
     await scale(3);
     const before = await pendingTasks(3);
     const etcd = etcdPid();
-    await stop('SIGKILL');
-    running = start();
-    await leading();
+    await manager.stop('SIGKILL');
+    manager.start();
+    await manager.leading();
     assert.deepEqual(await pendingTasks(3), before);
     assert.notEqual(etcdPid(), etcd);
-    assert.equal(existsSync(`/proc/${etcd}`), false);
+    // It is not the manager's child any more, so another process has to reap it.
+    await eventually(() => assert.equal(existsSync(`/proc/${etcd}`), false));
   });
 
   it('starts etcd again when that is killed, and goes on writing', async () => {
@@ -148,38 +99,52 @@ describe('a manager with its own etcd', function () {
     await pendingTasks(5);
   });
 
+  it('serves many calls at once without a warning', async () => {
+    const calls = Array.from({ length: 40 }, () => {
+      const end = new AbortController();
+      const request = {
+        service: 'web',
+        task: '',
+        options: { follow: true, sinceMs: 0, untilMs: 0 },
+      };
+      return { end, stream: readStream(manager.control.serviceLogs(request), end.signal).next() };
+    });
+    await manager.leading(); // answered behind them, on the same connection
+    for (const { end, stream } of calls) {
+      end.abort(new Error('seen enough'));
+      await assert.rejects(stream, /seen enough/);
+    }
+    assert.doesNotMatch(manager.log, /Warning/);
+  });
+
   it('stops cleanly: no etcd, socket or pid file stays', async () => {
     const etcd = etcdPid();
-    assert.equal(await stop('SIGTERM'), 0);
+    assert.equal(await manager.stop('SIGTERM'), 0);
     assert.equal(existsSync(`/proc/${etcd}`), false);
-    assert.deepEqual(await readdir(join(folder, 'run')), []);
+    assert.deepEqual(await readdir(join(manager.folder, 'run')), []);
+  });
+
+  it('has a certificate for the address it advertises, also when that changes', async () => {
+    const file = join(manager.folder, 'root', 'pki', 'node.crt');
+    const before = new X509Certificate(readFileSync(file));
+    manager.start('--advertise-addr', '127.0.0.2');
+    const { nodeId } = await manager.leading();
+    const after = new X509Certificate(readFileSync(file));
+    assert.equal(before.checkIP('127.0.0.2'), undefined);
+    assert.equal(after.checkIP('127.0.0.2'), '127.0.0.2');
+    assert.equal(after.checkHost(nodeId), nodeId);
+    assert.equal(await manager.stop('SIGTERM'), 0);
+  });
+
+  it('keeps quiet: nobody was refused by its etcd', () => {
+    const log = readFileSync(join(manager.folder, 'root', 'log', 'etcd.log'), 'utf8');
+    assert.doesNotMatch(log, /certificate/);
+    assert.doesNotMatch(log, /unrecognized/);
   });
 
   it('refuses a wrong setting with its name, and starts nothing', async () => {
-    const child = start('--log-level', 'loud');
-    const output = text(child);
-    assert.equal(await exitOf(child), 1);
-    assert.match(await output, /--log-level: "loud" is not one of debug, info, warn, error/);
+    const { code, output } = await manager.attempt('--log-level', 'loud');
+    assert.equal(code, 1);
+    assert.match(output, /--log-level: "loud" is not one of debug, info, warn, error/);
   });
 });
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(
-    servers.map((s) => new Promise<void>((resolve) => s.listen(0, '127.0.0.1', resolve))),
-  );
-  const ports = servers.map((s) => (s.address() as AddressInfo).port);
-  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
-  return ports;
-}
-
-function exitOf(child: ChildProcess): Promise<number | null> {
-  if (child.exitCode !== null) return Promise.resolve(child.exitCode);
-  return new Promise((resolve) => child.once('exit', (code) => resolve(code)));
-}
-
-async function text(child: ChildProcess): Promise<string> {
-  let output = '';
-  for await (const chunk of child.stderr ?? []) output += String(chunk);
-  return output;
-}

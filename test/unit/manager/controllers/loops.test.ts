@@ -167,6 +167,12 @@ describe('the loops of a leader', () => {
       assert.equal(bench.isLeading, false);
       await bench.running; // no loop of it is at work any more
       const late = { key: '/hatoba/v1/x', value: new Uint8Array() };
+      bench.fault = ({ guards }) => {
+        const start = guards.find((g) => 'createRevision' in g);
+        const since = start !== undefined && 'createRevision' in start ? start.createRevision : 0;
+        assert.ok(bench.view.revision >= since, 'planned before the view showed the new term');
+        return 'none';
+      };
       await bench.lead();
       await assert.rejects(
         bench.store.commit({

@@ -316,7 +316,10 @@ describe('control API', () => {
     it('are removed when they are down, or by force; never the manager that answers', async () => {
       const remove = (id: string, force: boolean): Promise<unknown> =>
         control.removeNode({ node: id, force }, call);
-      await assert.rejects(remove('n2', false), { kind: 'failed-precondition', message: /ready/ });
+      await assert.rejects(remove('n2', false), {
+        kind: 'failed-precondition',
+        message: /is ready/,
+      });
       await assert.rejects(remove('m1', true), { kind: 'failed-precondition' });
       await rig.change('node', {
         ...node('n2'),
@@ -324,6 +327,10 @@ describe('control API', () => {
       });
       await remove('n2', false);
       assert.equal(rig.view.node('n2'), undefined);
+      const mark = rig.store.get('/hatoba/v1/removed/node/n2');
+      assert.notEqual(await mark, undefined, 'its certificate is still valid');
+      await rig.clock.advance(91 * 86_400_000);
+      assert.equal(await rig.store.get('/hatoba/v1/removed/node/n2'), undefined);
     });
   });
 

@@ -4,6 +4,7 @@ import { silentLogger } from '../../../../common/logger.js';
 import { AssignmentModel, type NodeAssignments } from '../../../../manager/core/network-state.js';
 import type { ProbeAnswer } from '../../../../manager/rpc/host-probe.js';
 import { DispatcherServer } from '../../../../manager/rpc/dispatcher-server.js';
+import { nodeRemoval } from '../../../../manager/rpc/node-registry.js';
 import {
   AssignmentAction,
   AssignmentsType,
@@ -129,6 +130,34 @@ describe('DispatcherServer', () => {
         return true;
       });
       assert.equal(rig.view.node('w'), undefined);
+    });
+
+    for (const agentAddress of [
+      '10.0.0.2:0',
+      '10.0.0.2:70000',
+      'a b:1',
+      '10.0.0.2:4402\u001b[2J',
+    ]) {
+      it(`refuses the agent address ${JSON.stringify(agentAddress)}`, async () => {
+        const request = SessionRequest.fromPartial({
+          description: { hostname: 'w', agentAddress, dataPathAddress: '10.0.0.2' },
+        });
+        await assert.rejects(next(dispatcher.session(request, as('w'))), {
+          kind: 'invalid-argument',
+          message: /agent_address ".*" must be host:port/,
+        });
+      });
+    }
+
+    it('lets no node back in that was removed, whatever its certificate says', async () => {
+      await open('w');
+      const node = rig.view.findByPrefix('node', 'w');
+      const lease = await rig.store.grantLease(60_000);
+      const revision = await rig.store.commit(nodeRemoval(node, lease.id));
+      await rig.view.waitFor(revision);
+      await assert.rejects(open('w'), { kind: 'permission-denied', message: /w was removed/ });
+      assert.equal(rig.view.node('w'), undefined);
+      await lease.revoke();
     });
 
     it('ends the former session of the same node', async () => {

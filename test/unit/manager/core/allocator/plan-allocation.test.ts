@@ -63,6 +63,28 @@ function addressesOf(tasks: readonly Task[] = []): string[] {
 }
 
 describe('allocator', () => {
+  const poolCases: [string[], string, string][] = [
+    [['10.128.0.0/9'], '10.128.0.0/16', '10.129.0.0/24'],
+    [['10.1.0.0/16'], '10.1.0.0/18', '10.1.64.0/24'],
+    [['10.1.0.0/24', '10.2.0.0/20'], '10.2.0.0/22', '10.1.0.0/24'],
+    [['10.1.0.0/23'], '10.1.0.0/24', '10.1.1.0/24'],
+  ];
+  for (const [defaultAddressPools, ofIngress, ofOther] of poolCases) {
+    it(`gives the ingress network room for every published task, from ${defaultAddressPools.join()}`, () => {
+      const { networks } = allocate({
+        cluster: aCluster({ spec: { defaultAddressPools } }),
+        networks: [
+          aNetwork({ spec: { name: 'ingress', ingress: true } }),
+          aNetwork({ spec: { name: 'a' }, createdAtMs: T0 + 1 }),
+        ],
+      });
+      assert.deepEqual(
+        networks?.map((n) => n.ipam?.subnet),
+        [ofIngress, ofOther],
+      );
+    });
+  }
+
   it('cuts subnets from the pools, beside those asked for', () => {
     const { networks } = allocate({
       networks: [

@@ -168,6 +168,19 @@ describe('service validation', () => {
       ],
     ],
     [
+      'an address of the host for a port that every node answers on',
+      port({ publishedPort: 8090, hostIp: '127.0.0.1' }),
+      [
+        'endpointSpec.ports[0].hostIp: port 8090/tcp cannot be bound to 127.0.0.1 in mode ingress, ' +
+          'which answers on every address of every node: use mode host, or leave the address out',
+      ],
+    ],
+    [
+      'an address of the host in mode host',
+      port({ publishedPort: 8090, hostIp: '127.0.0.1', publishMode: PublishMode.HOST }),
+      [],
+    ],
+    [
       'update settings',
       {
         updateConfig: { maxFailureRatio: 2, delayMs: -1 },
