@@ -6,6 +6,7 @@ import type { Kernel } from '../linux/ports.js';
 import { checkSandbox, checkState } from './core/check-state.js';
 import { createZone, type Zone } from './core/dns-zone.js';
 import { overlayNetworks, ownPeer, type Underlay } from './core/link-plan.js';
+import { narrow } from './core/narrow.js';
 import { Forwarder } from './dns/forwarder.js';
 import { hostResolvers } from './dns/resolv-conf.js';
 import { Responder } from './dns/responder.js';
@@ -64,6 +65,8 @@ class LinuxNetworkDriver implements NetworkDriver {
   readonly #sandboxes: Sandboxes;
   readonly #dns: DnsServer;
   readonly #mutex = new Mutex();
+  /** The last state that was found valid: of the next one, only what differs is looked at. */
+  #checked = emptyState();
   #next: { state: NetworkState; done: Promise<void> } | undefined;
   #applied: (Ground & { state: NetworkState; zone: Zone }) | undefined;
   #cancelRepair: () => void = () => undefined;
@@ -101,7 +104,8 @@ class LinuxNetworkDriver implements NetworkDriver {
   }
 
   async apply(state: NetworkState): Promise<void> {
-    checkState(state);
+    checkState(narrow(this.#checked, state).after);
+    this.#checked = state;
     if (this.#next === undefined) {
       const done = this.#mutex.run(() => {
         const newest = this.#next?.state ?? state;

@@ -1,14 +1,23 @@
 import type { Logger } from '../../common/logger.js';
 import type { Nftables } from '../../linux/ports.js';
 import type { NetworkState } from '../driver.js';
-import { planNft, type HostPort } from '../core/nft-plan.js';
+import { narrow } from '../core/narrow.js';
+import { planNft, type HostPort, type NftPlan } from '../core/nft-plan.js';
 import { NFT_TABLE } from '../core/nft-ruleset.js';
-import { changeScript, fullScript, type NftApplied } from '../core/nft-script.js';
+import { changeScript, fullScript } from '../core/nft-script.js';
 
 export interface NftInput {
   state: NetworkState;
   hostPorts: readonly HostPort[];
   underlayAddress: string;
+}
+
+/** What the table holds, from which its elements follow. */
+interface Applied {
+  input: NftInput;
+  slots: NftPlan['slots'];
+  /** Balance chains made so far; they are kept, being few. */
+  chains: ReadonlySet<string>;
 }
 
 /**
@@ -18,7 +27,7 @@ export interface NftInput {
 export class NftTable {
   readonly #nftables: Nftables;
   readonly #logger: Logger;
-  #applied: (NftApplied & { underlayAddress: string }) | undefined;
+  #applied: Applied | undefined;
 
   constructor(modules: { nftables: Nftables; logger: Logger }) {
     this.#nftables = modules.nftables;
@@ -37,23 +46,33 @@ export class NftTable {
   }
 
   async apply(input: NftInput): Promise<void> {
-    const { state, hostPorts, underlayAddress } = input;
     const before = this.#applied;
-    const plan = planNft(state, hostPorts, before?.plan.slots ?? new Map());
-    if (before?.underlayAddress === underlayAddress) {
-      const script = changeScript(before, plan);
+    if (before?.input.underlayAddress === input.underlayAddress) {
       try {
-        if (script !== '') await this.#nftables.run(script);
-        const chains = new Set([...before.chains, ...plan.chains]);
-        this.#applied = { plan, chains, underlayAddress };
+        this.#applied = await this.#change(before, input);
         return;
       } catch (error) {
         this.#logger.warn('Made the nftables table anew, as a change failed', {}, error);
       }
     }
     this.#applied = undefined;
-    await this.#nftables.run(fullScript(plan, underlayAddress));
-    this.#applied = { plan, chains: plan.chains, underlayAddress };
+    const { state, hostPorts, underlayAddress } = input;
+    const { slots, chains, elements } = planNft(state, hostPorts, before?.slots ?? new Map());
+    await this.#nftables.run(fullScript({ slots, chains, elements }, underlayAddress));
+    this.#applied = { input, slots, chains };
+  }
+
+  /** Plans only what can differ: with ten thousand services that is the most part of a change. */
+  async #change(before: Applied, input: NftInput): Promise<Applied> {
+    const parts = narrow(before.input.state, input.state);
+    const old = planNft(parts.before, before.input.hostPorts, before.slots);
+    const plan = planNft(parts.after, input.hostPorts, before.slots);
+    const script = changeScript({ plan: old, chains: before.chains }, plan);
+    if (script !== '') await this.#nftables.run(script);
+    const slots = new Map(before.slots);
+    for (const key of old.slots.keys()) slots.delete(key);
+    for (const [key, placed] of plan.slots) slots.set(key, placed);
+    return { input, slots, chains: new Set([...before.chains, ...plan.chains]) };
   }
 
   async remove(): Promise<void> {

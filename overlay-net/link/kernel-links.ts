@@ -6,6 +6,7 @@ import type { KernelOp } from '../core/kernel-model.js';
 import { diffLinks, tunnelPortOp, type LinkChanges } from '../core/link-diff.js';
 import { observeLinks } from '../core/link-observe.js';
 import { planLinks, type LinkPlan, type Underlay } from '../core/link-plan.js';
+import { narrow } from '../core/narrow.js';
 import { readJson, writeJson } from '../json-file.js';
 import { bridgeSysctls, prepareHost } from './host-settings.js';
 
@@ -19,13 +20,13 @@ export interface KernelLinksModules {
 
 /**
  * The links of the networks and all that hangs on them.
- * 1. `#known` is what the kernel holds after the last success; undefined: must be looked up.
+ * 1. `#known` is what the kernel was brought to by the last success; undefined: must be looked up.
  * 2. Calls do not overlap; the driver sees to it.
  */
 export class KernelLinks {
   readonly #tunnelFile: string;
   readonly #modules: KernelLinksModules;
-  #known: LinkPlan | undefined;
+  #known: { state: NetworkState; underlay: Underlay } | undefined;
   #isPrepared = false;
 
   constructor(options: { stateDir: string }, modules: KernelLinksModules) {
@@ -47,22 +48,29 @@ export class KernelLinks {
     underlay: Underlay,
     redirect: () => Promise<void>,
   ): Promise<void> {
-    const wanted = planLinks(state, underlay);
-    const isResumed = this.#known === undefined;
-    const actual = this.#known ?? (await this.#observe());
+    const known = this.#known;
     this.#known = undefined;
+    const isResumed = known === undefined;
+    const isSameUnderlay = JSON.stringify(known?.underlay) === JSON.stringify(underlay);
+    const parts = known !== undefined && isSameUnderlay ? narrow(known.state, state) : undefined;
+    const wanted = planLinks(parts?.after ?? state, underlay);
+    const actual = isResumed
+      ? await this.#observe()
+      : planLinks(parts?.before ?? known.state, known.underlay);
     await this.#prepare();
     const changes = diffLinks(actual, wanted, underlay, {
-      recreateTunnels: !this.#hasTunnelsOf(underlay, actual),
+      recreateTunnels: !isSameUnderlay && !this.#hasTunnelsOf(underlay, actual),
     });
     if (isResumed) changes.first.push(...resumeOps(wanted));
     this.#report(changes, isResumed);
     await this.#run(changes.first);
-    writeJsonIfChanged(this.#tunnelFile, { address: underlay.address, port: underlay.port });
+    if (!isSameUnderlay) {
+      writeJsonIfChanged(this.#tunnelFile, { address: underlay.address, port: underlay.port });
+    }
     await this.#setBridges(isResumed ? NOTHING : actual, wanted);
     await redirect();
     await this.#run(changes.last);
-    this.#known = wanted;
+    this.#known = { state, underlay };
   }
 
   /** Removes every link, rule and route of this driver. */
