@@ -99,7 +99,9 @@ function commandOf(kind: DaemonKind): [string, ...string[]] {
   const main = fileURLToPath(
     new URL(`../../${MAIN[kind]}${fromSource ? '.ts' : '.js'}`, import.meta.url),
   );
-  const flags = fromSource ? ['--import', import.meta.resolve('tsx')] : ['--enable-source-maps'];
+  // A young generation that may grow to 16 MB does, and costs a node 25 MB for nothing one can measure.
+  const flags = ['--max-semi-space-size=2'];
+  flags.push(...(fromSource ? ['--import', import.meta.resolve('tsx')] : ['--enable-source-maps']));
   return [process.execPath, ...flags, main];
 }
 
