@@ -100,7 +100,10 @@ export class ControllerRunner {
       try {
         const result = await this.#controller.reconcile(key, signal);
         this.#queue.forget(key);
-        if (result?.requeueAfterMs !== undefined) this.#queue.addAfter(key, result.requeueAfterMs);
+        if (result?.requeueAfterMs !== undefined) {
+          // A timer cannot be set for a month; and the resync looks again before that in any case.
+          this.#queue.addAfter(key, Math.min(result.requeueAfterMs, RESYNC_MS));
+        }
       } catch (error) {
         this.#onError(key, error, signal);
       } finally {

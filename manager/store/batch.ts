@@ -76,8 +76,9 @@ function tooLarge(batch: Batch): HatobaError {
   const writes = batch.puts.length + batch.deletes.length;
   return new HatobaError(
     'invalid-argument',
-    `one step of ${batch.guards.length} comparisons, ${writes} writes and ${bytesOf(batch)} bytes ` +
-      `does not fit into a transaction of ${MAX_OPERATIONS} and ${MAX_BYTES} bytes`,
+    `what is to be written in one step is too large: ${batch.guards.length} comparisons, ${writes} ` +
+      `writes and ${bytesOf(batch)} bytes; at most ${MAX_OPERATIONS} of each and ${MAX_BYTES} bytes ` +
+      'fit. Deploy it in smaller parts',
   );
 }
 

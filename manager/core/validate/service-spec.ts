@@ -1,8 +1,10 @@
+import { formatBytes } from '../../../common/bytes.js';
 import type { ServiceSpec } from '../../../common/model/objects.js';
 import { isAddress } from '../../../overlay-net/core/ipam.js';
 import {
   EndpointMode,
   PublishMode,
+  ServiceSpec as ServiceSpecMessage,
   UpdateFailureAction,
   type NetworkAttachmentConfig,
   type PortConfig,
@@ -18,6 +20,8 @@ export const DEFAULT_MONITOR_MS = 5000;
 export const DEFAULT_STOP_GRACE_MS = 10_000;
 /** Against a slip of the finger: a service of more would only fill the store. */
 export const MAX_REPLICAS = 100_000;
+/** Each task carries the spec, and a service two: what the store can hold in one step. */
+export const MAX_SPEC_BYTES = 256 * 1024;
 
 /** What is known beside the snapshot when a spec is checked. */
 export interface ServiceContext {
@@ -82,6 +86,12 @@ export function validateServiceSpec(
       .add('a rollback cannot be rolled back: use pause or continue');
   }
   checkPorts(spec, snapshot, context, problems.at('endpointSpec'));
+  const bytes = ServiceSpecMessage.encode(spec).finish().length;
+  problems.require(
+    bytes <= MAX_SPEC_BYTES,
+    `service ${spec.name} has a definition of ${formatBytes(bytes)}; at most ${formatBytes(MAX_SPEC_BYTES)} are possible: ` +
+      'put large files into the image or a volume',
+  );
   return problems.list;
 }
 

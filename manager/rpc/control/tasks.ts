@@ -1,8 +1,9 @@
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Task } from '../../../common/model/objects.js';
 import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.js';
-import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../../core/snapshot.js';
+import { nodeLabel } from '../agents.js';
 import type { ControlMethods, ControlModules } from './methods.js';
 
 export function taskMethods(modules: ControlModules): ControlMethods<'listTasks' | 'getTask'> {
@@ -17,11 +18,23 @@ export function taskMethods(modules: ControlModules): ControlMethods<'listTasks'
         .filter((t) => request.stack === '' || stackOf(t) === request.stack);
       const tasks = (request.history ? [...inScope] : presentTasks(inScope))
         .filter((t) => nodeId === undefined || t.nodeId === nodeId)
-        .sort(compareForPeople);
+        .sort(compareForPeople)
+        .map((t) => shown(view, t));
       return Promise.resolve({ tasks });
     },
-    getTask: (request) => Promise.resolve(view.findByPrefix('task', request.task)),
+    getTask: (request) => Promise.resolve(shown(view, view.findByPrefix('task', request.task))),
   };
+}
+
+/** With what the last report of a node that is lost cannot say; never stored. */
+function shown(snapshot: Snapshot, task: Task): Task {
+  if (task.nodeId === '' || isTerminal(task.status.state) || task.status.err !== '') return task;
+  const node = snapshot.node(task.nodeId);
+  if (node !== undefined && node.status.state !== NodeState.DOWN) return task;
+  const what = node === undefined ? 'was removed' : 'is down';
+  const label = node === undefined ? task.nodeId : nodeLabel(node);
+  const err = `node ${label} ${what}: whether the container still runs is not known`;
+  return { ...task, status: { ...task.status, err } };
 }
 
 /**

@@ -59,7 +59,7 @@ export class ManagerProcess implements AsyncDisposable {
     const config = join(this.folder, 'manager.yaml');
     const args = ['--import', 'tsx', MAIN, '--config', config, ...flags];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    child.stderr?.on('data', (chunk) => (this.log += String(chunk)));
+    child.stderr.on('data', (chunk) => (this.log += String(chunk)));
     return child;
   }
 

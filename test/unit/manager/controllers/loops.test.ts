@@ -146,7 +146,7 @@ describe('the loops of a leader', () => {
 
   it('write nothing more once another leads', async () => {
     const fence = { key: LEADER_KEY, createRevision: 999 };
-    const stale = { ...bench.modules, fence, resign: assert.fail };
+    const stale = { ...bench.modules, fence, resign: () => undefined };
     const plan = planRemoveService(bench.view, 'id-web').plan;
     await assert.rejects(applyAndSee(stale, plan, new AbortController().signal), {
       kind: 'conflict',

@@ -252,6 +252,27 @@ describe('control API', () => {
       assert.deepEqual(await list({}), ['1.2', '1.1']);
     });
 
+    it('of a node that is lost say so, whatever it reported last', async () => {
+      const status = { state: NodeState.DOWN };
+      await rig.put('node', aNode({ id: 'n1', index: 1 }), aNode({ id: 'n2', index: 2, status }));
+      const ended = { status: { state: TaskState.SHUTDOWN }, desiredState: TaskState.SHUTDOWN };
+      await put(
+        { slot: 1, nodeId: 'n1', ...RUNNING },
+        { slot: 2, nodeId: 'n2', ...RUNNING },
+        { slot: 3, nodeId: 'n2', ...ended },
+        { slot: 4, nodeId: 'n3', ...RUNNING },
+      );
+      const request = { service: '', stack: '', node: '', history: true };
+      const { tasks } = await control.listTasks(request, call);
+      const unknown = 'whether the container still runs is not known';
+      assert.deepEqual(
+        tasks.map((t) => t.status?.err),
+        ['', `node n2 is down: ${unknown}`, '', `node n3 was removed: ${unknown}`],
+      );
+      assert.match((await control.getTask({ task: 'web.2' }, call)).status?.err ?? '', /is down/);
+      assert.equal(rig.view.findByPrefix('task', 'web.2').status.err, '', 'nothing is stored');
+    });
+
     it('are filtered by service, stack and node', async () => {
       await rig.put('node', aNode({ id: 'n1', index: 1 }));
       await rig.put('service', aService({ spec: { name: 'api' } }));

@@ -193,6 +193,14 @@ describe('service validation', () => {
       ],
     ],
     [
+      'a definition that fills the store',
+      task({ containerSpec: { env: [`A=${'x'.repeat(100_000)}`, `B=${'x'.repeat(170_000)}`] } }),
+      [
+        ': service web has a definition of 264KiB; at most 256KiB are possible: ' +
+          'put large files into the image or a volume',
+      ],
+    ],
+    [
       'a health check',
       task({ containerSpec: { healthcheck: { test: ['CMD-SHELL', 'a', 'b'], intervalMs: -5 } } }),
       [
