@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { describeError } from '../../common/errors.js';
+import { describeError, HatobaError } from '../../common/errors.js';
 import type { Leadership } from '../leader/election.js';
 import type { Store } from '../store/store.js';
 import type { View } from '../view/view.js';
@@ -14,6 +14,8 @@ import { scheduleController } from './schedule.js';
  * What a manager does while it leads: all control loops, from the moment its view shows what the
  * leader before it wrote last, until leadership ends or one of them has to give it up. Resolves
  * when the last loop has returned.
+ * @throws {HatobaError} failed-precondition while the store holds what this manager cannot read:
+ * the tasks of a service it does not see would be removed. Another manager may be newer
  */
 export async function leadTerm(
   { fence, signal }: Leadership,
@@ -24,12 +26,15 @@ export async function leadTerm(
   setMaxListeners(0, end); // each worker's wait is one
   // Everything of former terms was fenced by keys older than this one.
   if ('createRevision' in fence) await modules.view.waitFor(fence.createRevision, end);
+  const { view, logger } = modules;
+  const blindness = blindnessOf(view);
+  if (blindness !== undefined) throw blindness;
   const loop: LoopModules = {
     ...modules,
     fence,
     resign: (reason) => {
       if (end.aborted) return;
-      modules.logger.warn('Giving up leadership', { reason: describeError(reason) });
+      logger.warn('Giving up leadership', { reason: describeError(reason) });
       resigning.abort(reason);
     },
   };
@@ -39,5 +44,24 @@ export async function leadTerm(
     scheduleController(loop),
     reapController(loop),
   ];
-  await runControllers(controllers, modules, end);
+  const unwatch = view.onChange(() => {
+    const reason = blindnessOf(view);
+    if (reason !== undefined) loop.resign(reason);
+  });
+  try {
+    await runControllers(controllers, modules, end);
+  } finally {
+    unwatch();
+  }
+}
+
+function blindnessOf(view: View): HatobaError | undefined {
+  const [first, ...others] = view.unreadableKeys();
+  if (first === undefined) return undefined;
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+  return new HatobaError(
+    'failed-precondition',
+    `the store holds what this manager cannot read (${first}${more}): start a manager of the ` +
+      'version that wrote it, or restore or delete the key',
+  );
 }

@@ -5,7 +5,7 @@ import type { Random } from '../../common/random.js';
 import { decodeObject } from '../store/codec.js';
 import { KEY_ROOT, LEADER_KEY, meaningOf } from '../store/keys.js';
 import type { Entry, Store, StoreEvent, Watch } from '../store/store.js';
-import type { View, ViewEvent, ViewPut } from './view.js';
+import type { View, ViewEvent, ViewPut, ViewUnreadable } from './view.js';
 
 export interface ReflectorModules {
   store: Store;
@@ -140,7 +140,7 @@ export class Reflector implements AsyncDisposable {
   }
 
   /** A value that cannot be read must not blind the manager to all others. */
-  #decode({ key, value, revision }: Entry): ViewPut | undefined {
+  #decode({ key, value, revision }: Entry): ViewPut | ViewUnreadable | undefined {
     const meaning = meaningOf(key);
     if (meaning.what !== 'object') return undefined;
     const { kind } = meaning;
@@ -149,7 +149,7 @@ export class Reflector implements AsyncDisposable {
       return { type: 'put', key, kind, object } as ViewPut;
     } catch (error) {
       this.#modules.logger.error('Stored object cannot be read, left out', { key }, error);
-      return undefined;
+      return { type: 'unreadable', key };
     }
   }
 

@@ -14,11 +14,19 @@ export type ViewChange = {
   };
 }[Kind];
 
-/** Called once per transaction, after all of it shows in the view. */
+/**
+ * Called once per transaction, after all of it shows in the view; without changes when something
+ * came that cannot be read.
+ */
 export type ViewListener = (changes: readonly ViewChange[], revision: number) => void;
 
 /** What the reflector brings: decoded objects by their store key. */
-export type ViewEvent = ViewPut | { type: 'delete'; key: string };
+export type ViewEvent = ViewPut | ViewUnreadable | { type: 'delete'; key: string };
+/** A value that could not be decoded, as one of a newer version. */
+export interface ViewUnreadable {
+  type: 'unreadable';
+  key: string;
+}
 export type ViewPut = {
   [K in Kind]: { type: 'put'; key: string; kind: K; object: ObjectOfKind[K] };
 }[Kind];
@@ -56,6 +64,7 @@ export class View implements Snapshot {
   readonly #byNode = new SortedTasks();
   readonly #listeners = new Set<ViewListener>();
   readonly #waiters = new Set<Waiter>();
+  readonly #unreadable = new Set<string>();
 
   get revision(): number {
     return this.#revision;
@@ -151,6 +160,14 @@ export class View implements Snapshot {
     return first;
   }
 
+  /**
+   * Keys whose values could not be read: the view shows what was there before, or nothing. Good
+   * enough to answer and to serve nodes, not to decide what is to be removed.
+   */
+  unreadableKeys(): readonly string[] {
+    return [...this.#unreadable];
+  }
+
   /** @returns a function that ends the subscription */
   onChange(listener: ViewListener): () => void {
     this.#listeners.add(listener);
@@ -196,13 +213,16 @@ export class View implements Snapshot {
    * Replaces everything by a new list, as after a lost watch. Listeners hear only of what differs.
    * @param objects the whole content, by key
    */
-  reset(revision: number, objects: readonly ViewPut[]): void {
+  reset(revision: number, objects: readonly (ViewPut | ViewUnreadable)[]): void {
+    this.#unreadable.clear();
     const listed = new Set(objects.map((o) => o.key));
     const gone = [...this.#atKey.keys()]
       .filter((key) => !listed.has(key))
       .map((key): ViewEvent => ({ type: 'delete', key }));
     const changed = objects.filter(
-      (o) => this.#tables[o.kind].get(o.object.id)?.version !== o.object.version,
+      (o) =>
+        o.type === 'unreadable' ||
+        this.#tables[o.kind].get(o.object.id)?.version !== o.object.version,
     );
     this.#change(revision, [...gone, ...changed]);
   }
@@ -216,6 +236,11 @@ export class View implements Snapshot {
     this.#byNode.startBatch();
     const changes: ViewChange[] = [];
     for (const event of events) {
+      if (event.type === 'unreadable') {
+        this.#unreadable.add(event.key);
+        continue;
+      }
+      this.#unreadable.delete(event.key);
       if (event.type === 'delete') this.#delete(event.key, changes);
       else this.#put(event, changes);
     }
@@ -225,7 +250,8 @@ export class View implements Snapshot {
       this.#waiters.delete(waiter);
       waiter.resolve();
     }
-    if (changes.length > 0) this.#tell(changes, revision);
+    const isWorthAWord = changes.length > 0 || events.some((e) => e.type === 'unreadable');
+    if (isWorthAWord) this.#tell(changes, revision);
   }
 
   #tell(changes: readonly ViewChange[], revision: number): void {

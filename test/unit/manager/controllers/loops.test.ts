@@ -192,6 +192,30 @@ describe('the loops of a leader', () => {
     });
   }
 
+  it('remove nothing when a service cannot be read: the term ends, and none begins', async () => {
+    const key = '/hatoba/v1/service/id-web';
+    const whole = await bench.store.get(key);
+    assert.ok(whole !== undefined);
+    const puts = [{ key, value: Buffer.from([255, 255]) }];
+    await bench.store.commit({ guards: [], puts, deletes: [] });
+    await bench.settle();
+    assert.equal(bench.isLeading, false);
+    await bench.lead();
+    const failure = bench.running.then(
+      () => '',
+      (error: unknown) => String(error),
+    );
+    await bench.settle();
+    assert.match(await failure, /cannot read \(\/hatoba\/v1\/service\/id-web\)/);
+    assert.equal([...bench.view.tasks()].length, 60);
+    await bench.store.commit({ guards: [], puts: [{ key, value: whole.value }], deletes: [] });
+    await bench.settle();
+    await bench.lead();
+    await bench.settle();
+    assert.equal(bench.isLeading, true);
+    assert.equal([...bench.view.tasks()].length, 60);
+  });
+
   async function scale(replicas: number): Promise<void> {
     const service = bench.view.service('id-web');
     assert.ok(service !== undefined);

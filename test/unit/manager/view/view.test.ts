@@ -286,9 +286,19 @@ describe('Reflector', () => {
       ['good'],
     );
     assert.equal(view.leaderNodeId(), 'm1');
+    assert.deepEqual(view.unreadableKeys(), ['/hatoba/v1/service/bad']);
     await store.commit({ guards: [], puts: [], deletes: [LEADER_KEY] });
     await clock.advance(10);
     assert.equal(view.leaderNodeId(), undefined);
+    await store.commit({ guards: [], puts: [], deletes: ['/hatoba/v1/service/bad'] });
+    await clock.advance(10);
+    assert.deepEqual(view.unreadableKeys(), []);
+    const good = view.findByName('service', 'good');
+    const overwritten = { key: '/hatoba/v1/service/id-good', value: Buffer.from([255, 255]) };
+    await store.commit({ guards: [], puts: [overwritten], deletes: [] });
+    await clock.advance(10);
+    assert.deepEqual(view.unreadableKeys(), [overwritten.key]);
+    assert.equal(view.findByName('service', 'good'), good, 'shown as it was');
     await reflector[Symbol.asyncDispose]();
     assert.equal(clock.pendingTimers, 0);
   });
