@@ -55,6 +55,7 @@ class LinuxKernel implements Kernel {
       mknod: (path, mode, major, minor) => client.call('files.mknod', path, mode, major, minor),
       setXattr: (path, name, value) => client.call('files.setXattr', path, name, value),
       getXattr: (path, name) => client.call('files.getXattr', path, name),
+      syncFilesystem: (path) => syncFilesystem(this.spawner, path),
     };
   }
 
@@ -142,6 +143,18 @@ class Children {
     exited.catch(() => undefined);
     return exited;
   }
+}
+
+/** In a process of its own: in the worker thread every other call would wait for the disk. */
+async function syncFilesystem(spawner: Spawner, path: string): Promise<void> {
+  const args = ['--file-system', '--', path];
+  const { exited } = await spawner.spawn({ file: '/usr/bin/sync', args, env: {} });
+  const exitCode = await exited;
+  if (exitCode === 0) return;
+  throw new HatobaError(
+    'internal',
+    `writing the file system of ${path} to disk: sync ended with ${exitCode}`,
+  );
 }
 
 function toNetlink(client: WorkerClient): Netlink {

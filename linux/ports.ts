@@ -232,6 +232,11 @@ export interface Files {
   setXattr(path: string, name: string, value: Uint8Array): Promise<void>;
   /** @returns undefined where the file has no such attribute */
   getXattr(path: string, name: string): Promise<Uint8Array | undefined>;
+  /**
+   * Waits until all that was written to the file system of `path` is on disk, syncfs(2). That may
+   * take seconds, so it holds up no other call.
+   */
+  syncFilesystem(path: string): Promise<void>;
 }
 
 /** Everything the worker thread offers; `main.ts` opens it once and hands out the parts. */

@@ -1,8 +1,6 @@
-import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { HatobaError, describeError } from '../common/errors.js';
+import { workerEntry, type WorkerEntry } from '../common/worker-entry.js';
 import type { CallRequest, KernelCall, KernelCalls, WorkerMessage } from './protocol.js';
 
 interface Pending {
@@ -17,9 +15,6 @@ export interface WorkerListeners {
   /** The worker has died, unasked; called once. */
   onFailure: (error: HatobaError) => void;
 }
-
-/** What the thread runs: a file or a script, and how. */
-export type WorkerEntry = ConstructorParameters<typeof Worker>;
 
 /**
  * Calls to the worker thread.
@@ -62,7 +57,7 @@ export class WorkerClient {
    */
   static async start(
     listeners: WorkerListeners,
-    entry: WorkerEntry = workerEntry(),
+    entry: WorkerEntry = workerEntry('./sys-worker', import.meta.url),
   ): Promise<WorkerClient> {
     const client = new WorkerClient(new Worker(...entry), listeners);
     await client.#ready;
@@ -130,18 +125,4 @@ export class WorkerClient {
     if (this.#starting !== undefined) this.#starting.reject(ended);
     else if (!this.#isClosing) this.#onFailure(ended);
   }
-}
-
-/**
- * The worker's file beside this one: as compiled, or as source, which a worker thread can load only
- * once it has registered tsx itself.
- */
-function workerEntry(): WorkerEntry {
-  if (!import.meta.url.endsWith('.ts')) return [new URL('./sys-worker.js', import.meta.url), {}];
-  // Not import.meta.resolve: where tsx compiles for require(), as under mocha, there is none.
-  const tsxFolder = dirname(createRequire(import.meta.url).resolve('tsx/package.json'));
-  const tsx = pathToFileURL(`${tsxFolder}/dist/esm/api/index.mjs`).href;
-  const entry = new URL('./sys-worker.ts', import.meta.url).href;
-  const script = `import('${tsx}').then((tsx) => { tsx.register(); return import('${entry}'); });`;
-  return [script, { eval: true, execArgv: [] }];
 }

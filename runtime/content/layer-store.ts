@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError, describeError, errnoOf, kindOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import type { Files } from '../../linux/ports.js';
 import { isDigest, type Digest } from '../core/digest.js';
 import { asCount, asObject, parseJson } from '../core/json-fields.js';
 import { layerIdOf, type LayerId } from '../core/layer-chain.js';
@@ -16,6 +17,7 @@ import type { Unpacker } from './unpacker.js';
 export interface LayerStoreModules {
   readonly content: ContentStore;
   readonly unpacker: Unpacker;
+  readonly files: Pick<Files, 'syncFilesystem'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -27,7 +29,7 @@ const MARKER = 'layer.json';
 /**
  * Unpacked layers (see layer-layout.ts), each once for all images.
  * 1. A layer is there exactly when its folder is: it is unpacked in staging, verified against its
- *    diff ID, marked, and renamed.
+ *    diff ID, written to disk, marked, and renamed. A power cut leaves no half layer.
  * 2. layer.json is `{"diffId": "sha256:…", "sizeBytes": 123, "entries": 45, "unpackedAtMs": 6}`.
  */
 export class LayerStore {
@@ -82,7 +84,7 @@ export class LayerStore {
     blob: Digest,
     options: { signal: AbortSignal; onProgress: (blobBytes: number) => void },
   ): Promise<void> {
-    const { content, unpacker, clock, logger } = this.#modules;
+    const { content, unpacker, files, clock, logger } = this.#modules;
     const staged = content.stagingPath();
     const targetDir = join(staged, 'diff');
     try {
@@ -97,6 +99,7 @@ export class LayerStore {
       }
       const { sizeBytes, entries, skippedXattrs } = result;
       const marker = { diffId, sizeBytes, entries, unpackedAtMs: clock.nowMs() };
+      await files.syncFilesystem(targetDir);
       await writeDurably(join(staged, MARKER), JSON.stringify(marker));
       await this.#publish(staged, layerIdOf(diffId));
       this.#sizes.set(layerIdOf(diffId), sizeBytes);

@@ -1,9 +1,7 @@
-import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError, describeError, kindOf } from '../../common/errors.js';
+import { workerEntry } from '../../common/worker-entry.js';
 import { Limiter } from './limiter.js';
 import type { LayerFiles } from './layer-writer.js';
 import type { UnpackJob, UnpackResult } from './unpack-layer.js';
@@ -89,7 +87,7 @@ export class Unpacker implements AsyncDisposable {
   }
 
   #start(): Worker {
-    const worker = new Worker(...workerEntry());
+    const worker = new Worker(...workerEntry('./unpack-worker', import.meta.url));
     worker.on('message', (message: UnpackMessage) => {
       this.#receive(message);
     });
@@ -142,15 +140,4 @@ export class Unpacker implements AsyncDisposable {
   #post(request: UnpackRequest): void {
     this.#worker?.postMessage(request);
   }
-}
-
-/** The worker's file beside this one: as compiled, or as source, which needs tsx to load. */
-function workerEntry(): ConstructorParameters<typeof Worker> {
-  if (!import.meta.url.endsWith('.ts')) return [new URL('./unpack-worker.js', import.meta.url), {}];
-  // not import.meta.resolve, which is missing where tsx compiles for require(), as under mocha
-  const tsxDir = dirname(createRequire(import.meta.url).resolve('tsx/package.json'));
-  const tsx = pathToFileURL(`${tsxDir}/dist/esm/api/index.mjs`).href;
-  const entry = new URL('./unpack-worker.ts', import.meta.url).href;
-  const script = `import('${tsx}').then((tsx) => { tsx.register(); return import('${entry}'); });`;
-  return [script, { eval: true, execArgv: [] }];
 }

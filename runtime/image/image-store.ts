@@ -27,7 +27,7 @@ import { RegistryClient } from './registry-client.js';
 export interface ImageStoreOptions {
   /** The engine's root: holds blobs/, layers/, images/ and staging/ of this store. */
   readonly root: string;
-  readonly kernel: { readonly files: Pick<Files, 'mknod' | 'setXattr'> };
+  readonly kernel: { readonly files: Pick<Files, 'mknod' | 'setXattr' | 'syncFilesystem'> };
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -48,7 +48,13 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   const { root, kernel, clock, random, logger, insecureRegistries } = options;
   const content = await ContentStore.open(root);
   const unpacker = new Unpacker({ files: kernel.files, clock });
-  const layers = await LayerStore.open(root, { content, unpacker, clock, logger });
+  const layers = await LayerStore.open(root, {
+    content,
+    unpacker,
+    files: kernel.files,
+    clock,
+    logger,
+  });
   const index = await ImageIndex.open(root, { content, layers, logger });
   const registry = new RegistryClient({
     fetch: options.fetch ?? fetch,

@@ -186,6 +186,7 @@ export class RecordingKernel implements Kernel {
       }),
     getXattr: (path, name) =>
       this.#record('files.getXattr', [path, name], () => this.xattrs.get(`${path}\0${name}`)),
+    syncFilesystem: (path) => this.#record('files.syncFilesystem', [path], () => undefined),
   };
 
   [Symbol.asyncDispose](): Promise<void> {

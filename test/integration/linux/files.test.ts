@@ -57,4 +57,12 @@ describe('Files port', () => {
     await assert.rejects(files.getXattr('/ht-none', 'trusted.x'), { kind: 'not-found' });
     await assert.rejects(files.setXattr(path, 'trusted.', value), { kind: 'invalid-argument' });
   });
+
+  it('waits for a file system to be on disk', async () => {
+    writeFileSync(`${rig.folder}/data`, 'x');
+    await rig.kernel.files.syncFilesystem(rig.folder);
+    await assert.rejects(rig.kernel.files.syncFilesystem(`${rig.folder}/none`), {
+      message: /file system of .*\/none to disk/,
+    });
+  });
 });

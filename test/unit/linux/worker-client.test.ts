@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { HatobaError } from '../../../common/errors.js';
-import { WorkerClient, type WorkerEntry } from '../../../linux/worker-client.js';
+import type { WorkerEntry } from '../../../common/worker-entry.js';
+import { WorkerClient } from '../../../linux/worker-client.js';
 
 /** A worker that speaks the protocol, with the given reaction to each request. */
 function script(onRequest: string): WorkerEntry {
