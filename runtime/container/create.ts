@@ -17,13 +17,14 @@ import type { ImageLookup, LocalImage } from '../image/image-lookup.js';
 import { createUnderConmon } from '../oci/conmon.js';
 import type { Crun } from '../oci/crun.js';
 import { findInitProgram, readDevices } from '../oci/host-facts.js';
+import { endMakers } from '../oci/makers.js';
 import type { SeccompCache, SeccompProgram } from '../oci/seccomp-cache.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import type { Volumes } from '../volume/volumes.js';
 import type { GroupUse } from './group-use.js';
 import type { ContainerPaths } from './paths.js';
 import { identifyProcess } from './process-identity.js';
-import { writeRecord, type ContainerEntry, type ContainerRecord } from './record.js';
+import { writeRecord, writeStatus, type ContainerEntry, type ContainerRecord } from './record.js';
 import { makeFolderInRoot, readInRoot, resolveInRoot } from './rootfs-path.js';
 import type { Teardown } from './teardown.js';
 
@@ -55,7 +56,8 @@ interface Draft {
 
 /**
  * Makes a container up to its waiting process: a list of steps, each with its undo. Its record is on
- * disk before the first step, so that a new engine can undo what a killed one left.
+ * disk before the first step, so that a new engine can undo what a killed one left; its status is
+ * written last, and tells that it is whole.
  * @throws {HatobaError} not-found for the image; invalid-argument; already-exists; and what failed
  */
 export async function createContainer(
@@ -83,16 +85,26 @@ export async function createContainer(
     undo.defer('group', () => teardown.leaveGroup(record));
     undo.defer('runtime', () => teardown.runtime(config.id));
     undo.defer('cgroup', () => teardown.cgroup(record));
+    // It may still be at work when it was too slow.
+    undo.defer('conmon and crun', () => endMakers(paths.of(config.id).bundle, modules.clock));
     const entry = await createProcess(record, modules);
+    writeStatus(paths.of(config.id), entry.status);
     if (seccomp !== undefined && 'key' in seccomp) {
       modules.seccomp.keep(seccomp.key, paths.crunOf(config.id));
     }
     undo.move();
     return entry;
-  } catch (error) {
+  } catch (cause) {
+    const error = explainFullDisk(cause, config.id, paths.stateDir);
     await undoAll(undo, error);
     throw error;
   }
+}
+
+function explainFullDisk(error: unknown, id: string, folder: string): unknown {
+  if (!['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')) return error;
+  const text = `creating container ${id}: no space left in ${folder}; remove what is not needed`;
+  return new HatobaError('resource-exhausted', text, { cause: error });
 }
 
 async function undoAll(undo: DisposableStack, cause: unknown): Promise<void> {

@@ -93,7 +93,9 @@ export class ExitWatcher implements Disposable {
     const file = this.#modules.paths.exitOf(id);
     try {
       const text = readFileSync(file, 'utf8').trim();
-      return { exitCode: Number(text) & 0xff, atMs: Math.round(statSync(file).mtimeMs) };
+      // A power cut may leave the file without its text, which must not read as success.
+      const exitCode = /^\d+$/.test(text) ? Number(text) & 0xff : UNKNOWN_EXIT;
+      return { exitCode, atMs: Math.round(statSync(file).mtimeMs) };
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;

@@ -55,12 +55,12 @@ export async function openContainers(
   const mountNamespace = await openNamespace(paths, cgroups, kernel);
   const crun = new Crun({ root: paths.crunRoot, mountNamespace }, kernel.spawner);
   const volumes = new Volumes(paths.volumes, { spawner: kernel.spawner, random });
-  volumes.clean();
+  await volumes.clean();
   const registry = new ContainerRegistry(paths, log);
   const groups = new GroupUse();
   const teardown = new Teardown({ paths, cgroups, snapshotter, volumes, groups });
   const bootId = readBootId();
-  await recoverContainers({ paths, registry, teardown, groups, snapshotter, crun, log });
+  await recoverContainers({ paths, registry, teardown, groups, snapshotter, crun, clock, log });
 
   const end = new DisposableStack();
   end.defer('mounts', async () => {
@@ -71,7 +71,7 @@ export async function openContainers(
   const exits = new ExitWatcher({ paths, registry, cgroups, clock, log, bootId });
   end.defer('exit watch', () => exits[Symbol.dispose]());
   exits.start();
-  const execs = new Execs({ paths, crun, spawner: kernel.spawner });
+  const execs = new Execs({ paths, crun, spawner: kernel.spawner, clock });
   const prober = new HealthProber({
     registry,
     clock,

@@ -1,6 +1,8 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
+import { endMakers } from '../oci/makers.js';
 import type { Crun } from '../oci/crun.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import type { GroupUse } from './group-use.js';
@@ -16,6 +18,7 @@ export interface RecoverModules {
   groups: GroupUse;
   snapshotter: Snapshotter;
   crun: Crun;
+  clock: Clock;
   log: Logger;
 }
 
@@ -61,6 +64,7 @@ async function undoHalfMade(id: string, modules: RecoverModules): Promise<void> 
   const record = readRecord(paths.of(id));
   if (record !== undefined) groups.enter(dirname(record.cgroupPath));
   try {
+    await endMakers(paths.of(id).bundle, modules.clock);
     await teardown.all(id, record);
     log.info('Removed half-made container', { containerId: id });
   } catch (error) {

@@ -7,7 +7,9 @@ import type { ContainerEntry, ContainerStatus } from './record.js';
 
 /**
  * The containers of this engine, in memory as on disk.
- * 1. A state is on disk before anybody is told of it.
+ * 1. A state is on disk before anybody is told of it, as long as the disk takes it. What a full disk
+ *    refuses holds all the same: whoever opens the engine next finds a start or an exit out again,
+ *    and without it no container could be stopped and removed to make room.
  * 2. Status only moves created → running → exited.
  */
 export class ContainerRegistry {
@@ -21,11 +23,9 @@ export class ContainerRegistry {
     this.#log = log;
   }
 
-  /** Takes up a container whose record is on disk already; writes its status. */
+  /** Takes up a container whose record and status are on disk already. */
   add(entry: ContainerEntry): void {
-    const { id } = entry.record.config;
-    writeStatus(this.#paths.of(id), entry.status);
-    this.#entries.set(id, entry);
+    this.#entries.set(entry.record.config.id, entry);
   }
 
   get(id: string): ContainerEntry | undefined {
@@ -50,7 +50,11 @@ export class ContainerRegistry {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     const next: ContainerEntry = { record: entry.record, status: { ...entry.status, ...change } };
-    writeStatus(this.#paths.of(id), next.status);
+    try {
+      writeStatus(this.#paths.of(id), next.status);
+    } catch (error) {
+      this.#log.error('Writing the state of a container failed', { containerId: id }, error);
+    }
     this.#entries.set(id, next);
     this.#emit({ id, type, state: toContainerState(next) });
   }

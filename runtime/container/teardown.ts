@@ -29,13 +29,13 @@ export class Teardown {
     this.#modules = modules;
   }
 
-  /** Everything of an ended container; all steps run, whatever the others throw. */
+  /**
+   * Everything of an ended container; all steps run, whatever the others throw. The folder with the
+   * record goes when all else has gone, so that a later call knows what to go on with.
+   */
   async all(id: string, record: ContainerRecord | undefined): Promise<void> {
-    const { paths } = this.#modules;
-    // Runs from the last to the first: the folder with the record goes when all else has gone, so
-    // that a crash in between leaves enough to go on.
+    // Runs from the last to the first.
     const steps = new DisposableStack();
-    steps.defer(`removing ${paths.of(id).dir}`, () => this.folder(id));
     if (record !== undefined) {
       steps.defer('removing anonymous volumes', () => this.volumes(record));
     }
@@ -43,6 +43,7 @@ export class Teardown {
     steps.defer('removing what crun knows', () => this.runtime(id));
     if (record !== undefined) steps.defer('removing cgroups', () => this.cgroup(record));
     await steps[Symbol.asyncDispose]();
+    await this.folder(id);
   }
 
   /** Kills what still runs in the container's cgroup, then removes it. */

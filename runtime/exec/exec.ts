@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { PassThrough, Writable, type Readable } from 'node:stream';
+import { sleep, type Clock } from '../../common/clock.js';
 import { errnoOf, HatobaError } from '../../common/errors.js';
 import type { SpawnedProcess, SpawnFd, Spawner } from '../../linux/ports.js';
 import type { ContainerPaths } from '../container/paths.js';
@@ -19,11 +20,15 @@ const MAX_PASSWD_BYTES = 4 * 1024 * 1024;
 const CRUN_FAILED = 255;
 /** A shell's exit code for a command that cannot be found; Docker's too. */
 const NOT_FOUND = 127;
+/** How long a kill waits to learn the pid of a process that is just starting. */
+const PID_LOOKS = 200;
+const PID_LOOK_AGAIN_MS = 10;
 
 export interface ExecModules {
   paths: ContainerPaths;
   crun: Crun;
   spawner: Spawner;
+  clock: Clock;
 }
 
 /** Starts further processes in running containers. */
@@ -54,7 +59,8 @@ export class Execs {
       tty: options.tty,
     });
     quiet(openWritePipe(mustFd(child, SPEC_FD))).end(formatOciJson(process));
-    return new PipeSession(child, pidFile, options, this.#modules.spawner);
+    const place = { pidFile, cgroupPath: record.cgroupPath };
+    return new PipeSession(child, place, options, this.#modules);
   }
 }
 
@@ -65,14 +71,19 @@ class PipeSession implements ExecSession {
   readonly stderr: Readable;
   readonly exitCode: Promise<number>;
   readonly #child: SpawnedProcess;
-  readonly #pidFile: string;
-  readonly #spawner: Spawner;
+  readonly #place: { pidFile: string; cgroupPath: string };
+  readonly #modules: Pick<ExecModules, 'spawner' | 'clock'>;
   #hasEnded = false;
 
-  constructor(child: SpawnedProcess, pidFile: string, options: ExecOptions, spawner: Spawner) {
+  constructor(
+    child: SpawnedProcess,
+    place: { pidFile: string; cgroupPath: string },
+    options: ExecOptions,
+    modules: Pick<ExecModules, 'spawner' | 'clock'>,
+  ) {
     this.#child = child;
-    this.#pidFile = pidFile;
-    this.#spawner = spawner;
+    this.#place = place;
+    this.#modules = modules;
     this.stdin = child.pipes.has(0) ? quiet(openWritePipe(mustFd(child, 0))) : closedInput();
     this.stdout = quiet(openReadPipe(mustFd(child, 1)));
     this.stderr = options.tty ? ended() : quiet(openReadPipe(mustFd(child, 2)));
@@ -83,7 +94,7 @@ class PipeSession implements ExecSession {
     const pid = this.#processPid();
     if (pid === undefined || this.#hasEnded) return;
     // crun passes no later sizes on; the terminal can be told directly, through the process's own.
-    const stty = await this.#spawner.spawn({
+    const stty = await this.#modules.spawner.spawn({
       file: '/usr/bin/stty',
       args: ['-F', `/proc/${pid}/fd/0`, 'rows', String(size.rows), 'cols', String(size.columns)],
       env: RUNTIME_ENV,
@@ -91,29 +102,35 @@ class PipeSession implements ExecSession {
     await stty.exited;
   }
 
-  kill(): Promise<void> {
-    if (!this.#hasEnded) {
-      for (const pid of [this.#processPid(), this.#child.pid]) {
-        if (pid !== undefined) kill(pid);
-      }
+  async kill(): Promise<void> {
+    // Its output may be here before crun has written its pid; crun alone must not be killed then.
+    let pid = this.#processPid();
+    for (let look = 1; pid === undefined && !this.#hasEnded && look < PID_LOOKS; look++) {
+      await sleep(this.#modules.clock, PID_LOOK_AGAIN_MS);
+      pid = this.#processPid();
     }
-    return Promise.resolve();
+    if (this.#hasEnded) return;
+    if (pid !== undefined) kill(pid);
+    kill(this.#child.pid);
   }
 
   async #collect(): Promise<number> {
     const exitCode = await this.#child.exited;
     this.#hasEnded = true;
-    const didRun = existsSync(this.#pidFile);
-    rmSync(this.#pidFile, { force: true });
+    const didRun = existsSync(this.#place.pidFile);
+    rmSync(this.#place.pidFile, { force: true });
     return exitCode === CRUN_FAILED && !didRun ? NOT_FOUND : exitCode;
   }
 
+  /** As this machine sees it, while it is the container's: its number may be another's by now. */
   #processPid(): number | undefined {
     try {
-      const pid = Number(readFileSync(this.#pidFile, 'utf8').trim());
-      return pid > 0 ? pid : undefined;
+      const pid = Number(readFileSync(this.#place.pidFile, 'utf8').trim());
+      if (!(pid > 0)) return undefined;
+      const cgroups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n');
+      return cgroups.some((line) => line.endsWith(this.#place.cgroupPath)) ? pid : undefined;
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
+      if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return undefined;
       throw error;
     }
   }

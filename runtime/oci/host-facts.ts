@@ -7,13 +7,11 @@ import type { GrantedDevice, HostFacts } from '../core/bundle.js';
 import { parseCapabilityMask } from '../core/capabilities.js';
 import { parseHardLimits } from '../core/rlimits.js';
 
-/** Programs that can be PID 1 in an image without any library, best first. */
+/** Programs that can be PID 1 in an image without any library, best first: statically linked ones. */
 const INIT_PROGRAMS = [
   '/usr/bin/tini-static',
   '/usr/bin/catatonit',
   '/usr/libexec/podman/catatonit',
-  '/usr/bin/docker-init',
-  '/usr/bin/tini',
 ];
 
 /** What this process may give to a container; read once. */
@@ -35,12 +33,12 @@ export function readKernelVersion(text = release()): { major: number; minor: num
 }
 
 /** @throws {HatobaError} failed-precondition when the machine has none */
-export function findInitProgram(): string {
-  const found = INIT_PROGRAMS.find(isExecutable);
+export function findInitProgram(programs: readonly string[] = INIT_PROGRAMS): string {
+  const found = programs.find(isExecutable);
   if (found !== undefined) return found;
   throw new HatobaError(
     'failed-precondition',
-    '"init: true" needs an init program on this node; install the package tini or catatonit',
+    '"init: true" needs an init program on this node; install the package tini (or catatonit)',
   );
 }
 

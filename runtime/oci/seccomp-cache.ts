@@ -13,6 +13,9 @@ const DEFAULT_PROFILE = '/usr/share/containers/seccomp.json';
 
 export type SeccompProgram = { rules: OciSeccomp; key: string } | { bpf: string };
 
+/** A program on disk follows its own SHA-256: one torn by a power cut would filter nothing. */
+const CHECKSUM_BYTES = 32;
+
 /**
  * Seccomp programs of containers. libseccomp needs 12 ms to compile a profile, each time; so the
  * program crun made for the first container with the same rules is kept and handed to the next.
@@ -63,7 +66,7 @@ export class SeccompCache {
     if (program.length === 0) return;
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     const fresh = `${this.#file(key)}.new`;
-    writeFileSync(fresh, program, { mode: 0o600 });
+    writeFileSync(fresh, Buffer.concat([checksum(program), program]), { mode: 0o600 });
     renameSync(fresh, this.#file(key));
     this.#programs.set(key, program.toString('base64'));
   }
@@ -95,7 +98,12 @@ export class SeccompCache {
 
   #read(key: string): string | undefined {
     try {
-      const bpf = readFileSync(this.#file(key)).toString('base64');
+      const file = readFileSync(this.#file(key));
+      const program = file.subarray(CHECKSUM_BYTES);
+      if (program.length === 0 || !checksum(program).equals(file.subarray(0, CHECKSUM_BYTES))) {
+        return undefined;
+      }
+      const bpf = program.toString('base64');
       this.#programs.set(key, bpf);
       return bpf;
     } catch (error) {
@@ -107,4 +115,8 @@ export class SeccompCache {
   #file(key: string): string {
     return `${this.#dir}/${key}.bpf`;
   }
+}
+
+function checksum(program: Uint8Array): Buffer {
+  return createHash('sha256').update(program).digest();
 }

@@ -1,7 +1,8 @@
-import { chmod, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import type { Mounts } from '../../linux/ports.js';
+import { removeTree } from '../content/remove-tree.js';
 import { asArray, asObject, asString, parseJson } from '../core/json-fields.js';
 import type { LayerId } from '../core/layer-chain.js';
 import { layerDiffDir } from './layer-layout.js';
@@ -27,7 +28,7 @@ export async function openOverlaySnapshotter(
   const lowerOfEmpty = join(dir, EMPTY_LAYER);
   await mkdir(lowerOfEmpty, { recursive: true });
   for (const name of await readdir(dir)) {
-    if (name.startsWith(STAGED)) await rm(join(dir, name), { recursive: true, force: true });
+    if (name.startsWith(STAGED)) await removeTree(join(dir, name));
   }
   return new OverlaySnapshotter(options, dir);
 }
@@ -66,7 +67,7 @@ class OverlaySnapshotter implements Snapshotter {
       await writeFile(join(staged, 'snapshot.json'), JSON.stringify({ chain }));
       await rename(staged, target);
     } catch (error) {
-      await rm(staged, { recursive: true, force: true });
+      await removeTree(staged);
       // another prepare of the same container was faster
       throw errnoOf(error) === 'ENOTEMPTY' ? alreadyThere(containerId) : error;
     }
@@ -95,7 +96,7 @@ class OverlaySnapshotter implements Snapshotter {
       if (errnoOf(error) === 'ENOENT') return;
       throw error;
     }
-    await rm(staged, { recursive: true, force: true });
+    await removeTree(staged);
   }
 
   async list(): Promise<string[]> {

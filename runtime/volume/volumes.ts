@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { rename } from 'node:fs/promises';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
 import type { Spawner } from '../../linux/ports.js';
 import { KeyedMutex } from '../container/keyed-mutex.js';
+import { removeTree } from '../content/remove-tree.js';
 import { mustFd, RUNTIME_ENV } from '../oci/crun.js';
 import { openReadPipe, readPipe } from '../oci/pipes.js';
 
@@ -50,7 +51,7 @@ export class Volumes {
         return data;
       }
       const fresh = `${this.#dir}/${UNFINISHED}${name}`;
-      await rm(fresh, { recursive: true, force: true });
+      await removeTree(fresh);
       mkdirSync(`${fresh}/_data`, { recursive: true, mode: 0o755 });
       if (template !== undefined) await this.#copy(template, `${fresh}/_data`);
       await rename(fresh, folder);
@@ -60,16 +61,14 @@ export class Volumes {
 
   /** Unknown: success. */
   remove(name: string): Promise<void> {
-    return this.#mutex.run(name, () =>
-      rm(`${this.#dir}/${name}`, { recursive: true, force: true }),
-    );
+    return this.#mutex.run(name, () => removeTree(`${this.#dir}/${name}`));
   }
 
   /** Removes what a crash left half filled. */
-  clean(): void {
+  async clean(): Promise<void> {
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(this.#dir)) {
-      if (name.startsWith(UNFINISHED)) rmSync(`${this.#dir}/${name}`, { recursive: true });
+      if (name.startsWith(UNFINISHED)) await removeTree(`${this.#dir}/${name}`);
     }
   }
 
