@@ -29,6 +29,8 @@ export interface WorkerModules {
 export class Worker implements AsyncDisposable {
   readonly #modules: WorkerModules;
   readonly #runners = new Map<string, TaskRunner>();
+  /** Of each task on disk, the desired state that is there. */
+  readonly #keptWishes = new Map<string, TaskState>();
   #isClosed = false;
 
   constructor(modules: WorkerModules) {
@@ -124,14 +126,23 @@ export class Worker implements AsyncDisposable {
       // The next start finds the file, and the next full set of assignments removes it again.
       this.#modules.log.warn('Could not delete a task file', { taskId: task.id }, error);
     }
+    this.#keptWishes.delete(task.id);
     this.#runners.delete(task.id);
     // It came back while the last of it was being removed: it goes on from where it ended.
     if (runner.isAssigned && !this.#isClosed) this.#run(runner.task);
   }
 
+  /** On disk when it resolves, but for what a restart finds out again. */
+  async #keep(task: Task): Promise<void> {
+    const { id, desiredState } = task;
+    if (isPassing(task.status) && this.#keptWishes.get(id) === desiredState) return;
+    await this.#modules.db.put(task);
+    this.#keptWishes.set(id, desiredState);
+  }
+
   async #record(runner: TaskRunner, task: Task): Promise<void> {
     try {
-      if (!isPassing(task.status)) await this.#modules.db.put(task);
+      await this.#keep(task);
     } catch (error) {
       this.#modules.log.error('Could not keep a task on disk', { taskId: task.id }, error);
     }
@@ -143,8 +154,8 @@ const PASSING: readonly TaskState[] = [TaskState.PREPARING, TaskState.READY, Tas
 
 /**
  * What a restart need not find on disk: between `accepted` and a process of its own, the machine
- * comes to the same state again, as every action finds what is there already. Two files a task
- * instead of six, and creating files is a good part of what starting a task costs.
+ * comes to the same state again by the same wish, as every action finds what is there already. Two
+ * files a task instead of six, and creating files is a good part of what starting a task costs.
  */
 function isPassing({ state, err, containerStatus }: TaskStatus): boolean {
   return PASSING.includes(state) && err === '' && containerStatus.pid === 0;

@@ -15,10 +15,12 @@ const random = { next: () => 0.5, bytes: (length: number) => new Uint8Array(leng
 /** Tasks on a disk that survives the worker. */
 class FakeDb {
   readonly files = new Map<string, Task>();
+  readonly puts: TaskState[] = [];
   load(): Promise<Task[]> {
     return Promise.resolve([...this.files.values()]);
   }
   put(task: Task): Promise<void> {
+    this.puts.push(task.status.state);
     this.files.set(task.id, task);
     return Promise.resolve();
   }
@@ -249,6 +251,31 @@ describe('Worker', () => {
       rig.executor.machine.exit('t1', 0);
       const next = await rig.restart();
       assert.equal(next.status()?.state, TaskState.COMPLETE);
+    });
+
+    it('finds a started task of which only the acceptance is on disk', async () => {
+      const rig = new Rig();
+      await rig.assign(assignedTask());
+      assert.deepEqual(rig.db.puts, [TaskState.ACCEPTED, TaskState.RUNNING]);
+      const { pid } = rig.status()?.containerStatus ?? {};
+      const task = rig.worker.task('t1');
+      assert.ok(task);
+      const accepted = { ...task.status, state: TaskState.ACCEPTED, runningAtMs: 0 };
+      const containerStatus = { containerId: '', pid: 0, oomKilled: false };
+      await rig.db.put({ ...task, status: { ...accepted, containerStatus } });
+      const next = await rig.restart();
+      assert.equal(next.status()?.state, TaskState.RUNNING);
+      assert.equal(next.status()?.containerStatus.pid, pid);
+    });
+
+    it('knows what was wanted last of a task that was not yet running', async () => {
+      const hangs = { start: { hangs: true } };
+      const rig = new Rig({ scripts: { t1: hangs } });
+      await rig.assign(assignedTask({ desiredState: TaskState.READY }));
+      await rig.assign(assignedTask());
+      assert.equal(rig.status()?.state, TaskState.STARTING);
+      const next = await rig.restart();
+      assert.equal(next.status()?.state, TaskState.RUNNING, 'without a word of the managers');
     });
 
     it('goes on with what was being prepared', async () => {
