@@ -1,4 +1,4 @@
-import { isTerminal } from '../common/model/task-state.js';
+import { isTerminal, isWanted } from '../common/model/task-state.js';
 import type { Service, Task } from '../common/model/objects.js';
 import { TaskState, UpdateState, type UpdateStatus } from '../proto/gen/hatoba/v1/types.js';
 import { getService, listTasks } from './api.js';
@@ -83,7 +83,7 @@ export function judgeService(service: Service, tasks: readonly Task[], nowMs: nu
   const line = `${running}/${desired} running`;
   const update = service.updateStatus && judgeUpdate(service.updateStatus, line);
   if (update !== undefined) return { name, ...update };
-  if (hasEnough(service) && !hasLeavingTasks(tasks)) {
+  if (hasEnough(service) && !hasLeavingTasks(tasks) && countWanted(tasks) <= desired) {
     return { name, verdict: 'converged', line, reasons: [] };
   }
   const reasons = reasonsOf(tasks, nowMs);
@@ -116,6 +116,11 @@ function hasLeavingTasks(tasks: readonly Task[]): boolean {
   return tasks.some(
     (t) => t.desiredState === TaskState.REMOVE && t.nodeId !== '' && !isTerminal(t.status.state),
   );
+}
+
+/** More of them than desired: the managers have not yet got to a scale-down that was just asked for. */
+function countWanted(tasks: readonly Task[]): number {
+  return tasks.filter((t) => isWanted(t.desiredState) && !isTerminal(t.status.state)).length;
 }
 
 function reasonsOf(tasks: readonly Task[], nowMs: number): string[] {

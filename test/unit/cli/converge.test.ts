@@ -43,6 +43,8 @@ describe('judgeService', () => {
     ['no node fits', service(0, 1), [task(TaskState.PENDING, {}, { message: 'no suitable node: …' })], 'hopeless', ['no suitable node: …']],
     ['no node fits since a moment', service(0, 1), [task(TaskState.PENDING, { createdAtMs: NOW - 100 }, { message: 'no suitable node: …' })], 'waiting', []],
     ['scaled down, one still stops', service(1, 1), [task(TaskState.RUNNING, { desiredState: TaskState.REMOVE })], 'waiting', []],
+    ['scaled down, of which nobody has taken notice yet', service(2, 1), [task(TaskState.RUNNING), task(TaskState.RUNNING, { slot: 2 })], 'waiting', []],
+    ['scaled down while some still start', service(1, 1), [task(TaskState.RUNNING), task(TaskState.STARTING, { slot: 2 })], 'waiting', []],
     ['update goes on', service(6, 6, { state: UpdateState.UPDATING }), [], 'waiting', []],
     ['update paused', service(6, 6, { state: UpdateState.PAUSED, message: 'why' }), [], 'hopeless', ['why']],
     ['update over', service(6, 6, { state: UpdateState.COMPLETED }), [], 'converged', []],
