@@ -13,7 +13,8 @@ import { requiresCommand, requiresRoot } from '../support/requires.js';
 export const ADDRESS = { n1: '10.77.0.1', n2: '10.77.0.2', n3: '10.77.0.3' } as const;
 export type HostName = keyof typeof ADDRESS;
 
-export const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+export /** The command line, as built. */
+const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const EXAMPLES = fileURLToPath(new URL('../../deploy/examples', import.meta.url));
 
 export interface Result {
@@ -33,10 +34,11 @@ export class DevCluster {
     this.folder = folder;
   }
 
-  static async up(nodes = 3): Promise<DevCluster> {
+  /** @param options further arguments of `dev up` */
+  static async up(nodes = 3, ...options: readonly string[]): Promise<DevCluster> {
     const cluster = new DevCluster(await mkdtemp(join(tmpdir(), 'ht-e2e-')));
     await cluster.hatoba('dev', 'down');
-    await cluster.hatoba('dev', 'up', '--nodes', String(nodes));
+    await cluster.hatoba('dev', 'up', '--nodes', String(nodes), ...options);
     return cluster;
   }
 

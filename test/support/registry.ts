@@ -25,9 +25,15 @@ export class TestRegistry {
     this.#dir = dir;
   }
 
-  static async start(): Promise<TestRegistry> {
+  /**
+   * @param options.host where it listens; a free port of loopback if not said
+   * @param options.prefix program and arguments that run it elsewhere, in another namespace
+   */
+  static async start(
+    options: { host?: string; prefix?: readonly string[] } = {},
+  ): Promise<TestRegistry> {
     const dir = mkdtempSync(join(tmpdir(), 'ht-registry-'));
-    const host = `127.0.0.1:${await freePort()}`;
+    const host = options.host ?? `127.0.0.1:${await freePort()}`;
     const config = [
       'version: 0.1',
       'log: { level: error }',
@@ -35,7 +41,10 @@ export class TestRegistry {
       `http: { addr: "${host}" }`,
     ];
     writeFileSync(join(dir, 'config.yml'), config.join('\n'));
-    const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' });
+    const words = [...(options.prefix ?? []), 'docker-registry', 'serve', join(dir, 'config.yml')];
+    const [file = '', ...args] = words;
+    // A group of its own, which ends as a whole also where a program stands before the registry.
+    const child = spawn(file, args, { stdio: 'ignore', detached: true });
     const registry = new TestRegistry(host, child, dir);
     await eventually(async () => (await fetch(`http://${host}/v2/`)).body?.cancel());
     return registry;
@@ -45,7 +54,7 @@ export class TestRegistry {
   async stop(): Promise<void> {
     if (this.#process.exitCode === null) {
       const exited = new Promise((resolve) => this.#process.once('exit', resolve));
-      this.#process.kill('SIGKILL');
+      process.kill(-(this.#process.pid ?? 0), 'SIGKILL');
       await exited;
     }
     rmSync(this.#dir, { recursive: true, force: true });
