@@ -89,6 +89,7 @@ export class NetworkApplier implements AsyncDisposable {
     while (this.#wanted !== undefined && !this.#stop.signal.aborted) {
       const wanted = this.#wanted;
       this.#newer = new AbortController();
+      this.#forgetOthers(wanted.state);
       try {
         await this.#modules.keep(wanted);
         await this.#modules.driver.apply(wanted.state);
@@ -100,6 +101,15 @@ export class NetworkApplier implements AsyncDisposable {
         await this.#pause(attempt);
       }
     }
+  }
+
+  /**
+   * What the driver is about to take away cannot be used any more, though it may be asked for again
+   * by the time the driver is done.
+   */
+  #forgetOthers({ networks }: NetworkState): void {
+    const staying = new Set(networks.map((n) => n.networkId));
+    this.#appliedNetworks = new Map([...this.#appliedNetworks].filter(([id]) => staying.has(id)));
   }
 
   #applied({ state, revision }: Wanted): void {

@@ -87,6 +87,23 @@ describe('NetworkApplier', () => {
     assert.equal(applier.appliedRevision, 7);
   });
 
+  it('lets a task wait whose network is on its way out, and wanted again', async () => {
+    await want(5, state('a', 'b'));
+    calls[0]?.end();
+    await clock.advance(0);
+    await want(6, state('b'));
+    await want(7, state('a', 'b'));
+    assert.equal(applier.waitOf(taskOn('a')), 'waiting for network "net-a" on this node');
+    assert.equal(applier.waitOf(taskOn('b')), '');
+    calls[1]?.end();
+    await clock.advance(0);
+    assert.notEqual(applier.waitOf(taskOn('a')), '');
+    calls[2]?.end();
+    await clock.advance(0);
+    assert.deepEqual(applied, ['a,b', 'b', 'a,b']);
+    assert.equal(applier.waitOf(taskOn('a')), '');
+  });
+
   it('confirms revisions that change no network', async () => {
     applier.confirm(4);
     assert.equal(applier.appliedRevision, 4);
