@@ -1,4 +1,5 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { errnoOf } from '../common/errors.js';
 import type { ExecInput, ExecOutput } from '../proto/gen/hatoba/v1/agent.js';
 import { readStream } from '../proto/wire/client.js';
 import { writeMessage } from '../proto/wire/stream.js';
@@ -60,11 +61,21 @@ function terminalSize(): { rows: number; columns: number } {
 
 /** Ends quietly with the call: what it was for is over then. */
 async function sendStdin(call: ClientDuplexStream<ExecInput, ExecOutput>): Promise<void> {
-  for await (const chunk of process.stdin) {
-    const value = chunk as Buffer;
-    if (!(await writeMessage(call, { input: { $case: 'stdin', value } }))) return;
+  try {
+    for await (const chunk of process.stdin) {
+      const value = chunk as Buffer;
+      if (!(await writeMessage(call, { input: { $case: 'stdin', value } }))) return;
+    }
+  } catch (error) {
+    // closed by execTask itself, which waits no longer
+    if (errnoOf(error) !== 'ERR_STREAM_PREMATURE_CLOSE') call.destroy(toError(error));
+    return;
   }
   await writeMessage(call, { input: { $case: 'closeStdin', value: true } });
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** @returns the exit code, in the last message */

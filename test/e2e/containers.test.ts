@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskRow } from '../../cli/output/rows.js';
 import { detectCgroups } from '../../runtime/cgroup/cgroup-fs.js';
 import { eventually } from '../support/eventually.js';
-import { DevCluster, requiresDevCluster } from './cluster.js';
+import { CLI, DevCluster, requiresDevCluster } from './cluster.js';
 
 const ENGINE = '/var/lib/hatoba/dev/n1/agent/engine';
 
@@ -75,6 +77,30 @@ describe('what a compose file says of its containers', function () {
       cpu: '25000 100000',
       pids: '40',
     });
+  });
+
+  it('a command in a terminal ends with its exit code, while the terminal goes on', async () => {
+    const task = await deploy(
+      'terminal',
+      '{image: "hello-api:1", command: sleep 1000, stop_signal: SIGKILL}',
+    );
+    const words = [process.execPath, CLI, 'task', 'exec', '-it', task.id, '--'];
+    const command = `${words.join(' ')} sh -c 'tty; stty size; exit 5'`;
+    // script(1) keeps its terminal open, as a user's is.
+    const args = [
+      '--quiet',
+      '--return',
+      '--command',
+      `stty rows 33 cols 77; ${command}`,
+      '/dev/null',
+    ];
+    const env = { ...process.env, HATOBA_CONFIG: cluster.folder, SHELL: '/bin/sh' };
+    const terminal = spawn('script', args, { env, stdio: ['pipe', 'pipe', 'ignore'] });
+    const output: Buffer[] = [];
+    terminal.stdout.on('data', (part: Buffer) => output.push(part));
+    const [exitCode] = (await once(terminal, 'close')) as [number];
+    const lines = Buffer.concat(output).toString().split(/\r*\n/);
+    assert.deepEqual([exitCode, ...lines], [5, '/dev/pts/0', '33 77', '']);
   });
 
   it('its log is rotated at max-size, and service logs shows the newest files', async () => {
