@@ -88,7 +88,15 @@ export class ContentStore {
     if (await this.has(expected.digest)) return;
     const writer = await this.create(expected.sizeBytes);
     try {
-      for await (const chunk of source) await writer.write(chunk);
+      let receivedBytes = 0;
+      for await (const chunk of source) {
+        receivedBytes += chunk.length;
+        if (receivedBytes > expected.sizeBytes) {
+          const size = `the ${expected.sizeBytes} bytes it should have`;
+          throw new HatobaError('unavailable', `blob ${expected.digest} goes on after ${size}`);
+        }
+        await writer.write(chunk);
+      }
       const found = await writer.finish();
       if (found.digest !== expected.digest || found.sizeBytes !== expected.sizeBytes) {
         throw new HatobaError(

@@ -48,7 +48,8 @@ const MANIFEST_TYPES = [
 /**
  * Reads images from registries (the distribution API, version 2).
  * 1. Every wait ends: after 30 s without a byte, or when the caller's signal aborts.
- * 2. What may pass (no connection, 429, 5xx, damaged transfer) is tried four times, with growing
+ * 2. Redirects are followed, by `fetch`: without the token to another host; never from HTTPS to HTTP.
+ * 3. What may pass (no connection, 429, 5xx, damaged transfer) is tried four times, with growing
  *    pauses; each error names image and registry.
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md
  */
@@ -160,6 +161,14 @@ export class RegistryClient {
       },
     );
     deadline.touch();
+    if (response.url.startsWith('http:') && this.#baseUrl(request).startsWith('https:')) {
+      await response.body?.cancel();
+      const where = `registry ${this.#baseUrl(request)} sends its callers to ${new URL(response.url).origin}`;
+      throw new HatobaError(
+        'failed-precondition',
+        `${subjectOf(request)} not pulled: ${where}, which anybody on the way could change`,
+      );
+    }
     return response;
   }
 

@@ -35,7 +35,7 @@ class FakeServer {
       // as with the real fetch, the signal ends the body too
       const signal = init?.signal ?? new AbortController().signal;
       const body = response.body?.pipeThrough(new TransformStream(), { signal }) ?? null;
-      return new Response(body, response);
+      return answeredFrom(response.url, new Response(body, response));
     };
     const random = seededRandom(1);
     return new RegistryClient({ fetch: send, clock: this.clock, random, insecureRegistries });
@@ -51,6 +51,11 @@ class FakeServer {
     for (let i = 0; i < 200 && !(done as boolean); i++) await this.clock.advance(1000);
     return await call;
   }
+}
+
+/** As fetch gives it after redirects. */
+function answeredFrom(url: string, response: Response): Response {
+  return Object.defineProperty(response, 'url', { value: url });
 }
 
 const signal = new AbortController().signal;
@@ -216,6 +221,15 @@ describe('the registry client', () => {
       /manifest sha256:0{64} arrived as sha256:/,
     );
     assert.match(server.requests[0]?.url ?? '', /manifests\/sha256:0{64}$/);
+  });
+
+  it('refuses a registry that sends it from HTTPS to plain HTTP', async () => {
+    const server = new FakeServer(() => answeredFrom('http://r.example/other', ok()));
+    await assert.rejects(server.settle(server.client().manifest(REFERENCE, undefined, signal)), {
+      kind: 'failed-precondition',
+      message:
+        /image "r\.example\/team\/web:1" not pulled: .* sends its callers to http:\/\/r\.example/,
+    });
   });
 
   it('refuses an answer without end', async () => {
