@@ -1,4 +1,5 @@
-import { readFileSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, mkdirSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { HatobaError } from '../common/errors.js';
 import { errnoError, errnoName } from './errno.js';
 import { AT_FDCWD, check, checkUnless, lastErrno, libc, mountApi, withFd } from './libc.js';
@@ -93,31 +94,45 @@ function mountOverlay(request: OverlayMount): void {
       `${action}: ${there?.type ?? 'another file system'} is mounted there; unmount it first`,
     );
   }
-  if (!overlayByFsopen(request, action)) overlayByMount(request, action);
+  takesLayersOneByOne ??= probeLayersOneByOne();
+  if (takesLayersOneByOne) overlayByFsopen(request, action);
+  else overlayByMount(request, action);
 }
 
-/** Recognizes the mount option that names the upper folder; relative after legacyOverlay. */
+let takesLayersOneByOne: boolean | undefined;
+
+/**
+ * Linux 6.8 looks at a layer as soon as it is told of it. From 6.5 there is no such option, and
+ * before, overlayfs keeps any option unread until the mount is made.
+ */
+function probeLayersOneByOne(): boolean {
+  const action = 'asking the kernel for overlayfs';
+  const fsFd = mountApi.fsopen('overlay', FSOPEN_CLOEXEC);
+  if (!checkUnless(fsFd, ['ENOSYS'], action)) return false;
+  return withFd(fsFd, () => {
+    const result = mountApi.fsconfig(fsFd, FSCONFIG_SET_STRING, 'lowerdir+', '/proc/self/none');
+    return result < 0 && errnoName(lastErrno()) === 'ENOENT';
+  });
+}
+
+/** Recognizes the option of a mount that names the upper folder; as legacyOverlay wrote it, too. */
 function isUpperOf({ upperDir }: OverlayMount): (option: string) => boolean {
   return (option) => {
     if (!option.startsWith('upperdir=')) return false;
-    const path = option.slice('upperdir='.length);
+    const shown = option.slice('upperdir='.length);
+    if (shown === upperDir) return true;
+    const path = shown.replace(/\\(.)/g, '$1');
     return path === upperDir || (!path.startsWith('/') && upperDir.endsWith(`/${path}`));
   };
 }
 
-/** @returns false where the kernel cannot take layers one by one (before 6.8) */
-function overlayByFsopen(request: OverlayMount, action: string): boolean {
-  const fsFd = mountApi.fsopen('overlay', FSOPEN_CLOEXEC);
-  if (!checkUnless(fsFd, ['ENOSYS'], action)) return false;
-  return withFd(fsFd, () => {
+function overlayByFsopen(request: OverlayMount, action: string): void {
+  const fsFd = check(mountApi.fsopen('overlay', FSOPEN_CLOEXEC), action);
+  withFd(fsFd, () => {
     const set = (key: string, value: string): number =>
       mountApi.fsconfig(fsFd, FSCONFIG_SET_STRING, key, value);
-    for (const [index, lowerDir] of request.lowerDirs.entries()) {
-      const result = set('lowerdir+', lowerDir);
-      if (result >= 0) continue;
-      const errno = lastErrno();
-      if (index === 0 && errnoName(errno) === 'EINVAL') return false;
-      throw errnoError(`${action}: lower directory ${lowerDir}`, errno, fsContextLog(fsFd));
+    for (const lowerDir of request.lowerDirs) {
+      checkFs(set('lowerdir+', lowerDir), fsFd, `${action}: lower directory ${lowerDir}`);
     }
     const settings = { upperdir: request.upperDir, workdir: request.workDir };
     for (const [key, value] of Object.entries(settings)) {
@@ -127,7 +142,6 @@ function overlayByFsopen(request: OverlayMount, action: string): boolean {
     checkFs(created, fsFd, action);
     const mountFd = checkFs(mountApi.fsmount(fsFd, FSMOUNT_CLOEXEC, 0), fsFd, action);
     withFd(mountFd, () => check(mountApi.moveMount(mountFd, request.target), action));
-    return true;
   });
 }
 
@@ -153,6 +167,9 @@ function fsContextLog(fsFd: number): string {
 
 /** The way of kernels before 6.8: all in one option string of at most a page. */
 function overlayByMount(request: OverlayMount, action: string): void {
+  const { lowerDirs, upperDir, workDir } = request;
+  const missing = [...lowerDirs, upperDir, workDir].find((path) => !existsSync(path));
+  if (missing !== undefined) throw errnoError(`${action}: ${missing}`, constants.errno.ENOENT);
   const { directory, data } = legacyOverlay(request);
   if (directory !== undefined) check(libc.chdir(directory), `${action}: entering ${directory}`);
   try {

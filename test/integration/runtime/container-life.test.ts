@@ -110,28 +110,24 @@ describe('containers on crun: life', function () {
     assert.equal(readFileSync(seed, 'utf8'), 'from the image');
   });
 
-  it('writes the limits into the cgroup', async function () {
-    const layout = detectCgroups();
-    if (layout.version !== 1) this.skip();
-    await rig.containers.create(
-      aContainer(
-        'lim',
-        DEAF,
-        {},
-        {
-          limits: { nanoCpus: 250_000_000, memoryBytes: 32 << 20, pids: 17 },
-        },
-      ),
-    );
-    const file = (controller: string, name: string): string =>
-      readFileSync(
-        `/sys/fs/cgroup/${controller}${rig.cgroupParent}/group/lim/${name}`,
-        'utf8',
-      ).trim();
-    assert.equal(file('memory', 'memory.limit_in_bytes'), String(32 << 20));
-    assert.equal(file('cpu', 'cpu.cfs_quota_us'), '25000');
-    assert.equal(file('cpu', 'cpu.cfs_period_us'), '100000');
-    assert.equal(file('pids', 'pids.max'), '17');
+  it('writes the limits into the cgroup', async () => {
+    const limits = { nanoCpus: 250_000_000, memoryBytes: 32 << 20, pids: 17 };
+    await rig.containers.create(aContainer('lim', DEAF, {}, { limits }));
+    const { version, roots } = detectCgroups();
+    const read = (controller: string, name: string): string => {
+      const root = version === 2 ? roots[0] : `/sys/fs/cgroup/${controller}`;
+      return readFileSync(`${root}${rig.cgroupParent}/group/lim/${name}`, 'utf8').trim();
+    };
+    if (version === 2) {
+      assert.equal(read('memory', 'memory.max'), String(32 << 20));
+      assert.equal(read('memory', 'memory.swap.max'), '0');
+      assert.equal(read('cpu', 'cpu.max'), '25000 100000');
+    } else {
+      assert.equal(read('memory', 'memory.limit_in_bytes'), String(32 << 20));
+      assert.equal(read('cpu', 'cpu.cfs_quota_us'), '25000');
+      assert.equal(read('cpu', 'cpu.cfs_period_us'), '100000');
+    }
+    assert.equal(read('pids', 'pids.max'), '17');
   });
 
   it('knows a container killed for want of memory from one killed otherwise', async () => {
@@ -251,7 +247,9 @@ describe('containers on crun: life', function () {
       assert.equal(containers.get('bad'), undefined);
       assert.ok(!existsSync(join(rig.stateDir, 'containers/bad')), name);
       assert.ok(!existsSync(join(rig.stateDir, 'snapshots/bad')), name);
-      assert.ok(!existsSync(`/sys/fs/cgroup/pids${rig.cgroupParent}/group/bad`), name);
+      for (const root of detectCgroups().roots) {
+        assert.ok(!existsSync(`${root}${rig.cgroupParent}/group/bad`), name);
+      }
     }
     await containers.create(aContainer('bad', DEAF));
     assert.equal(containers.get('bad')?.status, 'created', 'the id is free again');

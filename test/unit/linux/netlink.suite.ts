@@ -158,10 +158,14 @@ export function describeNetlink(name: string, open: () => Promise<KernelUnderTes
       for (let i = 0; i < 2; i++) await apply(...entries);
       const [br0, vx0] = [await index('br0'), await index('vx0')];
       const { netlink } = test.kernel;
-      assert.deepEqual(await netlink.fdb(test.host), [
-        { link: vx0, mac: '02:42:0a:4d:00:09', where: 'master' },
-        { link: vx0, mac: '02:42:0a:4d:00:09', where: 'self', destination: '192.0.2.7' },
-      ]);
+      // kernels differ in which of the two tables they tell first
+      assert.deepEqual(
+        new Set(await netlink.fdb(test.host)),
+        new Set([
+          { link: vx0, mac: '02:42:0a:4d:00:09', where: 'master' },
+          { link: vx0, mac: '02:42:0a:4d:00:09', where: 'self', destination: '192.0.2.7' },
+        ]),
+      );
       assert.deepEqual(await netlink.neighbours(test.host), [
         { link: br0, address: '10.77.0.9', mac: '02:42:0a:4d:00:09' },
       ]);
