@@ -1,11 +1,11 @@
-import type { KernelOp } from './kernel-model.js';
+import type { NetlinkOp } from '../../linux/ports.js';
 import type { Entry, LinkPlan, PlannedLink, Underlay } from './link-plan.js';
 
 export interface LinkChanges {
   /** What is new or different: to be done before traffic is directed there. */
-  first: KernelOp[];
+  first: NetlinkOp[];
   /** What is gone: to be done after no traffic is directed there any more. */
-  last: KernelOp[];
+  last: NetlinkOp[];
 }
 
 /**
@@ -18,8 +18,8 @@ export function diffLinks(
   underlay: Underlay,
   options: { recreateTunnels?: boolean } = {},
 ): LinkChanges {
-  const first: KernelOp[] = [];
-  const last: KernelOp[] = [];
+  const first: NetlinkOp[] = [];
+  const last: NetlinkOp[] = [];
   const gone = new Set<string>();
   for (const link of actual.links.values()) {
     const recreate = link.kind === 'vxlan' && options.recreateTunnels === true;
@@ -37,8 +37,12 @@ export function diffLinks(
   return { first, last: [...removedEntries(actual, wanted, gone), ...last] };
 }
 
-function removedEntries(actual: LinkPlan, wanted: LinkPlan, gone: ReadonlySet<string>): KernelOp[] {
-  const ops: KernelOp[] = [];
+function removedEntries(
+  actual: LinkPlan,
+  wanted: LinkPlan,
+  gone: ReadonlySet<string>,
+): NetlinkOp[] {
+  const ops: NetlinkOp[] = [];
   for (const key of actual.entries.keys()) {
     const before = present(actual, key, gone);
     if (before !== undefined && !wanted.entries.has(key)) ops.push(before.del);
@@ -46,7 +50,7 @@ function removedEntries(actual: LinkPlan, wanted: LinkPlan, gone: ReadonlySet<st
   return ops;
 }
 
-function entryOps(before: Entry | undefined, entry: Entry): KernelOp[] {
+function entryOps(before: Entry | undefined, entry: Entry): NetlinkOp[] {
   if (before === undefined) return [entry.add];
   return before.value === entry.value ? [] : [before.del, entry.add];
 }
@@ -61,14 +65,14 @@ function linkOps(
   before: PlannedLink | undefined,
   link: PlannedLink,
   underlay: Underlay,
-): KernelOp[] {
+): NetlinkOp[] {
   if (before === undefined) return [...linkAddOps(link, underlay), ...linkUpOps(link)];
   const same =
     before.mtuBytes === link.mtuBytes && before.mac === link.mac && before.master === link.master;
   return same ? [] : linkUpOps(link);
 }
 
-function linkAddOps(link: PlannedLink, underlay: Underlay): KernelOp[] {
+function linkAddOps(link: PlannedLink, underlay: Underlay): NetlinkOp[] {
   const { name, vni, mtuBytes } = link;
   if (link.kind === 'bridge') {
     const mac = link.mac === undefined ? {} : { mac: link.mac };
@@ -79,17 +83,17 @@ function linkAddOps(link: PlannedLink, underlay: Underlay): KernelOp[] {
 }
 
 /** Everything about a link that can be set again. */
-function linkUpOps(link: PlannedLink): KernelOp[] {
+function linkUpOps(link: PlannedLink): NetlinkOp[] {
   const { name, mtuBytes } = link;
   const mac = link.mac === undefined ? {} : { mac: link.mac };
   const master = link.master === undefined ? {} : { master: link.master };
-  const ops: KernelOp[] = [{ op: 'link-set', name, mtuBytes, ...mac, ...master, up: true }];
+  const ops: NetlinkOp[] = [{ op: 'link-set', name, mtuBytes, ...mac, ...master, up: true }];
   if (link.kind === 'vxlan') ops.push(tunnelPortOp(name));
   return ops;
 }
 
 /** A VXLAN port learns nothing, floods nothing, and its bridge answers ARP for what is behind it. */
-export function tunnelPortOp(name: string): KernelOp {
+export function tunnelPortOp(name: string): NetlinkOp {
   return {
     op: 'bridge-port',
     name,

@@ -1,4 +1,5 @@
-import type { FdbEntry, KernelDump } from './kernel-model.js';
+import type { FdbInfo } from '../../linux/ports.js';
+import type { KernelDump } from './kernel-model.js';
 import { isAddress } from './ipam.js';
 import { isBridgeName, isPeerMark, isVxlanName, RULE_PRIORITY } from './link-names.js';
 import {
@@ -81,7 +82,7 @@ function observeLink(
 }
 
 function observeFdb(
-  { mac, where, destination }: FdbEntry,
+  { mac, where, destination }: FdbInfo,
   name: string | undefined,
   entries: Map<string, Entry>,
 ): void {

@@ -1,5 +1,5 @@
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { KernelOp } from './kernel-model.js';
+import type { NetlinkOp } from '../../linux/ports.js';
 import type { SandboxConfig } from './network-state.js';
 import { bridgeName } from './link-names.js';
 import { networkMtu, type Underlay } from './link-plan.js';
@@ -7,8 +7,8 @@ import { endpointMac } from './mac.js';
 
 export interface SandboxPlan {
   /** Operations in the host's namespace, then those in the sandbox's. */
-  host: KernelOp[];
-  inside: KernelOp[];
+  host: NetlinkOp[];
+  inside: NetlinkOp[];
   /** Gateways, at which DNS answers. */
   nameservers: string[];
   /** The sandbox's address on the network of its default route; empty without one. */

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import type { Logger } from '../../common/logger.js';
-import type { Namespaces, Netlink } from '../../linux/ports.js';
+import type { Namespaces, Netlink, NetlinkOp } from '../../linux/ports.js';
 import type { NetworkState } from '../driver.js';
-import type { KernelOp } from '../core/kernel-model.js';
 import { diffLinks, tunnelPortOp, type LinkChanges } from '../core/link-diff.js';
 import { observeLinks } from '../core/link-observe.js';
 import { planLinks, type LinkPlan, type Underlay } from '../core/link-plan.js';
@@ -116,7 +115,7 @@ export class KernelLinks {
     if (Object.keys(settings).length > 0) await this.#modules.namespaces.setSysctls(settings);
   }
 
-  async #run(ops: readonly KernelOp[]): Promise<void> {
+  async #run(ops: readonly NetlinkOp[]): Promise<void> {
     if (ops.length > 0) await this.#modules.netlink.apply(ops);
   }
 
@@ -128,7 +127,7 @@ export class KernelLinks {
 }
 
 /** What a look at the kernel does not show is set again. */
-function resumeOps(wanted: LinkPlan): KernelOp[] {
+function resumeOps(wanted: LinkPlan): NetlinkOp[] {
   return [...wanted.links.values()]
     .filter((l) => l.kind === 'vxlan')
     .map((l) => tunnelPortOp(l.name));

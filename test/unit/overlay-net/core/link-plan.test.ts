@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { diffLinks } from '../../../../overlay-net/core/link-diff.js';
-import type { KernelDump, KernelOp } from '../../../../overlay-net/core/kernel-model.js';
+import type { NetlinkOp } from '../../../../linux/ports.js';
+import type { KernelDump } from '../../../../overlay-net/core/kernel-model.js';
 import { observeLinks } from '../../../../overlay-net/core/link-observe.js';
 import { planLinks, type LinkPlan, type Underlay } from '../../../../overlay-net/core/link-plan.js';
 import type { NetworkState } from '../../../../overlay-net/driver.js';
@@ -16,17 +17,18 @@ class ModelKernel {
     string,
     { kind: string; mac: string; mtuBytes: number; up: boolean; master?: string }
   >();
-  readonly entries = new Map<string, { op: KernelOp; link: string | undefined }>();
+  readonly entries = new Map<string, { op: NetlinkOp; link: string | undefined }>();
 
-  apply(ops: readonly KernelOp[]): void {
+  apply(ops: readonly NetlinkOp[]): void {
     for (const op of ops) this.#apply(op);
   }
 
-  #apply(op: KernelOp): void {
+  #apply(op: NetlinkOp): void {
     if (op.op === 'link-add') {
       assert.ok(!this.links.has(op.name), `${op.name} exists`);
       const given = op.kind === 'bridge' ? op.mac : undefined;
       const mac = given ?? 'aa:aa:aa:aa:aa:aa';
+      assert.ok(op.mtuBytes !== undefined, 'every link has an MTU of its own');
       this.links.set(op.name, { kind: op.kind, mac, mtuBytes: op.mtuBytes, up: false });
     } else if (op.op === 'link-set') {
       const link = this.links.get(op.name);
@@ -45,7 +47,9 @@ class ModelKernel {
     }
   }
 
-  #applyEntry(op: Exclude<KernelOp, { op: 'link-add' | 'link-set' | 'link-del' | 'bridge-port' }>) {
+  #applyEntry(
+    op: Exclude<NetlinkOp, { op: 'link-add' | 'link-set' | 'link-del' | 'bridge-port' }>,
+  ) {
     const [what = '', verb] = op.op.split('-');
     const link = 'link' in op ? op.link : undefined;
     const { op: _op, ...rest } = op;
