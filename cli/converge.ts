@@ -1,3 +1,4 @@
+import { toWord } from '../common/model/words.js';
 import { isTerminal, isWanted } from '../common/model/task-state.js';
 import type { Service, Task } from '../common/model/objects.js';
 import { TaskState, UpdateState, type UpdateStatus } from '../proto/gen/hatoba/v1/types.js';
@@ -13,6 +14,8 @@ const LOOK_AT_TASKS_MS = 1000;
 const UNPLACEABLE_MS = 5000;
 /** So many dead tasks of one slot, and none running, mean that the service does not start. */
 const HOPELESS_FAILURES = 2;
+/** A task that ended so long ago and still has no successor will have none. */
+const ABANDONED_MS = 2000;
 
 /**
  * Waits until every service runs as many tasks of its present spec as it should and its update is
@@ -123,29 +126,42 @@ function countWanted(tasks: readonly Task[]): number {
   return tasks.filter((t) => isWanted(t.desiredState) && !isTerminal(t.status.state)).length;
 }
 
+/** Why slots of the service cannot come to run; empty while there is hope. */
 function reasonsOf(tasks: readonly Task[], nowMs: number): string[] {
-  const reasons = new Set<string>();
-  for (const slot of new Set(tasks.map((t) => t.slot))) {
+  const reasons = [...new Set(tasks.map((t) => t.slot))].map((slot) => {
     // failures of a former spec say nothing of this one
     const all = tasks.filter((t) => t.slot === slot);
-    const ofSlot = all.filter((t) => t.specVersion === all.at(-1)?.specVersion);
-    const failed = ofSlot.filter(
-      ({ status: { state } }) => state === TaskState.FAILED || state === TaskState.REJECTED,
+    return reasonOf(
+      all.filter((t) => t.specVersion === all.at(-1)?.specVersion),
+      nowMs,
     );
-    const runs = ofSlot.some((t) => t.status.state === TaskState.RUNNING);
-    const last = failed.at(-1);
-    if (!runs && last !== undefined && failed.length >= HOPELESS_FAILURES) {
-      reasons.add(`task ${last.serviceName}.${slot}: ${last.status.err}`);
-    }
-    const stuck = ofSlot.find(
-      (t) =>
-        t.status.state === TaskState.PENDING &&
-        t.status.message.startsWith('no suitable node') &&
-        nowMs - t.createdAtMs > UNPLACEABLE_MS,
-    );
-    if (stuck !== undefined) reasons.add(stuck.status.message);
+  });
+  return [...new Set(reasons.filter((r) => r !== undefined))];
+}
+
+function reasonOf(slot: readonly Task[], nowMs: number): string | undefined {
+  const newest = slot.at(-1);
+  if (newest === undefined || slot.some((t) => t.status.state === TaskState.RUNNING))
+    return undefined;
+  const name = `task ${newest.serviceName}.${newest.slot}`;
+  const { status } = newest;
+  const isStuck =
+    status.state === TaskState.PENDING &&
+    status.message.startsWith('no suitable node') &&
+    nowMs - newest.createdAtMs > UNPLACEABLE_MS;
+  if (isStuck) return status.message;
+  const isOver = isTerminal(status.state) && nowMs - status.timestampMs > ABANDONED_MS;
+  if (isOver && isWanted(newest.desiredState)) {
+    const how = status.err === '' ? `ended (${toWord(status.state)})` : status.err;
+    return `${name}: ${how}; its restart policy starts no other`;
   }
-  return [...reasons];
+  const failed = slot.filter(
+    ({ status: { state } }) => state === TaskState.FAILED || state === TaskState.REJECTED,
+  );
+  const last = failed.at(-1);
+  return last !== undefined && failed.length >= HOPELESS_FAILURES
+    ? `${name}: ${last.status.err}`
+    : undefined;
 }
 
 function notConverged(states: readonly Judgement[]): NotConvergedError {

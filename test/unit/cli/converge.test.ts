@@ -33,13 +33,14 @@ function task(
 }
 
 describe('judgeService', () => {
-  const failed = { err: 'image "x" not found' };
+  const failed = { err: 'image "x" not found', timestampMs: NOW };
   const cases: [string, Service, Task[], string, string[]][] = [
     ['all run', service(2, 2), [task(TaskState.RUNNING)], 'converged', []],
     ['some start', service(1, 2), [task(TaskState.PREPARING)], 'waiting', []],
     ['one failure is not enough', service(0, 1), [task(TaskState.FAILED, {}, failed)], 'waiting', []],
     ['a slot that only fails', service(0, 1), [task(TaskState.REJECTED, { generation: 1 }, failed), task(TaskState.REJECTED, { generation: 2 }, failed)], 'hopeless', ['task web.1: image "x" not found']],
     ['failures of a former spec', service(0, 1), [task(TaskState.FAILED, { generation: 1, specVersion: 1 }, failed), task(TaskState.FAILED, { generation: 2, specVersion: 1 }, failed), task(TaskState.PREPARING, { generation: 3, specVersion: 2 })], 'waiting', []],
+    ['a slot whose policy starts no other', service(0, 1), [task(TaskState.REJECTED, {}, { ...failed, timestampMs: NOW - 5000 })], 'hopeless', ['task web.1: image "x" not found; its restart policy starts no other']],
     ['no node fits', service(0, 1), [task(TaskState.PENDING, {}, { message: 'no suitable node: …' })], 'hopeless', ['no suitable node: …']],
     ['no node fits since a moment', service(0, 1), [task(TaskState.PENDING, { createdAtMs: NOW - 100 }, { message: 'no suitable node: …' })], 'waiting', []],
     ['scaled down, one still stops', service(1, 1), [task(TaskState.RUNNING, { desiredState: TaskState.REMOVE })], 'waiting', []],
