@@ -6,7 +6,10 @@ const corePurity = {
   'no-restricted-globals': [
     'error',
     ...['Date', 'setTimeout', 'setInterval', 'setImmediate', 'process', 'console', 'fetch'].map(
-      (name) => ({ name, message: 'core/ is pure: take time, randomness and effects as arguments.' }),
+      (name) => ({
+        name,
+        message: 'core/ is pure: take time, randomness and effects as arguments.',
+      }),
     ),
   ],
   'no-restricted-properties': [
@@ -15,7 +18,11 @@ const corePurity = {
   ],
   'no-restricted-imports': [
     'error',
-    { patterns: [{ group: ['node:*', '@grpc/*', 'etcd3', 'winston', 'koffi'], message: 'core/ is pure.' }] },
+    {
+      patterns: [
+        { group: ['node:*', '@grpc/*', 'etcd3', 'winston', 'koffi'], message: 'core/ is pure.' },
+      ],
+    },
   ],
 };
 
@@ -43,7 +50,11 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'error',
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: 'Only config.ts files read the environment.' },
+        {
+          object: 'process',
+          property: 'env',
+          message: 'Only config.ts files read the environment.',
+        },
       ],
       'max-lines': ['error', { max: 500, skipBlankLines: true, skipComments: true }],
       'max-lines-per-function': ['error', { max: 80, skipBlankLines: true, skipComments: true }],
@@ -53,7 +64,10 @@ export default tseslint.config(
     },
   },
   { files: ['**/core/**/*.ts', 'common/model/**/*.ts'], ignores: ['test/**'], rules: corePurity },
-  { files: ['**/config.ts', 'common/adapters/**/*.ts'], rules: { 'no-restricted-properties': 'off' } },
+  {
+    files: ['**/config.ts', 'common/adapters/**/*.ts'],
+    rules: { 'no-restricted-properties': 'off' },
+  },
   {
     files: ['test/**/*.ts'],
     rules: {
@@ -69,6 +83,13 @@ export default tseslint.config(
       ],
     },
   },
-  { files: ['test/support/**/*.ts', 'bench/**/*.ts'], rules: { 'no-restricted-globals': 'off', 'max-lines-per-function': 'off', 'no-restricted-properties': 'off' } },
+  {
+    files: ['test/support/**/*.ts', 'bench/**/*.ts'],
+    rules: {
+      'no-restricted-globals': 'off',
+      'max-lines-per-function': 'off',
+      'no-restricted-properties': 'off',
+    },
+  },
   prettier,
 );
