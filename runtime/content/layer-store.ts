@@ -99,6 +99,7 @@ export class LayerStore {
       }
       const { sizeBytes, entries, skippedXattrs } = result;
       const marker = { diffId, sizeBytes, entries, unpackedAtMs: clock.nowMs() };
+      options.signal.throwIfAborted(); // a busy disk may take long to sync
       await files.syncFilesystem(targetDir);
       await writeDurably(join(staged, MARKER), JSON.stringify(marker));
       await this.#publish(staged, layerIdOf(diffId));
