@@ -158,12 +158,13 @@ describe('netlink as ip and bridge show it', () => {
     const entries = jsonIn(host, 'bridge', '-j', 'fdb', 'show', 'dev', 'vx0')
       .filter((e) => e['mac'] === '02:42:0a:4f:00:09')
       .map(({ master, dst, state, flags }) => ({ master, dst, state, flags }));
-    // kernels differ in which of the two tables they tell first
+    // kernels differ in which of the two tables they tell first, older ones tell one of them twice
+    const distinct = new Set(entries.map((entry) => JSON.stringify(entry)));
     assert.deepEqual(
-      new Set(entries),
+      distinct,
       new Set([
-        { master: 'br0', dst: undefined, state: 'static', flags: [] },
-        { master: undefined, dst: '192.0.2.7', state: 'permanent', flags: ['self'] },
+        JSON.stringify({ master: 'br0', state: 'static', flags: [] }),
+        JSON.stringify({ dst: '192.0.2.7', state: 'permanent', flags: ['self'] }),
       ]),
     );
     const [neighbour] = jsonIn(host, 'ip', '-j', 'neigh', 'show', 'dev', 'br0');

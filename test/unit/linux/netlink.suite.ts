@@ -158,12 +158,14 @@ export function describeNetlink(name: string, open: () => Promise<KernelUnderTes
       for (let i = 0; i < 2; i++) await apply(...entries);
       const [br0, vx0] = [await index('br0'), await index('vx0')];
       const { netlink } = test.kernel;
-      // kernels differ in which of the two tables they tell first
+      // kernels differ in which of the two tables they tell first, older ones tell one of them twice
+      const told = new Map((await netlink.fdb(test.host)).map((entry) => [entry.where, entry]));
+      const mac = '02:42:0a:4d:00:09';
       assert.deepEqual(
-        new Set(await netlink.fdb(test.host)),
-        new Set([
-          { link: vx0, mac: '02:42:0a:4d:00:09', where: 'master' },
-          { link: vx0, mac: '02:42:0a:4d:00:09', where: 'self', destination: '192.0.2.7' },
+        told,
+        new Map<string, object>([
+          ['master', { link: vx0, mac, where: 'master' }],
+          ['self', { link: vx0, mac, where: 'self', destination: '192.0.2.7' }],
         ]),
       );
       assert.deepEqual(await netlink.neighbours(test.host), [
