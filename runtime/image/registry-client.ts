@@ -238,10 +238,27 @@ async function readBounded(
   return Buffer.concat(chunks);
 }
 
+/** The bytes of an answer; ends with the deadline's reason once that aborts. */
 async function* bodyOf(response: Response, deadline: Deadline): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
-  for await (const chunk of response.body) {
-    deadline.touch();
-    yield chunk as Uint8Array;
+  const { signal } = deadline;
+  const reader = response.body.getReader();
+  // fetch does not always end the body of a request that was aborted: a read would wait for ever
+  const giveUp = (): void => {
+    reader.cancel(signal.reason).catch(() => undefined); // what was cut off may fail to be cut off
+  };
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next: { done: boolean; value?: unknown } = await reader.read();
+      signal.throwIfAborted();
+      if (next.done) return;
+      deadline.touch();
+      yield next.value as Uint8Array;
+    }
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+    giveUp();
   }
 }
