@@ -14,11 +14,13 @@ export function asListing(command: Command): Command {
         .default('table'),
     )
     .option('-q, --quiet', 'only ids or names', false)
-    .option(
-      '--filter <key=value>',
-      'only those with this field; may be given several times',
-      collect,
-      [],
+    .addOption(
+      new Option(
+        '--filter <key=value>',
+        'only those whose field (as in -o json) is this; repeatable',
+      )
+        .argParser(collect)
+        .default([], 'all'),
     );
 }
 
@@ -33,7 +35,11 @@ export function asInspect(command: Command): Command {
 export function asWaiting(command: Command): Command {
   return command
     .option('-d, --detach', 'do not wait until the cluster is there', false)
-    .option('--timeout <duration>', 'how long to wait', durationOption, 600_000);
+    .addOption(
+      new Option('--timeout <duration>', 'how long to wait, for example 90s')
+        .argParser(durationOption)
+        .default(600_000, '10m'),
+    );
 }
 
 export interface WaitingOptions {

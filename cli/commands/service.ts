@@ -88,7 +88,8 @@ function registerScale(service: Command): void {
     withControl(async (session) => {
       const wanted = pairs.map((pair) => {
         const match = /^(.+)=(\d+)$/.exec(pair);
-        if (match === null) throw new UsageError(`"${pair}" is not SERVICE=REPLICAS`);
+        if (match === null)
+          throw new UsageError(`"${pair}" is not SERVICE=REPLICAS, such as web=3`);
         return { name: match[1] ?? '', replicas: Number(match[2]) };
       });
       const ids: string[] = [];
