@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { errnoOf } from '../common/errors.js';
 import { HATOBA_VERSION } from '../common/version.js';
 import { EXIT, errorText, exitCodeOf } from './failure.js';
 
@@ -45,6 +46,14 @@ async function main(args: readonly string[]): Promise<void> {
 function exitOnUsageErrors(command: Command): void {
   command.exitOverride();
   command.commands.forEach(exitOnUsageErrors);
+}
+
+/** Whoever read the output has what it wanted (`| head`): the end, and no error. */
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error) => {
+    if (errnoOf(error) === 'EPIPE') process.exit(0);
+    throw error;
+  });
 }
 
 try {

@@ -3,7 +3,15 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { TaskRow } from '../../cli/output/rows.js';
 import { eventually } from '../support/eventually.js';
-import { ADDRESS, countBy, DevCluster, fetchText, requiresDevCluster, run } from './cluster.js';
+import {
+  ADDRESS,
+  CLI,
+  countBy,
+  DevCluster,
+  fetchText,
+  requiresDevCluster,
+  run,
+} from './cluster.js';
 
 const HELLO = fileURLToPath(new URL('../../deploy/examples/hello/compose.yaml', import.meta.url));
 
@@ -47,6 +55,13 @@ describe('from a compose file to containers on three hosts', function () {
         n3: 1,
       },
     );
+  });
+
+  it('ends quietly when nobody reads on', async () => {
+    const cli = [process.execPath, CLI, 'task', 'ls', '-o', 'yaml'].join(' ');
+    const env = `HATOBA_CONFIG=${cluster.folder}`;
+    const text = await run('/bin/bash', ['-c', `${env} ${cli} | true; echo \${PIPESTATUS[0]}`]);
+    assert.equal(text.trim(), '0');
   });
 
   it('gives each container its own pid, net, mount, uts and ipc namespaces', async () => {
