@@ -133,6 +133,7 @@ async function serve(
     new DispatcherServer({
       ...{ cluster: modules, model: new AssignmentModel(), own },
       ...{ random, logger, probe: probeHost },
+      onSession: (nodeId) => agents.forget(nodeId),
     }),
   );
   const control = controlService({ cluster: modules, own, random, agents });

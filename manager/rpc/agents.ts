@@ -63,6 +63,14 @@ export class AgentConnections implements AsyncDisposable {
     return client;
   }
 
+  /**
+   * The node's agent started anew: a connection to the one before it looks alive until something
+   * is sent, if its host lost its power.
+   */
+  forget(nodeId: string): void {
+    this.#close(nodeId);
+  }
+
   #close(nodeId: string): void {
     this.#byNode.get(nodeId)?.client.close();
     this.#byNode.delete(nodeId);

@@ -45,6 +45,8 @@ export interface DispatcherModules<State> {
   readonly random: Random;
   readonly logger: Logger;
   readonly probe: HostProbe;
+  /** Told of each session that opens. */
+  readonly onSession: (nodeId: string) => void;
 }
 
 /** The agents' side of one manager. Runs on every manager, leader or not. */
@@ -55,6 +57,7 @@ export class DispatcherServer<State>
   readonly #own: OwnManager;
   readonly #logger: Logger;
   readonly #sessions: Sessions;
+  readonly #onSession: (nodeId: string) => void;
   readonly #monitor: HeartbeatMonitor;
   readonly #statuses: StatusWriter;
   readonly #feed: AssignmentFeed<State>;
@@ -62,6 +65,7 @@ export class DispatcherServer<State>
   constructor(modules: DispatcherModules<State>) {
     const { cluster, own, random, logger, probe } = modules;
     this.#cluster = cluster;
+    this.#onSession = modules.onSession;
     this.#own = own;
     this.#logger = logger;
     this.#sessions = new Sessions({ clock: cluster.clock, random });
@@ -98,6 +102,7 @@ export class DispatcherServer<State>
     const description = checkNodeDescription(request.description);
     await registerNode(this.#cluster, this.#own, identity, description, context.signal);
     const session = this.#sessions.open(identity.nodeId);
+    this.#onSession(identity.nodeId);
     this.#logger.info('Opened session', {
       nodeId: identity.nodeId,
       hostname: description.hostname,

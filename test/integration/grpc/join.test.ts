@@ -44,7 +44,12 @@ describe('joining a cluster over TLS', () => {
     );
     const cluster = { ...rig, clock: systemClock };
     const own = { nodeId: 'm1', address: '127.0.0.1:4400' };
-    const modules = { random: systemRandom, logger: silentLogger, probe: probeHost };
+    const modules = {
+      random: systemRandom,
+      logger: silentLogger,
+      probe: probeHost,
+      onSession: () => undefined,
+    };
     const agents = new DispatcherServer({ cluster, own, model: new AssignmentModel(), ...modules });
     dispatcher = agents;
     server = await listenTls({

@@ -27,6 +27,7 @@ const OWN = { nodeId: 'm1', address: '10.0.0.1:4400' };
 describe('DispatcherServer', () => {
   let rig: ClusterRig;
   let probed: ProbeAnswer;
+  let opened: string[];
   let dispatcher: DispatcherServer<NodeAssignments>;
   let ended: AbortController;
 
@@ -35,6 +36,7 @@ describe('DispatcherServer', () => {
     await rig.put('cluster', aCluster());
     ended = new AbortController();
     probed = 'silent';
+    opened = [];
     dispatcher = start();
   });
   afterEach(async () => {
@@ -52,6 +54,7 @@ describe('DispatcherServer', () => {
       random: rig.random,
       logger: silentLogger,
       probe: () => Promise.resolve(probed),
+      onSession: (nodeId) => opened.push(nodeId),
     });
   }
 
@@ -166,6 +169,7 @@ describe('DispatcherServer', () => {
       await assert.rejects(former.stream.next(), { kind: 'conflict' });
       await assert.rejects(beat('w', former.first.sessionId), { kind: 'failed-precondition' });
       await beat('w', latter.first.sessionId);
+      assert.deepEqual(opened, ['w', 'w']);
     });
 
     it('tells of new managers and of the own spec, and of nothing else', async () => {
