@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { Command } from 'commander';
 import { errnoOf, HatobaError } from '../../common/errors.js';
+import { STACK_LABEL } from '../../common/model/labels.js';
 import { toWord } from '../../common/model/words.js';
 import type { StackSpec } from '../../common/model/objects.js';
 import { unary } from '../../proto/wire/client.js';
@@ -85,7 +86,7 @@ export function registerStack(program: Command): void {
 }
 
 function serviceStack(labels: Readonly<Record<string, string>>): string | undefined {
-  return labels['com.docker.stack.namespace'];
+  return labels[STACK_LABEL];
 }
 
 async function requireStack({ control, signal }: Session, stack: string): Promise<void> {

@@ -1,10 +1,9 @@
-import type { ContainerSpec } from '../../proto/gen/hatoba/v1/types.js';
+import type { ContainerSpec, UpdateConfig } from '../../proto/gen/hatoba/v1/types.js';
 import {
   EndpointMode,
   Limit,
   Resources,
   RestartCondition,
-  UpdateConfig,
   UpdateFailureAction,
   UpdateOrder,
 } from '../../proto/gen/hatoba/v1/types.js';
@@ -25,11 +24,6 @@ const CONDITIONS = {
   none: RestartCondition.NONE,
   'on-failure': RestartCondition.ON_FAILURE,
 } as const;
-
-/** Swarm's defaults for `update_config` and `rollback_config`. */
-export function defaultUpdateConfig(): UpdateConfig {
-  return UpdateConfig.fromPartial({ parallelism: 1, monitorMs: 5000 });
-}
 
 /** Reads `deploy:` of a service into `spec`. */
 export function readDeploy(value: Value, spec: ServiceSpec): void {

@@ -9,7 +9,8 @@ import {
   Ulimit,
 } from '../../proto/gen/hatoba/v1/types.js';
 import type { ServiceSpec } from '../../common/model/objects.js';
-import { defaultUpdateConfig, definedOf, readDeploy, readHealthcheck } from './deploy-section.js';
+import { defaultUpdateConfig } from '../../proto/wire/check.js';
+import { definedOf, readDeploy, readHealthcheck } from './deploy-section.js';
 import { readMount, type MountScope } from './mounts.js';
 import { readPorts } from './ports.js';
 import { splitWords } from './shell-words.js';

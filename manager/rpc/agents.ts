@@ -25,15 +25,14 @@ export class AgentConnections implements AsyncDisposable {
     this.#unsubscribe = modules.view.onChange((changes) => {
       for (const { kind, type, object } of changes) {
         if (kind !== 'node') continue;
-        // a connection from before a loss of power looks alive until something is sent
-        if (type === 'delete' || object.status.state !== NodeState.READY) this.#close(object.id);
+        if (type === 'delete' || object.status.state !== NodeState.READY) this.forget(object.id);
       }
     });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     this.#unsubscribe();
-    for (const nodeId of [...this.#byNode.keys()]) this.#close(nodeId);
+    for (const nodeId of [...this.#byNode.keys()]) this.forget(nodeId);
     return Promise.resolve();
   }
 
@@ -53,7 +52,7 @@ export class AgentConnections implements AsyncDisposable {
     const address = node.description.agentAddress;
     const present = this.#byNode.get(nodeId);
     if (present?.address === address) return present.client;
-    this.#close(nodeId);
+    this.forget(nodeId);
     const client = openClient(AgentClient, {
       address,
       // The node's own id: an address taken over by another node must not answer for it.
@@ -64,14 +63,10 @@ export class AgentConnections implements AsyncDisposable {
   }
 
   /**
-   * The node's agent started anew: a connection to the one before it looks alive until something
-   * is sent, if its host lost its power.
+   * Closes the connection to a node: its agent is gone, or started anew. A connection to an agent
+   * whose host lost its power looks alive until something is sent.
    */
   forget(nodeId: string): void {
-    this.#close(nodeId);
-  }
-
-  #close(nodeId: string): void {
     this.#byNode.get(nodeId)?.client.close();
     this.#byNode.delete(nodeId);
   }

@@ -16,6 +16,8 @@ export type HostName = keyof typeof ADDRESS;
 export /** The command line, as built. */
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const EXAMPLES = fileURLToPath(new URL('../../deploy/examples', import.meta.url));
+/** The compose file of the example stack. */
+export const HELLO = join(EXAMPLES, 'hello', 'compose.yaml');
 
 export interface Result {
   code: number;

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { TaskRow } from '../../cli/output/rows.js';
 import { eventually } from '../support/eventually.js';
 import {
@@ -10,9 +9,9 @@ import {
   DevCluster,
   fetchText,
   requiresDevCluster,
+  HELLO,
 } from './cluster.js';
 
-const HELLO = fileURLToPath(new URL('../../deploy/examples/hello/compose.yaml', import.meta.url));
 const SERVICES = ['hello_web', 'hello_api'];
 
 describe('what happens to a cluster', function () {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { TaskRow } from '../../cli/output/rows.js';
 import { eventually } from '../support/eventually.js';
 import {
@@ -11,9 +10,8 @@ import {
   fetchText,
   requiresDevCluster,
   run,
+  HELLO,
 } from './cluster.js';
-
-const HELLO = fileURLToPath(new URL('../../deploy/examples/hello/compose.yaml', import.meta.url));
 
 describe('from a compose file to containers on three hosts', function () {
   this.timeout(180_000);

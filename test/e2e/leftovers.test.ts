@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { DevCluster, requiresDevCluster, run } from './cluster.js';
-
-const HELLO = fileURLToPath(new URL('../../deploy/examples/hello/compose.yaml', import.meta.url));
+import { DevCluster, requiresDevCluster, run, HELLO } from './cluster.js';
 
 describe('after dev down', function () {
   this.timeout(120_000);

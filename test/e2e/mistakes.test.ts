@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
-import { fileURLToPath } from 'node:url';
-import { DevCluster, requiresDevCluster } from './cluster.js';
-
-const HELLO = fileURLToPath(new URL('../../deploy/examples/hello/compose.yaml', import.meta.url));
+import { DevCluster, requiresDevCluster, HELLO } from './cluster.js';
 
 describe('what cannot work says so', function () {
   this.timeout(120_000);
