@@ -1,4 +1,5 @@
 import { newId } from '../../../common/model/ids.js';
+import type { StackChange } from '../../../proto/gen/hatoba/v1/control.js';
 import { checkStackSpec } from '../../../proto/wire/check.js';
 import { planRemoveStack, planStack, type StackPlan } from '../../core/stack/plan-stack.js';
 import { writePlan } from '../write-plan.js';
@@ -22,19 +23,18 @@ export function stackMethods(
       let outcome = decide();
       refuseProblems(outcome.problems);
       if (request.planOnly) return { stack: outcome.stack, changes: outcome.changes };
-      let changes: StackPlan['changes'] | undefined;
+      const done = new ChangesOfAllAttempts();
       await writePlan(
         cluster,
         () => {
           outcome = decide();
-          // What a repeated attempt still has to do is not all that this call has done.
-          changes ??= outcome.changes;
+          done.add(outcome.changes);
           return accepted(outcome);
         },
         signal,
       );
       const stack = view.findByName('stack', spec.name) ?? outcome.stack;
-      return { stack, changes: changes ?? [] };
+      return { stack, changes: done.list() };
     },
 
     listStacks: () =>
@@ -54,4 +54,24 @@ export function stackMethods(
       return {};
     },
   };
+}
+
+/**
+ * What one call has changed over all its attempts. A later attempt finds done what an earlier one
+ * wrote, and finds another object under a name whose former holder was removed in between.
+ */
+class ChangesOfAllAttempts {
+  readonly #byPart = new Map<string, StackChange>();
+
+  add(changes: readonly StackChange[]): void {
+    for (const change of changes) {
+      const part = `${change.kind} ${change.name}`;
+      const isDone = change.action === 'STACK_CHANGE_ACTION_NONE';
+      if (!isDone || this.#byPart.get(part)?.id !== change.id) this.#byPart.set(part, change);
+    }
+  }
+
+  list(): StackChange[] {
+    return [...this.#byPart.values()];
+  }
 }

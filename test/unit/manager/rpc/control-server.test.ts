@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { STACK_LABEL } from '../../../../common/model/labels.js';
 import type { Node, Service, Task } from '../../../../common/model/objects.js';
 import { AgentConnections } from '../../../../manager/rpc/agents.js';
+import type { Change } from '../../../../manager/core/snapshot.js';
 import { controlMethods } from '../../../../manager/rpc/control-server.js';
 import type { ControlService } from '../../../../proto/gen/hatoba/v1/control.js';
 import {
@@ -13,6 +14,7 @@ import {
   StackSpec,
   TaskState,
 } from '../../../../proto/gen/hatoba/v1/types.js';
+import { applyPlan } from '../../../../manager/store/write.js';
 import type { CallContext, Implementation } from '../../../../proto/wire/service.js';
 import { aCluster, aNode, aService, aTask, type Some } from '../../../support/builders.js';
 import { createClusterRig, type ClusterRig } from '../../../support/cluster-rig.js';
@@ -431,6 +433,28 @@ describe('control API', () => {
         message: /^services\[1\]\.name: /,
       });
       assert.deepEqual([...rig.view.networks()], []);
+    });
+
+    it('name the new objects when the old ones vanish while they are deployed again', async () => {
+      await deploy(shop({ web: 'w:1' }));
+      await control.removeStack({ stack: 'shop' }, call);
+      const old = rig.view.findByPrefix('service', 'shop_web');
+      const removal: Change = { action: 'remove', kind: 'service', object: old };
+      const removed = applyPlan(rig.store, { groups: [[removal]] }, rig);
+      const request = { spec: shop({ web: 'w:1' }), prune: false, planOnly: false };
+      const { changes } = await control.deployStack(request, call);
+      assert.equal((await removed).conflicts, 0);
+      const web = rig.view.findByPrefix('service', 'shop_web');
+      assert.notEqual(web.id, old.id);
+      assert.deepEqual(changes, [
+        {
+          action: 'STACK_CHANGE_ACTION_UPDATE',
+          kind: 'network',
+          name: 'shop_default',
+          id: rig.view.findByPrefix('network', 'shop_default').id,
+        },
+        { action: 'STACK_CHANGE_ACTION_CREATE', kind: 'service', name: 'shop_web', id: web.id },
+      ]);
     });
 
     it('go away with all their parts', async () => {
