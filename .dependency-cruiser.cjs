@@ -57,7 +57,10 @@ module.exports = {
     rooms('^proto/gen/', '^proto/gen/|node_modules/(@grpc|@bufbuild)/'),
     rooms('^proto/wire/', '^(proto/|common/)|node_modules/@grpc/'),
     rooms('^linux/', `^(linux/|common/)|${npm('koffi')}`),
-    rooms('^runtime/', '^(runtime/|linux/|common/|proto/gen/)'),
+    rooms(
+      '^runtime/',
+      '^(runtime/|linux/|common/|proto/gen/)|node_modules/(tar-stream|@types/tar-stream)/',
+    ),
     rooms(
       '^overlay-net/',
       '^(overlay-net/|linux/|common/|proto/gen/)|node_modules/(dns-packet|@types/dns-packet)/',
@@ -67,7 +70,10 @@ module.exports = {
       '^(manager/|common/|proto/|overlay-net/core/)|node_modules/(@grpc|etcd3|yaml|@peculiar)/',
     ),
     rooms('^node-agent/', '^(node-agent/|common/|proto/)|node_modules/(@grpc|yaml|@peculiar)/'),
-    rooms('^node-agent/(executor/|main\\.ts$|images\\.ts$)', '^(runtime|overlay-net|linux)/'),
+    rooms(
+      '^node-agent/(executor/|local/|main\\.ts$|images\\.ts$)',
+      '^(runtime|overlay-net|linux)/',
+    ),
     rooms(
       '^cli/',
       '^(cli/|common/|proto/|deploy/dev/)|node_modules/(@grpc|yaml|commander|cli-table3)/',

@@ -5,7 +5,7 @@ import type { Logger } from '../common/logger.js';
 import type { Random } from '../common/random.js';
 import type { Kernel } from '../linux/ports.js';
 import { openContainers } from './container/open-containers.js';
-import type { Engine } from './engine.js';
+import type { ContainerConfig, Engine, GarbageRules } from './engine.js';
 import { openImageStore } from './image/image-store.js';
 import { openOverlaySnapshotter } from './snapshot/overlay.js';
 
@@ -18,6 +18,11 @@ export interface EngineOptions {
   cgroupParent: string;
   /** Registries spoken to without TLS: "host:port", "10.0.0.0/8". */
   insecureRegistries: readonly string[];
+  /** Registry → base addresses asked before it, in order: {"docker.io": ["http://10.0.0.5:5000"]}. */
+  registryMirrors?: Readonly<Record<string, readonly string[]>>;
+  /** Default: overlayfs where the kernel and the file system of stateDir can, else copies. */
+  snapshotter?: 'overlay' | 'copy';
+  garbage?: Partial<GarbageRules>;
 }
 
 export interface EngineModules {
@@ -25,6 +30,11 @@ export interface EngineModules {
   clock: Clock;
   random: Random;
   logger: Logger;
+  /**
+   * Called before a container that has run before is started again, by hand or by its restart rule:
+   * its network namespace must be there when it resolves.
+   */
+  beforeRestart?: (config: ContainerConfig) => Promise<void>;
 }
 
 /**

@@ -81,7 +81,7 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
       await this.#containers.remove(task.id, { force: true });
       return { status: 'missing' };
     }
-    if (state?.status !== 'running') return toObservation(state);
+    if (!isAlive(state)) return toObservation(state);
     const graceMs = task.spec.containerSpec.stopGracePeriodMs ?? DEFAULT_GRACE_MS;
     return toObservation(await this.#containers.stop(task.id, { graceMs }));
   }
@@ -89,7 +89,7 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   async release(taskId: string): Promise<void> {
     const state = this.#containers.get(taskId);
     if (state?.status === 'created') await this.#containers.remove(taskId, { force: true });
-    if (state?.status === 'running') await this.#containers.stop(taskId, { graceMs: 0 });
+    if (isAlive(state)) await this.#containers.stop(taskId, { graceMs: 0 });
     await this.#detach(taskId);
   }
 
@@ -176,8 +176,12 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
 }
 
 function isReached(state: ContainerState | undefined, until: 'healthy' | 'ended'): boolean {
-  if (state?.status !== 'running' || state.health === 'unhealthy') return true;
+  if (!isAlive(state) || state.health === 'unhealthy') return true;
   return until === 'healthy' && state.health !== 'starting';
+}
+
+function isAlive(state: ContainerState | undefined): state is ContainerState {
+  return state?.status === 'running' || state?.status === 'paused';
 }
 
 function toObservation(state: ContainerState | undefined): Observation {
@@ -185,10 +189,12 @@ function toObservation(state: ContainerState | undefined): Observation {
     case undefined:
     case 'created':
       return { status: 'missing' };
-    case 'running': {
+    case 'running':
+    case 'paused': {
       const { pid, health, healthOutput } = state;
       return { status: 'running', containerId: state.config.id, pid, health, healthOutput };
     }
+    case 'restarting': // never a task's: the cluster itself starts another one
     case 'exited':
       return {
         status: 'exited',

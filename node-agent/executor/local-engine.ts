@@ -2,9 +2,9 @@ import type { NetworkDriver } from '../../overlay-net/driver.js';
 import type { Engine } from '../../runtime/engine.js';
 
 /** What the agent needs of the container engine of its machine. */
-export type LocalEngine = Pick<Engine, 'images' | 'containers'>;
+export type LocalEngine = Engine;
 
 /** What the agent needs of the networks of its machine. */
 export type LocalNetworks = Pick<NetworkDriver, 'apply' | 'attach' | 'detach' | 'list'>;
 
-export type { ExecSession, LogLine, PullProgress } from '../../runtime/engine.js';
+export type { ExecSession, LogLine, TransferProgress } from '../../runtime/engine.js';

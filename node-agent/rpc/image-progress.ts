@@ -1,5 +1,5 @@
 import { sleep, type Clock } from '../../common/clock.js';
-import type { PullProgress } from '../executor/local-engine.js';
+import type { TransferProgress } from '../executor/local-engine.js';
 
 /** Progress is told at most this often. */
 const INTERVAL_MS = 100;
@@ -12,9 +12,9 @@ const INTERVAL_MS = 100;
  */
 export async function* progressOf<T>(
   clock: Clock,
-  work: (onProgress: (progress: PullProgress) => void) => Promise<T>,
-): AsyncGenerator<PullProgress, T, undefined> {
-  const news = new Map<string, PullProgress>();
+  work: (onProgress: (progress: TransferProgress) => void) => Promise<T>,
+): AsyncGenerator<TransferProgress, T, undefined> {
+  const news = new Map<string, TransferProgress>();
   let wake = (): void => undefined;
   const end = new AbortController();
   const result = work((progress) => {

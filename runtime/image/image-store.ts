@@ -17,7 +17,7 @@ import {
 } from '../core/image-ref.js';
 import { layerChain } from '../core/layer-chain.js';
 import { platformOf } from '../core/manifest.js';
-import type { Images, PullProgress } from '../engine.js';
+import type { Images, TransferProgress } from '../engine.js';
 import { ImageIndex } from './image-index.js';
 import type { ImageLookup, LocalImage } from './image-lookup.js';
 import { loadArchive, type LoaderModules } from './load.js';
@@ -82,7 +82,7 @@ interface Parts {
  */
 export class ImageStore implements Images, ImageLookup, AsyncDisposable {
   readonly #parts: Parts;
-  readonly #pulls = new SharedWork<Image, PullProgress>();
+  readonly #pulls = new SharedWork<Image, TransferProgress>();
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
 
@@ -110,7 +110,7 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     reference: string,
     options: {
       signal?: AbortSignal;
-      onProgress?: (progress: PullProgress) => void;
+      onProgress?: (progress: TransferProgress) => void;
       refresh?: boolean;
     } = {},
   ): Promise<Image> {
@@ -155,7 +155,7 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
   async #pull(
     reference: ImageReference,
     signal: AbortSignal,
-    tell: (progress: PullProgress) => void,
+    tell: (progress: TransferProgress) => void,
   ): Promise<Image> {
     const image = await this.#parts.puller.pull(reference, signal, tell);
     this.#parts.logger.info('Pulled image', { image: formatReference(reference), id: image.id });

@@ -7,7 +7,7 @@ import type { LayerStore } from '../content/layer-store.js';
 import type { Digest } from '../core/digest.js';
 import { parseImageConfig, type ImageConfigBlob } from '../core/image-config.js';
 import { MAX_MANIFEST_BYTES } from '../core/manifest.js';
-import type { PullProgress } from '../engine.js';
+import type { TransferProgress } from '../engine.js';
 import type { ImageIndex } from './image-index.js';
 
 export interface InstallModules {
@@ -31,7 +31,7 @@ export interface ImageParts {
 
 export interface InstallOptions {
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: PullProgress) => void;
+  readonly onProgress: (progress: TransferProgress) => void;
   /** Brings a layer's blob into the content store; called only for layers not unpacked yet. */
   readonly fetchLayer: (blob: Digest, signal: AbortSignal) => Promise<void>;
 }
@@ -75,7 +75,7 @@ async function installLayers(
   const work = parts.layers.map(async ({ digest, sizeBytes }, i) => {
     const diffId = blob.diffIds[i];
     if (diffId === undefined) return;
-    const tell = (status: PullProgress['status'], currentBytes: number): void => {
+    const tell = (status: TransferProgress['status'], currentBytes: number): void => {
       options.onProgress({ layer: digest, status, currentBytes, totalBytes: sizeBytes });
     };
     try {

@@ -11,7 +11,7 @@ import {
   type Manifest,
   type Platform,
 } from '../core/manifest.js';
-import type { PullProgress } from '../engine.js';
+import type { TransferProgress } from '../engine.js';
 import { installImage, type InstallModules } from './install.js';
 import type { FetchedManifest, RegistryClient } from './registry-client.js';
 
@@ -43,7 +43,7 @@ export class Puller {
   async pull(
     reference: ImageReference,
     signal: AbortSignal,
-    onProgress: (progress: PullProgress) => void,
+    onProgress: (progress: TransferProgress) => void,
   ): Promise<Image> {
     const subject = `image "${familiarReference(reference)}"`;
     try {
@@ -60,11 +60,11 @@ export class Puller {
     reference: ImageReference,
     subject: string,
     signal: AbortSignal,
-    onProgress: (progress: PullProgress) => void,
+    onProgress: (progress: TransferProgress) => void,
   ): Promise<Image> {
     const { manifest, digests, top } = await this.#resolve(reference, subject, signal);
     const sizes = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
-    const tellImage = (status: PullProgress['status']): void => {
+    const tellImage = (status: TransferProgress['status']): void => {
       onProgress({ layer: '', status, currentBytes: 0, totalBytes: 0 });
     };
     tellImage('downloading');

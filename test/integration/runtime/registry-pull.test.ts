@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync, rmSync } from 'node:fs';
-import type { PullProgress } from '../../../runtime/engine.js';
+import type { TransferProgress } from '../../../runtime/engine.js';
 import { blobOf, busyboxImage, makeImage, type BuiltImage } from '../../support/image-fixtures.js';
 import { ImageRig } from '../../support/image-rig.js';
 import { TestRegistry } from '../../support/registry.js';
@@ -41,7 +41,7 @@ describe('pulling from a real registry', () => {
   });
 
   it('pulls, unpacks, and tells how far it is', async () => {
-    const progress: PullProgress[] = [];
+    const progress: TransferProgress[] = [];
     const reference = `${registry.host}/team/web:1`;
     const image = await rig.images.pull(reference, { onProgress: (p) => progress.push(p) });
     assert.equal(image.id, web.id);

@@ -1138,6 +1138,20 @@ export interface ContainerSpec {
   /** "" = default profile, "unconfined", or JSON */
   seccomp: string;
   domainname: string;
+  /** "" = its own, "host", "container:ID" */
+  pidMode: string;
+  /** "" = its own, "host", "none" (no /dev/shm), "container:ID" */
+  ipcMode: string;
+  /** "" = its own, "host" */
+  utsMode: string;
+  /** "" = the host's users, "remap" = root is nobody on the host */
+  usernsMode: string;
+  /** "" = its own, "host" */
+  cgroupnsMode: string;
+  /** "c 1:3 rwm" */
+  deviceCgroupRules: string[];
+  /** -1000..1000 */
+  oomScoreAdj: number;
 }
 
 export interface ContainerSpec_LabelsEntry {
@@ -1225,11 +1239,31 @@ export interface ResourceRequirements {
   reservations: Resources | undefined;
 }
 
-/** 0 = no limit. */
+/** 0 and empty = no limit, unless said otherwise. */
 export interface Limit {
   nanoCpus: number;
   memoryBytes: number;
   pids: number;
+  /** 2..262144, 0 = 1024 */
+  cpuShares: number;
+  /** "0-2,4" */
+  cpusetCpus: string;
+  cpusetMems: string;
+  /** memory and swap together; 0 = memory_bytes, -1 = no limit */
+  memorySwapBytes: number;
+  /** what memory falls back to when the machine runs short */
+  memoryReservationBytes: number;
+  /** 10..1000, 0 = the kernel's */
+  blkioWeight: number;
+  blkioDeviceReadBps: ThrottleDevice[];
+  blkioDeviceWriteBps: ThrottleDevice[];
+  blkioDeviceReadIops: ThrottleDevice[];
+  blkioDeviceWriteIops: ThrottleDevice[];
+}
+
+export interface ThrottleDevice {
+  path: string;
+  rate: number;
 }
 
 export interface RestartPolicy {
@@ -6059,6 +6093,13 @@ function createBaseContainerSpec(): ContainerSpec {
     noNewPrivileges: false,
     seccomp: "",
     domainname: "",
+    pidMode: "",
+    ipcMode: "",
+    utsMode: "",
+    usernsMode: "",
+    cgroupnsMode: "",
+    deviceCgroupRules: [],
+    oomScoreAdj: 0,
   };
 }
 
@@ -6150,6 +6191,27 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     }
     if (message.domainname !== "") {
       writer.uint32(234).string(message.domainname);
+    }
+    if (message.pidMode !== "") {
+      writer.uint32(242).string(message.pidMode);
+    }
+    if (message.ipcMode !== "") {
+      writer.uint32(250).string(message.ipcMode);
+    }
+    if (message.utsMode !== "") {
+      writer.uint32(258).string(message.utsMode);
+    }
+    if (message.usernsMode !== "") {
+      writer.uint32(266).string(message.usernsMode);
+    }
+    if (message.cgroupnsMode !== "") {
+      writer.uint32(274).string(message.cgroupnsMode);
+    }
+    for (const v of message.deviceCgroupRules) {
+      writer.uint32(282).string(v!);
+    }
+    if (message.oomScoreAdj !== 0) {
+      writer.uint32(288).int32(message.oomScoreAdj);
     }
     return writer;
   },
@@ -6405,6 +6467,62 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
             message.domainname = reader.string();
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.pidMode = reader.string();
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.ipcMode = reader.string();
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.utsMode = reader.string();
+            continue;
+          }
+          case 33: {
+            if (tag !== 266) {
+              break;
+            }
+
+            message.usernsMode = reader.string();
+            continue;
+          }
+          case 34: {
+            if (tag !== 274) {
+              break;
+            }
+
+            message.cgroupnsMode = reader.string();
+            continue;
+          }
+          case 35: {
+            if (tag !== 282) {
+              break;
+            }
+
+            message.deviceCgroupRules.push(reader.string());
+            continue;
+          }
+          case 36: {
+            if (tag !== 288) {
+              break;
+            }
+
+            message.oomScoreAdj = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6516,6 +6634,41 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
         : false,
       seccomp: isSet(object.seccomp) ? globalThis.String(object.seccomp) : "",
       domainname: isSet(object.domainname) ? globalThis.String(object.domainname) : "",
+      pidMode: isSet(object.pidMode)
+        ? globalThis.String(object.pidMode)
+        : isSet(object.pid_mode)
+        ? globalThis.String(object.pid_mode)
+        : "",
+      ipcMode: isSet(object.ipcMode)
+        ? globalThis.String(object.ipcMode)
+        : isSet(object.ipc_mode)
+        ? globalThis.String(object.ipc_mode)
+        : "",
+      utsMode: isSet(object.utsMode)
+        ? globalThis.String(object.utsMode)
+        : isSet(object.uts_mode)
+        ? globalThis.String(object.uts_mode)
+        : "",
+      usernsMode: isSet(object.usernsMode)
+        ? globalThis.String(object.usernsMode)
+        : isSet(object.userns_mode)
+        ? globalThis.String(object.userns_mode)
+        : "",
+      cgroupnsMode: isSet(object.cgroupnsMode)
+        ? globalThis.String(object.cgroupnsMode)
+        : isSet(object.cgroupns_mode)
+        ? globalThis.String(object.cgroupns_mode)
+        : "",
+      deviceCgroupRules: globalThis.Array.isArray(object?.deviceCgroupRules)
+        ? object.deviceCgroupRules.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.device_cgroup_rules)
+        ? object.device_cgroup_rules.map((e: any) => globalThis.String(e))
+        : [],
+      oomScoreAdj: isSet(object.oomScoreAdj)
+        ? globalThis.Number(object.oomScoreAdj)
+        : isSet(object.oom_score_adj)
+        ? globalThis.Number(object.oom_score_adj)
+        : 0,
     };
   },
 
@@ -6620,6 +6773,27 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     if (message.domainname !== "") {
       obj.domainname = message.domainname;
     }
+    if (message.pidMode !== "") {
+      obj.pidMode = message.pidMode;
+    }
+    if (message.ipcMode !== "") {
+      obj.ipcMode = message.ipcMode;
+    }
+    if (message.utsMode !== "") {
+      obj.utsMode = message.utsMode;
+    }
+    if (message.usernsMode !== "") {
+      obj.usernsMode = message.usernsMode;
+    }
+    if (message.cgroupnsMode !== "") {
+      obj.cgroupnsMode = message.cgroupnsMode;
+    }
+    if (message.deviceCgroupRules?.length) {
+      obj.deviceCgroupRules = message.deviceCgroupRules;
+    }
+    if (message.oomScoreAdj !== 0) {
+      obj.oomScoreAdj = Math.round(message.oomScoreAdj);
+    }
     return obj;
   },
 
@@ -6677,6 +6851,13 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     message.noNewPrivileges = object.noNewPrivileges ?? false;
     message.seccomp = object.seccomp ?? "";
     message.domainname = object.domainname ?? "";
+    message.pidMode = object.pidMode ?? "";
+    message.ipcMode = object.ipcMode ?? "";
+    message.utsMode = object.utsMode ?? "";
+    message.usernsMode = object.usernsMode ?? "";
+    message.cgroupnsMode = object.cgroupnsMode ?? "";
+    message.deviceCgroupRules = object.deviceCgroupRules?.map((e) => e) || [];
+    message.oomScoreAdj = object.oomScoreAdj ?? 0;
     return message;
   },
 };
@@ -8160,7 +8341,21 @@ export const ResourceRequirements: MessageFns<ResourceRequirements> = {
 };
 
 function createBaseLimit(): Limit {
-  return { nanoCpus: 0, memoryBytes: 0, pids: 0 };
+  return {
+    nanoCpus: 0,
+    memoryBytes: 0,
+    pids: 0,
+    cpuShares: 0,
+    cpusetCpus: "",
+    cpusetMems: "",
+    memorySwapBytes: 0,
+    memoryReservationBytes: 0,
+    blkioWeight: 0,
+    blkioDeviceReadBps: [],
+    blkioDeviceWriteBps: [],
+    blkioDeviceReadIops: [],
+    blkioDeviceWriteIops: [],
+  };
 }
 
 export const Limit: MessageFns<Limit> = {
@@ -8173,6 +8368,36 @@ export const Limit: MessageFns<Limit> = {
     }
     if (message.pids !== 0) {
       writer.uint32(24).int64(message.pids);
+    }
+    if (message.cpuShares !== 0) {
+      writer.uint32(32).uint64(message.cpuShares);
+    }
+    if (message.cpusetCpus !== "") {
+      writer.uint32(42).string(message.cpusetCpus);
+    }
+    if (message.cpusetMems !== "") {
+      writer.uint32(50).string(message.cpusetMems);
+    }
+    if (message.memorySwapBytes !== 0) {
+      writer.uint32(56).int64(message.memorySwapBytes);
+    }
+    if (message.memoryReservationBytes !== 0) {
+      writer.uint32(64).int64(message.memoryReservationBytes);
+    }
+    if (message.blkioWeight !== 0) {
+      writer.uint32(72).uint32(message.blkioWeight);
+    }
+    for (const v of message.blkioDeviceReadBps) {
+      ThrottleDevice.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.blkioDeviceWriteBps) {
+      ThrottleDevice.encode(v!, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.blkioDeviceReadIops) {
+      ThrottleDevice.encode(v!, writer.uint32(98).fork()).join();
+    }
+    for (const v of message.blkioDeviceWriteIops) {
+      ThrottleDevice.encode(v!, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -8214,6 +8439,86 @@ export const Limit: MessageFns<Limit> = {
             message.pids = longToNumber(reader.int64());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.cpuShares = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.cpusetCpus = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.cpusetMems = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.memorySwapBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.memoryReservationBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.blkioWeight = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.blkioDeviceReadBps.push(ThrottleDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.blkioDeviceWriteBps.push(ThrottleDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.blkioDeviceReadIops.push(ThrottleDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.blkioDeviceWriteIops.push(ThrottleDevice.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8239,6 +8544,56 @@ export const Limit: MessageFns<Limit> = {
         ? globalThis.Number(object.memory_bytes)
         : 0,
       pids: isSet(object.pids) ? globalThis.Number(object.pids) : 0,
+      cpuShares: isSet(object.cpuShares)
+        ? globalThis.Number(object.cpuShares)
+        : isSet(object.cpu_shares)
+        ? globalThis.Number(object.cpu_shares)
+        : 0,
+      cpusetCpus: isSet(object.cpusetCpus)
+        ? globalThis.String(object.cpusetCpus)
+        : isSet(object.cpuset_cpus)
+        ? globalThis.String(object.cpuset_cpus)
+        : "",
+      cpusetMems: isSet(object.cpusetMems)
+        ? globalThis.String(object.cpusetMems)
+        : isSet(object.cpuset_mems)
+        ? globalThis.String(object.cpuset_mems)
+        : "",
+      memorySwapBytes: isSet(object.memorySwapBytes)
+        ? globalThis.Number(object.memorySwapBytes)
+        : isSet(object.memory_swap_bytes)
+        ? globalThis.Number(object.memory_swap_bytes)
+        : 0,
+      memoryReservationBytes: isSet(object.memoryReservationBytes)
+        ? globalThis.Number(object.memoryReservationBytes)
+        : isSet(object.memory_reservation_bytes)
+        ? globalThis.Number(object.memory_reservation_bytes)
+        : 0,
+      blkioWeight: isSet(object.blkioWeight)
+        ? globalThis.Number(object.blkioWeight)
+        : isSet(object.blkio_weight)
+        ? globalThis.Number(object.blkio_weight)
+        : 0,
+      blkioDeviceReadBps: globalThis.Array.isArray(object?.blkioDeviceReadBps)
+        ? object.blkioDeviceReadBps.map((e: any) => ThrottleDevice.fromJSON(e))
+        : globalThis.Array.isArray(object?.blkio_device_read_bps)
+        ? object.blkio_device_read_bps.map((e: any) => ThrottleDevice.fromJSON(e))
+        : [],
+      blkioDeviceWriteBps: globalThis.Array.isArray(object?.blkioDeviceWriteBps)
+        ? object.blkioDeviceWriteBps.map((e: any) => ThrottleDevice.fromJSON(e))
+        : globalThis.Array.isArray(object?.blkio_device_write_bps)
+        ? object.blkio_device_write_bps.map((e: any) => ThrottleDevice.fromJSON(e))
+        : [],
+      blkioDeviceReadIops: globalThis.Array.isArray(object?.blkioDeviceReadIops)
+        ? object.blkioDeviceReadIops.map((e: any) => ThrottleDevice.fromJSON(e))
+        : globalThis.Array.isArray(object?.blkio_device_read_iops)
+        ? object.blkio_device_read_iops.map((e: any) => ThrottleDevice.fromJSON(e))
+        : [],
+      blkioDeviceWriteIops: globalThis.Array.isArray(object?.blkioDeviceWriteIops)
+        ? object.blkioDeviceWriteIops.map((e: any) => ThrottleDevice.fromJSON(e))
+        : globalThis.Array.isArray(object?.blkio_device_write_iops)
+        ? object.blkio_device_write_iops.map((e: any) => ThrottleDevice.fromJSON(e))
+        : [],
     };
   },
 
@@ -8253,6 +8608,36 @@ export const Limit: MessageFns<Limit> = {
     if (message.pids !== 0) {
       obj.pids = Math.round(message.pids);
     }
+    if (message.cpuShares !== 0) {
+      obj.cpuShares = Math.round(message.cpuShares);
+    }
+    if (message.cpusetCpus !== "") {
+      obj.cpusetCpus = message.cpusetCpus;
+    }
+    if (message.cpusetMems !== "") {
+      obj.cpusetMems = message.cpusetMems;
+    }
+    if (message.memorySwapBytes !== 0) {
+      obj.memorySwapBytes = Math.round(message.memorySwapBytes);
+    }
+    if (message.memoryReservationBytes !== 0) {
+      obj.memoryReservationBytes = Math.round(message.memoryReservationBytes);
+    }
+    if (message.blkioWeight !== 0) {
+      obj.blkioWeight = Math.round(message.blkioWeight);
+    }
+    if (message.blkioDeviceReadBps?.length) {
+      obj.blkioDeviceReadBps = message.blkioDeviceReadBps.map((e) => ThrottleDevice.toJSON(e));
+    }
+    if (message.blkioDeviceWriteBps?.length) {
+      obj.blkioDeviceWriteBps = message.blkioDeviceWriteBps.map((e) => ThrottleDevice.toJSON(e));
+    }
+    if (message.blkioDeviceReadIops?.length) {
+      obj.blkioDeviceReadIops = message.blkioDeviceReadIops.map((e) => ThrottleDevice.toJSON(e));
+    }
+    if (message.blkioDeviceWriteIops?.length) {
+      obj.blkioDeviceWriteIops = message.blkioDeviceWriteIops.map((e) => ThrottleDevice.toJSON(e));
+    }
     return obj;
   },
 
@@ -8264,6 +8649,101 @@ export const Limit: MessageFns<Limit> = {
     message.nanoCpus = object.nanoCpus ?? 0;
     message.memoryBytes = object.memoryBytes ?? 0;
     message.pids = object.pids ?? 0;
+    message.cpuShares = object.cpuShares ?? 0;
+    message.cpusetCpus = object.cpusetCpus ?? "";
+    message.cpusetMems = object.cpusetMems ?? "";
+    message.memorySwapBytes = object.memorySwapBytes ?? 0;
+    message.memoryReservationBytes = object.memoryReservationBytes ?? 0;
+    message.blkioWeight = object.blkioWeight ?? 0;
+    message.blkioDeviceReadBps = object.blkioDeviceReadBps?.map((e) => ThrottleDevice.fromPartial(e)) || [];
+    message.blkioDeviceWriteBps = object.blkioDeviceWriteBps?.map((e) => ThrottleDevice.fromPartial(e)) || [];
+    message.blkioDeviceReadIops = object.blkioDeviceReadIops?.map((e) => ThrottleDevice.fromPartial(e)) || [];
+    message.blkioDeviceWriteIops = object.blkioDeviceWriteIops?.map((e) => ThrottleDevice.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseThrottleDevice(): ThrottleDevice {
+  return { path: "", rate: 0 };
+}
+
+export const ThrottleDevice: MessageFns<ThrottleDevice> = {
+  encode(message: ThrottleDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.rate !== 0) {
+      writer.uint32(16).uint64(message.rate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThrottleDevice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThrottleDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rate = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ThrottleDevice {
+    return {
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      rate: isSet(object.rate) ? globalThis.Number(object.rate) : 0,
+    };
+  },
+
+  toJSON(message: ThrottleDevice): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.rate !== 0) {
+      obj.rate = Math.round(message.rate);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ThrottleDevice>): ThrottleDevice {
+    return ThrottleDevice.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ThrottleDevice>): ThrottleDevice {
+    const message = createBaseThrottleDevice();
+    message.path = object.path ?? "";
+    message.rate = object.rate ?? 0;
     return message;
   },
 };

@@ -49,7 +49,10 @@ function input(
 describe('buildBundle', () => {
   it('writes all of a plain container', () => {
     const spec = buildBundle(
-      input({}, { limits: { nanoCpus: 500_000_000, memoryBytes: 64 << 20, pids: 20 } }),
+      input(
+        {},
+        { limits: Limit.fromPartial({ nanoCpus: 500_000_000, memoryBytes: 64 << 20, pids: 20 }) },
+      ),
     );
     const { devices, ...resources } = spec.linux.resources;
     assert.deepEqual(devices[0], { allow: false, access: 'rwm' });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Limit } from '../../../../proto/gen/hatoba/v1/types.js';
 import { pickCapabilities, parseCapabilityMask } from '../../../../runtime/core/capabilities.js';
 import { DEFAULT_CAPABILITIES } from '../../../../runtime/core/capabilities.js';
 import { cgroupPathOf, planResources } from '../../../../runtime/core/cgroup-plan.js';
@@ -53,30 +54,28 @@ describe('planResources', () => {
   const options = { swapLimit: true, privileged: false, extraDevices: [] };
 
   it('limits nothing that is not limited', () => {
-    const { devices, ...rest } = planResources({ nanoCpus: 0, memoryBytes: 0, pids: 0 }, options);
+    const { devices, ...rest } = planResources(Limit.fromPartial({}), options);
     assert.deepEqual(rest, {});
     assert.ok(devices.length > 5);
   });
 
   it('keeps swap unnamed where the kernel does not count it', () => {
     assert.deepEqual(
-      planResources(
-        { nanoCpus: 0, memoryBytes: 8 << 20, pids: 0 },
-        { ...options, swapLimit: false },
-      ).memory,
+      planResources(Limit.fromPartial({ memoryBytes: 8 << 20 }), { ...options, swapLimit: false })
+        .memory,
       { limit: 8 << 20 },
     );
   });
 
   it('raises a quota the kernel would refuse', () => {
-    assert.deepEqual(planResources({ nanoCpus: 1e6, memoryBytes: 0, pids: 0 }, options).cpu, {
+    assert.deepEqual(planResources(Limit.fromPartial({ nanoCpus: 1e6 }), options).cpu, {
       quota: 1000,
       period: 100_000,
     });
   });
 
   it('refuses memory in which nothing can start', () => {
-    assert.throws(() => planResources({ nanoCpus: 0, memoryBytes: 1024, pids: 0 }, options), {
+    assert.throws(() => planResources(Limit.fromPartial({ memoryBytes: 1024 }), options), {
       kind: 'invalid-argument',
     });
   });
