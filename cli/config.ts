@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface CliConfig {
   /** Socket or host given for this call; wins over the current context. */
   host: string | undefined;
+  /** Socket of the agent whose containers, images and volumes are meant. */
+  agent: string | undefined;
   /** Folder of contexts.json. */
   configDir: string;
   color: boolean;
@@ -17,6 +19,7 @@ export function readConfig(
 ): CliConfig {
   return {
     host: env['HATOBA_HOST'],
+    agent: env['HATOBA_AGENT'],
     configDir: env['HATOBA_CONFIG'] ?? join(env['HOME'] ?? homedir(), '.hatoba'),
     color: env['NO_COLOR'] === undefined && process.stdout.isTTY,
     variables: env,

@@ -1,5 +1,5 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errnoOf, HatobaError } from '../common/errors.js';
 import type { CliConfig } from './config.js';
 
@@ -17,6 +17,12 @@ export async function managerSocket(config: CliConfig): Promise<string> {
   if (config.host !== undefined) return config.host.replace(/^unix:(\/\/)?/, '');
   const { current, contexts } = await readContexts(config);
   return (current === undefined ? undefined : contexts[current]?.socket) ?? DEFAULT_SOCKET;
+}
+
+/** The agent's socket: HATOBA_AGENT, else the one beside the manager of the current context. */
+export async function agentSocket(config: CliConfig): Promise<string> {
+  if (config.agent !== undefined) return config.agent.replace(/^unix:(\/\/)?/, '');
+  return join(dirname(await managerSocket(config)), 'agent.sock');
 }
 
 /** Makes `name` the context of the following commands. */
