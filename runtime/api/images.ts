@@ -1,9 +1,5 @@
-import type {
-  ImageHistoryEntry,
-  ImageInspectResponse,
-  RegistryAuth,
-} from '../../proto/gen/hatoba/v1/engine.js';
-import type { Image } from '../../proto/gen/hatoba/v1/types.js';
+import type { ImageHistoryEntry, ImageInspectResponse } from '../../proto/gen/hatoba/v1/engine.js';
+import type { Image, RegistryAuth } from '../../proto/gen/hatoba/v1/types.js';
 
 export type { ImageHistoryEntry, RegistryAuth };
 /** An image with the fields of `docker image inspect`. */

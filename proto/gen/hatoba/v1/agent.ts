@@ -24,7 +24,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Image } from "./types.js";
+import { Image, RegistryAuth } from "./types.js";
 
 export const protobufPackage = "hatoba.v1";
 
@@ -162,6 +162,8 @@ export interface ImagePullRequest {
   reference: string;
   /** only for managers */
   nodes: string[];
+  /** absent = the node's own */
+  auth: RegistryAuth | undefined;
 }
 
 /** Progress of one layer, or of the whole image when `layer` is empty. */
@@ -1521,7 +1523,7 @@ export const NodeImageResult: MessageFns<NodeImageResult> = {
 };
 
 function createBaseImagePullRequest(): ImagePullRequest {
-  return { reference: "", nodes: [] };
+  return { reference: "", nodes: [], auth: undefined };
 }
 
 export const ImagePullRequest: MessageFns<ImagePullRequest> = {
@@ -1531,6 +1533,9 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     }
     for (const v of message.nodes) {
       writer.uint32(18).string(v!);
+    }
+    if (message.auth !== undefined) {
+      RegistryAuth.encode(message.auth, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1564,6 +1569,14 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
             message.nodes.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.auth = RegistryAuth.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1580,6 +1593,7 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     return {
       reference: isSet(object.reference) ? globalThis.String(object.reference) : "",
       nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => globalThis.String(e)) : [],
+      auth: isSet(object.auth) ? RegistryAuth.fromJSON(object.auth) : undefined,
     };
   },
 
@@ -1591,6 +1605,9 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     if (message.nodes?.length) {
       obj.nodes = message.nodes;
     }
+    if (message.auth !== undefined) {
+      obj.auth = RegistryAuth.toJSON(message.auth);
+    }
     return obj;
   },
 
@@ -1601,6 +1618,9 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     const message = createBaseImagePullRequest();
     message.reference = object.reference ?? "";
     message.nodes = object.nodes?.map((e) => e) || [];
+    message.auth = (object.auth !== undefined && object.auth !== null)
+      ? RegistryAuth.fromPartial(object.auth)
+      : undefined;
     return message;
   },
 };

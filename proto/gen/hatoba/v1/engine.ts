@@ -34,7 +34,7 @@ import {
   logStreamToNumber,
   TerminalSize,
 } from "./agent.js";
-import { ContainerSpec, HealthConfig, Image, Limit, LogConfig, PortConfig } from "./types.js";
+import { ContainerSpec, HealthConfig, Image, Limit, LogConfig, PortConfig, RegistryAuth } from "./types.js";
 
 export const protobufPackage = "hatoba.v1";
 
@@ -372,12 +372,6 @@ export interface PathChange {
 
 export interface ImageRef {
   image: string;
-}
-
-export interface RegistryAuth {
-  username: string;
-  password: string;
-  identityToken: string;
 }
 
 export interface EngineImagePullRequest {
@@ -5721,111 +5715,6 @@ export const ImageRef: MessageFns<ImageRef> = {
   fromPartial(object: DeepPartial<ImageRef>): ImageRef {
     const message = createBaseImageRef();
     message.image = object.image ?? "";
-    return message;
-  },
-};
-
-function createBaseRegistryAuth(): RegistryAuth {
-  return { username: "", password: "", identityToken: "" };
-}
-
-export const RegistryAuth: MessageFns<RegistryAuth> = {
-  encode(message: RegistryAuth, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.username !== "") {
-      writer.uint32(10).string(message.username);
-    }
-    if (message.password !== "") {
-      writer.uint32(18).string(message.password);
-    }
-    if (message.identityToken !== "") {
-      writer.uint32(26).string(message.identityToken);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): RegistryAuth {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseRegistryAuth();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.username = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.password = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.identityToken = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): RegistryAuth {
-    return {
-      username: isSet(object.username) ? globalThis.String(object.username) : "",
-      password: isSet(object.password) ? globalThis.String(object.password) : "",
-      identityToken: isSet(object.identityToken)
-        ? globalThis.String(object.identityToken)
-        : isSet(object.identity_token)
-        ? globalThis.String(object.identity_token)
-        : "",
-    };
-  },
-
-  toJSON(message: RegistryAuth): unknown {
-    const obj: any = {};
-    if (message.username !== "") {
-      obj.username = message.username;
-    }
-    if (message.password !== "") {
-      obj.password = message.password;
-    }
-    if (message.identityToken !== "") {
-      obj.identityToken = message.identityToken;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<RegistryAuth>): RegistryAuth {
-    return RegistryAuth.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RegistryAuth>): RegistryAuth {
-    const message = createBaseRegistryAuth();
-    message.username = object.username ?? "";
-    message.password = object.password ?? "";
-    message.identityToken = object.identityToken ?? "";
     return message;
   },
 };
