@@ -9,6 +9,7 @@ import type { AgentConfig } from './config.js';
 import { ContainerExecutor } from './executor/container-executor.js';
 import type { LocalEngine, LocalNetworks } from './executor/local-engine.js';
 import { NetworkApplier } from './executor/network-applier.js';
+import { engineService } from './local/engine-server.js';
 import { AgentServer } from './rpc/agent-server.js';
 import { describeNode } from './session/describe-node.js';
 import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
@@ -143,7 +144,8 @@ async function serve(
   });
   stack.use('API for managers', remote);
   const path = join(config.runDir, 'agent.sock');
-  stack.use('API on the socket', await listenUnix({ path, services, logger: log }));
+  const local = [...services, engineService({ engine, clock })];
+  stack.use('API on the socket', await listenUnix({ path, services: local, logger: log }));
   return remote.port;
 }
 

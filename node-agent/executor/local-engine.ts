@@ -7,4 +7,10 @@ export type LocalEngine = Engine;
 /** What the agent needs of the networks of its machine. */
 export type LocalNetworks = Pick<NetworkDriver, 'apply' | 'attach' | 'detach' | 'list'>;
 
-export type { ExecSession, LogLine, TransferProgress } from '../../runtime/engine.js';
+export type {
+  Containers,
+  ExecSession,
+  Images,
+  LogLine,
+  TransferProgress,
+} from '../../runtime/engine.js';

@@ -23,7 +23,7 @@ import {
   type CallContext,
   type Implementation,
 } from '../../proto/wire/service.js';
-import type { LocalEngine } from '../executor/local-engine.js';
+import type { Containers, Images } from '../executor/local-engine.js';
 import { toBuffer } from './bytes.js';
 import { progressOf } from './image-progress.js';
 import { execInTask } from './task-exec.js';
@@ -38,7 +38,10 @@ const ACCESS: AccessRules<typeof AgentService> = {
 };
 
 export interface AgentServerModules {
-  readonly engine: LocalEngine;
+  readonly engine: {
+    readonly images: Pick<Images, 'load' | 'pull' | 'list'>;
+    readonly containers: Pick<Containers, 'get' | 'logs' | 'exec'>;
+  };
   readonly tasks: { task(id: string): Task | undefined };
   readonly clock: Clock;
 }
@@ -88,12 +91,17 @@ export class AgentServer implements Implementation<typeof AgentService> {
   }
 
   async *imagePull(
-    { reference }: ImagePullRequest,
+    { reference, auth }: ImagePullRequest,
     { signal }: CallContext,
   ): AsyncGenerator<ImageProgress, void, undefined> {
     const { engine, clock } = this.#modules;
     const progress = progressOf(clock, (onProgress) =>
-      engine.images.pull(reference, { signal, onProgress, refresh: true }),
+      engine.images.pull(reference, {
+        signal,
+        onProgress,
+        refresh: true,
+        ...(auth === undefined ? {} : { auth }),
+      }),
     );
     const base = { ...this.#node, image: undefined, err: '' };
     for (;;) {
@@ -132,9 +140,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
   }
 }
 
-function toLogOptions(
-  options: LogOptions | undefined,
-): Parameters<LocalEngine['containers']['logs']>[1] {
+function toLogOptions(options: LogOptions | undefined): Parameters<Containers['logs']>[1] {
   const { follow = false, sinceMs = 0, untilMs = 0, tail } = options ?? {};
   return {
     follow,

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { HatobaError } from '../../common/errors.js';
 import type { ExecInput, ExecOutput, ExecStart } from '../../proto/gen/hatoba/v1/agent.js';
-import type { ExecSession, LocalEngine } from '../executor/local-engine.js';
+import type { Containers, ExecSession } from '../executor/local-engine.js';
 import { toBuffer } from './bytes.js';
 import { mergeIterables } from './merge-iterables.js';
 
@@ -12,7 +12,7 @@ import { mergeIterables } from './merge-iterables.js';
  * The command is killed when the caller goes away.
  */
 export async function* execInTask(
-  containers: LocalEngine['containers'],
+  containers: Pick<Containers, 'exec'>,
   messages: AsyncIterable<ExecInput>,
   signal: AbortSignal,
 ): AsyncGenerator<ExecOutput, void, undefined> {

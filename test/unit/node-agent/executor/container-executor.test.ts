@@ -17,6 +17,7 @@ import type {
   ContainerState,
   Images,
 } from '../../../../runtime/engine.js';
+import { createdContainer } from '../../../support/container-state.js';
 import { assignedTask } from '../tasks.js';
 
 /** Containers in memory; only what the executor uses. */
@@ -35,15 +36,7 @@ class FakeContainers implements Partial<Containers> {
     await this.createDelay();
     this.creating--;
     if (this.createError !== undefined) throw this.createError;
-    const state: ContainerState = {
-      config,
-      status: 'created',
-      pid: 0,
-      health: 'none',
-      healthOutput: '',
-      oomKilled: false,
-      createdAtMs: 1,
-    };
+    const state = createdContainer(config);
     this.states.set(config.id, state);
     return state;
   }

@@ -95,8 +95,7 @@ describe('AgentServer', () => {
     exec = new FakeExec();
     execOptions = undefined;
     loaded = Buffer.alloc(0);
-    const images: Images = {
-      find: () => Promise.resolve(undefined),
+    const images: Pick<Images, 'load' | 'pull' | 'list'> = {
       list: () => Promise.resolve([image]),
       load: async (archive) => {
         for await (const chunk of archive) loaded = Buffer.concat([loaded, chunk]);
@@ -290,7 +289,9 @@ describe('AgentServer', () => {
         return image;
       };
       const seen: string[] = [];
-      for await (const p of readStream(client.imagePull({ reference: 'web:1', nodes: [] }))) {
+      for await (const p of readStream(
+        client.imagePull({ reference: 'web:1', nodes: [], auth: undefined }),
+      )) {
         seen.push(`${p.layer} ${p.status} ${p.currentBytes} ${p.image?.id ?? '-'}`);
       }
       assert.deepEqual(seen, [
@@ -303,7 +304,9 @@ describe('AgentServer', () => {
     it("passes on the registry's answer, and ends a pull nobody waits for", async () => {
       pull = () =>
         Promise.reject(new HatobaError('not-found', 'web:9: registry: manifest unknown'));
-      const stream = readStream(client.imagePull({ reference: 'web:9', nodes: [] }));
+      const stream = readStream(
+        client.imagePull({ reference: 'web:9', nodes: [], auth: undefined }),
+      );
       await assert.rejects(stream.next(), { kind: 'not-found', message: /manifest unknown/ });
       let signal: AbortSignal | undefined;
       pull = (_reference, options) => {
@@ -313,7 +316,7 @@ describe('AgentServer', () => {
         });
       };
       const leave = new AbortController();
-      const call = client.imagePull({ reference: 'web:9', nodes: [] });
+      const call = client.imagePull({ reference: 'web:9', nodes: [], auth: undefined });
       const next = readStream(call, leave.signal).next();
       await eventually(() => assert.ok(signal));
       leave.abort();

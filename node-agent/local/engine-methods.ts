@@ -1,0 +1,16 @@
+import type { Clock } from '../../common/clock.js';
+import type { EngineService } from '../../proto/gen/hatoba/v1/engine.js';
+import type { Implementation } from '../../proto/wire/service.js';
+import type { Engine } from '../../runtime/engine.js';
+
+/** Some of the methods of the Engine service. */
+export type EngineMethods<Name extends keyof typeof EngineService> = Pick<
+  Implementation<typeof EngineService>,
+  Name
+>;
+
+/** What the groups of methods work with. */
+export interface EngineMethodsModules {
+  readonly engine: Engine;
+  readonly clock: Clock;
+}
