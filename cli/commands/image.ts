@@ -94,7 +94,7 @@ async function pull(session: Session, reference: string, nodes: string[]): Promi
   const progress = new Progress(process.stderr);
   const lines = new Map<string, string>();
   const failed: string[] = [];
-  const call = control.imagePull({ reference, nodes });
+  const call = control.imagePull({ reference, nodes, auth: undefined });
   for await (const p of readStream(call, signal)) {
     if (p.err !== '') {
       failed.push(p.hostname);

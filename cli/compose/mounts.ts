@@ -1,4 +1,6 @@
+import { describeError } from '../../common/errors.js';
 import { Mount, MountType, type Mount as MountConfig } from '../../proto/gen/hatoba/v1/types.js';
+import { hostPath, parseVolume, PROPAGATION_WORDS } from '../words/mounts.js';
 import type { Value } from './reader.js';
 
 /** What a service's mounts are resolved against. */
@@ -9,46 +11,21 @@ export interface MountScope {
   volumeName: (name: string, at: Value) => string;
 }
 
-const PROPAGATIONS = ['rprivate', 'private', 'rshared', 'shared', 'rslave', 'slave'] as const;
-
 /** One item of `volumes:` in short or long form. */
 export function readMount(value: Value, scope: MountScope): MountConfig | undefined {
   return value.isMap ? readLong(value, scope) : readShort(value, scope);
 }
 
-/** "data:/var/lib/x:ro", "./conf:/etc/x", "/anonymous". */
 function readShort(value: Value, scope: MountScope): MountConfig | undefined {
   const text = value.string();
   if (text === undefined) return undefined;
-  const parts = text.split(':');
-  const [source = '', target = '', options = ''] = parts.length === 1 ? ['', text] : parts;
-  if (parts.length > 3 || !target.startsWith('/')) {
-    return value.problem(
-      `"${text}" is not a mount like "data:/var/lib/data" or "./conf:/etc/conf:ro"`,
-    );
+  try {
+    const mount = parseVolume(text, scope.baseDir);
+    if (mount.type !== MountType.VOLUME || mount.source === '') return mount;
+    return { ...mount, source: scope.volumeName(mount.source, value) };
+  } catch (error) {
+    return value.problem(describeError(error));
   }
-  const flags = options.split(',').filter((o) => o !== '');
-  const propagation = PROPAGATIONS.find((p) => flags.includes(p)) ?? '';
-  const unknown = flags.find((f) => !['ro', 'rw', 'nocopy', propagation].includes(f));
-  if (unknown !== undefined) value.problem(`unknown mount option "${unknown}"`);
-  const readOnly = flags.includes('ro');
-  if (/^[./~]/.test(source)) {
-    return Mount.fromPartial({
-      type: MountType.BIND,
-      source: hostPath(source, scope),
-      target,
-      readOnly,
-      // the short form makes a missing folder, as docker does
-      bindOptions: { propagation, createMountpoint: true },
-    });
-  }
-  return Mount.fromPartial({
-    type: MountType.VOLUME,
-    source: source === '' ? '' : scope.volumeName(source, value),
-    target,
-    readOnly,
-    volumeOptions: { noCopy: flags.includes('nocopy') },
-  });
 }
 
 function readLong(value: Value, scope: MountScope): MountConfig | undefined {
@@ -63,7 +40,7 @@ function readLong(value: Value, scope: MountScope): MountConfig | undefined {
       bind: (v) => {
         const options = { propagation: '', createMountpoint: false };
         v.fields({
-          propagation: (p) => (options.propagation = p.oneOf(PROPAGATIONS) ?? ''),
+          propagation: (p) => (options.propagation = p.oneOf(PROPAGATION_WORDS) ?? ''),
           create_host_path: (c) => (options.createMountpoint = c.boolean() ?? false),
         });
         mount.bindOptions = options;
@@ -104,7 +81,7 @@ function placeOf(
 ): Pick<MountConfig, 'type' | 'source'> {
   switch (type) {
     case 'bind':
-      return { type: MountType.BIND, source: hostPath(source, scope) };
+      return { type: MountType.BIND, source: hostPath(source, scope.baseDir) };
     case 'volume':
       return {
         type: MountType.VOLUME,
@@ -113,15 +90,4 @@ function placeOf(
     case 'tmpfs':
       return { type: MountType.TMPFS, source: '' };
   }
-}
-
-function hostPath(path: string, scope: MountScope): string {
-  if (path.startsWith('/')) return path;
-  const parts = [...scope.baseDir.split('/'), ...path.split('/')];
-  const result: string[] = [];
-  for (const part of parts) {
-    if (part === '..') result.pop();
-    else if (part !== '.' && part !== '') result.push(part);
-  }
-  return `/${result.join('/')}`;
 }

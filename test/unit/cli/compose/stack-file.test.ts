@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { formatProblems, parseStackFile } from '../../../../cli/compose/stack-file.js';
+import { Limit } from '../../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceSpec, StackSpec } from '../../../../common/model/objects.js';
 
 function parse(
@@ -164,7 +165,10 @@ describe('parseStackFile', () => {
       maxAttempts: 3,
       windowMs: 60_000,
     });
-    assert.deepEqual(resources.limits, { nanoCpus: 5e8, memoryBytes: 64 * 2 ** 20, pids: 10 });
+    assert.deepEqual(
+      resources.limits,
+      Limit.fromPartial({ nanoCpus: 5e8, memoryBytes: 64 * 2 ** 20, pids: 10 }),
+    );
     assert.deepEqual(resources.reservations, { nanoCpus: 2.5e8, memoryBytes: 2 ** 30, pids: 0 });
     assert.deepEqual(placement.constraints, ['node.role==worker']);
     assert.deepEqual(placement.preferences, [{ spreadDescriptor: 'node.labels.zone' }]);
