@@ -1,0 +1,68 @@
+import { hexOf, type Digest } from './digest.js';
+import { parseImageReference, familiarReference } from './image-ref.js';
+import type { Descriptor, Platform } from './manifest.js';
+
+/** What the documents of an archive say of one image. */
+export interface ImageOfArchive {
+  /** References with a tag: "docker.io/library/web:1"; none for an image saved by its id. */
+  readonly names: readonly string[];
+  readonly manifest: Descriptor;
+  readonly platform: Platform;
+  readonly config: Digest;
+  /** Names of the layers' entries, bottom first. */
+  readonly layerPaths: readonly string[];
+}
+
+/** The manifest.json of a docker-archive. */
+export function dockerArchiveManifest(images: readonly ImageOfArchive[]): string {
+  return JSON.stringify(
+    images.map(({ names, config, layerPaths }) => ({
+      Config: dockerConfigPath(config),
+      RepoTags: names.map((name) => familiarReference(parseImageReference(name))),
+      Layers: layerPaths,
+    })),
+  );
+}
+
+export function dockerConfigPath(config: Digest): string {
+  return `${hexOf(config)}.json`;
+}
+
+/** @param digest of the bytes of this entry */
+export function dockerLayerPath(digest: Digest): string {
+  return `${hexOf(digest)}.tar`;
+}
+
+export function layoutBlobPath(digest: Digest): string {
+  return `blobs/sha256/${hexOf(digest)}`;
+}
+
+export const OCI_LAYOUT = JSON.stringify({ imageLayoutVersion: '1.0.0' });
+
+/**
+ * The index.json of an OCI layout, an entry for each name: the whole reference where containerd and
+ * podman look for it, and the tag where the specification has it.
+ */
+export function layoutIndex(images: readonly ImageOfArchive[]): string {
+  const manifests = images.flatMap(({ names, manifest, platform }) => {
+    const { os, architecture, variant } = platform;
+    const entry = {
+      mediaType: manifest.mediaType,
+      digest: manifest.digest,
+      size: manifest.sizeBytes,
+      platform: { architecture, os, ...(variant === '' ? {} : { variant }) },
+    };
+    if (names.length === 0) return [entry];
+    return names.map((name) => ({ ...entry, annotations: annotationsOf(name) }));
+  });
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  return JSON.stringify({ schemaVersion: 2, mediaType, manifests });
+}
+
+function annotationsOf(name: string): Record<string, string> {
+  const { tag } = parseImageReference(name);
+  return {
+    'io.containerd.image.name': name,
+    ...(tag === undefined ? {} : { 'org.opencontainers.image.ref.name': tag }),
+  };
+}
