@@ -1,8 +1,17 @@
 import { createHash, type Hash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import {
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { HatobaError, errnoOf } from '../../common/errors.js';
-import { digestOfHex, hexOf, type Digest } from '../core/digest.js';
+import { digestOfHex, hexOf, isDigest, type Digest } from '../core/digest.js';
 import { syncDirectory } from './durable-file.js';
 
 /** No blob is larger: 64 GiB. */
@@ -12,6 +21,11 @@ export const MAX_BLOB_BYTES = 64 * 1024 ** 3;
 export interface ExpectedBlob {
   readonly digest: Digest;
   readonly sizeBytes: number;
+}
+
+/** A blob that is here. */
+export interface StoredBlob extends ExpectedBlob {
+  readonly writtenAtMs: number;
 }
 
 /**
@@ -43,13 +57,7 @@ export class ContentStore {
   }
 
   async has(digest: Digest): Promise<boolean> {
-    try {
-      await stat(this.pathOf(digest));
-      return true;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return false;
-      throw error;
-    }
+    return (await this.stat(digest)) !== undefined;
   }
 
   /**
@@ -66,6 +74,32 @@ export class ContentStore {
       if (errnoOf(error) !== 'ENOENT') throw error;
       throw new HatobaError('not-found', `blob ${digest} is not in the content store`);
     }
+  }
+
+  /** @returns undefined for a blob that is not here */
+  async stat(digest: Digest): Promise<StoredBlob | undefined> {
+    try {
+      const { size, mtimeMs } = await stat(this.pathOf(digest));
+      return { digest, sizeBytes: size, writtenAtMs: mtimeMs };
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** Every blob, in no order. */
+  async list(): Promise<StoredBlob[]> {
+    const found: StoredBlob[] = [];
+    for (const name of await readdir(this.#blobsDir)) {
+      const blob = isDigest(`sha256:${name}`) ? await this.stat(digestOfHex(name)) : undefined;
+      if (blob !== undefined) found.push(blob);
+    }
+    return found;
+  }
+
+  /** Deletes a blob that nobody holds (see leases.ts). Not here: success. */
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.pathOf(digest), { force: true });
   }
 
   /** A path in staging that nobody else uses; the caller makes and deletes what is there. */

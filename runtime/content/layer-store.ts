@@ -5,11 +5,12 @@ import { HatobaError, describeError, errnoOf, kindOf } from '../../common/errors
 import type { Logger } from '../../common/logger.js';
 import type { Files } from '../../linux/ports.js';
 import { isDigest, type Digest } from '../core/digest.js';
-import { asCount, asObject, parseJson } from '../core/json-fields.js';
+import { asCount, asObject, optionalString, parseJson } from '../core/json-fields.js';
 import { layerIdOf, type LayerId } from '../core/layer-chain.js';
 import { layerDir, layersDir } from '../snapshot/layer-layout.js';
 import { MAX_BLOB_BYTES, type ContentStore } from './content-store.js';
 import { syncDirectory, writeDurably } from './durable-file.js';
+import { removeTree } from './remove-tree.js';
 import { SharedWork } from './shared-work.js';
 import type { UnpackLimits } from './unpack-layer.js';
 import type { Unpacker } from './unpacker.js';
@@ -26,16 +27,29 @@ export interface LayerStoreModules {
 const LIMITS: UnpackLimits = { maxEntries: 2_000_000, maxBytes: MAX_BLOB_BYTES };
 const MARKER = 'layer.json';
 
+/** What is known of a layer that is here. */
+export interface UnpackedLayer {
+  readonly diffId: Digest;
+  /** What it was unpacked from, which is kept as long as the layer; unknown of layers of old. */
+  readonly blob: Digest | undefined;
+  /** Length of its uncompressed tar. */
+  readonly sizeBytes: number;
+  readonly unpackedAtMs: number;
+}
+
 /**
  * Unpacked layers (see layer-layout.ts), each once for all images.
  * 1. A layer is there exactly when its folder is: it is unpacked in staging, verified against its
  *    diff ID, written to disk, marked, and renamed. A power cut leaves no half layer.
- * 2. layer.json is `{"diffId": "sha256:…", "sizeBytes": 123, "entries": 45, "unpackedAtMs": 6}`.
+ * 2. layer.json is `{"diffId": "sha256:…", "blob": "sha256:…", "sizeBytes": 123, "entries": 45,
+ *    "unpackedAtMs": 6}`.
+ * 3. Whoever unpacks a layer or needs one holds a lease on it (see leases.ts): what is detached is
+ *    in nobody's way.
  */
 export class LayerStore {
   readonly #root: string;
   readonly #modules: LayerStoreModules;
-  readonly #sizes = new Map<LayerId, number>();
+  readonly #layers = new Map<LayerId, UnpackedLayer>();
   readonly #work = new SharedWork<void, number>();
 
   private constructor(root: string, modules: LayerStoreModules) {
@@ -52,12 +66,34 @@ export class LayerStore {
   }
 
   has(diffId: Digest): boolean {
-    return this.#sizes.has(layerIdOf(diffId));
+    return this.#layers.has(layerIdOf(diffId));
+  }
+
+  get(diffId: Digest): UnpackedLayer | undefined {
+    return this.#layers.get(layerIdOf(diffId));
+  }
+
+  list(): UnpackedLayer[] {
+    return [...this.#layers.values()];
   }
 
   /** Length of the layer's uncompressed tar; 0 for a layer that is not here. */
   sizeBytes(diffId: Digest): number {
-    return this.#sizes.get(layerIdOf(diffId)) ?? 0;
+    return this.get(diffId)?.sizeBytes ?? 0;
+  }
+
+  /**
+   * Takes a layer out of the store, in one step.
+   * @returns a function that deletes its files, which may take long; after a crash the next start
+   *   deletes them
+   */
+  async detach(diffId: Digest): Promise<() => Promise<void>> {
+    const id = layerIdOf(diffId);
+    if (!this.#layers.delete(id)) return () => Promise.resolve();
+    const staged = this.#modules.content.stagingPath();
+    await rename(layerDir(this.#root, id), staged);
+    await syncDirectory(layersDir(this.#root));
+    return () => removeTree(staged);
   }
 
   /**
@@ -98,12 +134,12 @@ export class LayerStore {
         throw new HatobaError('invalid-argument', `it unpacks to ${result.diffId}; ${wanted}`);
       }
       const { sizeBytes, entries, skippedXattrs } = result;
-      const marker = { diffId, sizeBytes, entries, unpackedAtMs: clock.nowMs() };
+      const layer = { diffId, blob, sizeBytes, unpackedAtMs: clock.nowMs() };
       options.signal.throwIfAborted(); // a busy disk may take long to sync
       await files.syncFilesystem(targetDir);
-      await writeDurably(join(staged, MARKER), JSON.stringify(marker));
+      await writeDurably(join(staged, MARKER), JSON.stringify({ ...layer, entries }));
       await this.#publish(staged, layerIdOf(diffId));
-      this.#sizes.set(layerIdOf(diffId), sizeBytes);
+      this.#layers.set(layerIdOf(diffId), layer);
       if (skippedXattrs > 0) {
         logger.warn('Left out extended attributes', { diffId, count: skippedXattrs });
       }
@@ -131,9 +167,8 @@ export class LayerStore {
     if (!isDigest(diffId)) return;
     const dir = layerDir(this.#root, layerIdOf(diffId));
     try {
-      const marker = parseJson(await readFile(join(dir, MARKER)), MARKER);
-      const sizeBytes = asCount(asObject(marker, MARKER)['sizeBytes'], 'sizeBytes');
-      this.#sizes.set(layerIdOf(diffId), sizeBytes);
+      const marker = parseMarker(await readFile(join(dir, MARKER)));
+      this.#layers.set(layerIdOf(diffId), { diffId, ...marker });
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT' && !(error instanceof HatobaError)) throw error;
       // a power cut may have kept the folder and lost the marker: the layer is unpacked again
@@ -141,4 +176,14 @@ export class LayerStore {
       await rm(dir, { recursive: true, force: true });
     }
   }
+}
+
+function parseMarker(bytes: Uint8Array): Omit<UnpackedLayer, 'diffId'> {
+  const marker = asObject(parseJson(bytes, MARKER), MARKER);
+  const blob = optionalString(marker['blob'], 'blob');
+  return {
+    blob: isDigest(blob) ? blob : undefined,
+    sizeBytes: asCount(marker['sizeBytes'], 'sizeBytes'),
+    unpackedAtMs: asCount(marker['unpackedAtMs'], 'unpackedAtMs'),
+  };
 }
