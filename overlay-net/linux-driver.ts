@@ -5,7 +5,7 @@ import type { Logger } from '../common/logger.js';
 import type { Kernel } from '../linux/ports.js';
 import { checkSandbox, checkState } from './core/check-state.js';
 import { createZone, type Zone } from './core/dns-zone.js';
-import { overlayNetworks, ownPeer, type Underlay } from './core/link-plan.js';
+import { dataPathAddress, linkedNetworks, type Underlay } from './core/link-plan.js';
 import { narrow } from './core/narrow.js';
 import { Forwarder } from './dns/forwarder.js';
 import { hostResolvers } from './dns/resolv-conf.js';
@@ -171,8 +171,8 @@ class LinuxNetworkDriver implements NetworkDriver {
 
   async #applyNow(state: NetworkState): Promise<void> {
     try {
-      const underlay = await this.#underlay(ownPeer(state).dataPathAddress);
-      const networks = new Map(overlayNetworks(state).map((n) => [n.networkId, n]));
+      const underlay = await this.#underlay(dataPathAddress(state));
+      const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
       await this.#links.apply(state, underlay, async () => {
         this.#applied = { state, networks, underlay, zone: createZone(state) };
         await this.#applyTable();
@@ -189,7 +189,12 @@ class LinuxNetworkDriver implements NetworkDriver {
   async #underlay(address: string): Promise<Underlay> {
     const known = this.#applied?.underlay;
     if (known?.address === address) return known;
+    return await this.#detectUnderlay(address);
+  }
+
+  async #detectUnderlay(address: string): Promise<Underlay> {
     const port = this.#options.dataPathPort ?? DATA_PATH_PORT;
+    if (address === '') return { address, mtuBytes: 0, port }; // no network here has tunnels
     return await detectUnderlay(this.#modules.kernel.netlink, address, port);
   }
 
@@ -224,8 +229,7 @@ class LinuxNetworkDriver implements NetworkDriver {
     if (applied === undefined) return;
     this.#links.forget();
     if (!(await this.#table.exists())) this.#table.forget();
-    const { address, port } = applied.underlay;
-    applied.underlay = await detectUnderlay(this.#modules.kernel.netlink, address, port);
+    applied.underlay = await this.#detectUnderlay(applied.underlay.address);
     await this.#applyNow(applied.state);
   }
 }

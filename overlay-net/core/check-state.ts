@@ -1,7 +1,7 @@
 import { HatobaError } from '../../common/errors.js';
 import type { NetworkState, SandboxConfig } from './network-state.js';
 import { isAddress, parseAddress, parseCidr, parseInterface, subnetContains } from './ipam.js';
-import { overlayNetworks } from './link-plan.js';
+import { isLocalNetwork, linkedNetworks } from './link-plan.js';
 
 const MAX_VNI = 2 ** 24 - 1;
 const MAX_NODE_INDEX = 2 ** 16 - 1;
@@ -13,10 +13,17 @@ const MAX_NODE_INDEX = 2 ** 16 - 1;
  */
 export function checkState(state: NetworkState): void {
   const vnis = new Map<number, string>();
-  for (const network of overlayNetworks(state)) {
+  const bridges = new Map<number, string>();
+  for (const network of linkedNetworks(state)) {
     const what = `network ${network.name} (${network.networkId})`;
     const subnet = parseCidr(network.subnet);
     check(subnetContains(subnet, network.gateway), `${what}: gateway "${network.gateway}"`);
+    if (isLocalNetwork(network)) {
+      const other = bridges.get(subnet.base);
+      check(other === undefined, `${what}: its subnet is that of ${other ?? ''}`);
+      bridges.set(subnet.base, what);
+      continue;
+    }
     check(isWithin(network.vni, 1, MAX_VNI), `${what}: VNI ${network.vni}`);
     check(!vnis.has(network.vni), `${what}: its VNI is that of ${vnis.get(network.vni) ?? ''}`);
     vnis.set(network.vni, what);

@@ -5,7 +5,7 @@ import type {
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { NetworkState } from './network-state.js';
 import { isAddress, parseCidr, subnetContains } from './ipam.js';
-import { overlayNetworks } from './link-plan.js';
+import { linkedNetworks } from './link-plan.js';
 
 /** What the names of a node's networks lead to. */
 export type ZoneAnswer =
@@ -48,7 +48,7 @@ const REVERSE = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\.in-addr\.arpa$/;
  * The ingress network has no names: everything published meets there, of whatever stack.
  */
 export function createZone(state: NetworkState): Zone {
-  const networks = new Map(overlayNetworks(state).map((n) => [n.networkId, n]));
+  const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
   const cache = new Map<string, Names>();
   const namesOf = (networkId: string): Names | undefined => {
     const known = cache.get(networkId);

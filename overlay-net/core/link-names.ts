@@ -2,6 +2,8 @@
 
 const BRIDGE = /^hb([0-9a-f]{1,6})$/;
 const VXLAN = /^hv([0-9a-f]{1,6})$/;
+/** Bridge of a network of this node alone; the number is the first address of its subnet. */
+const LOCAL_BRIDGE = /^hl[0-9a-f]{8}$/;
 
 /** Tag (first byte) of the packet and connection marks that name a peer, and of its route table. */
 export const PEER_MARK_TAG = 0x48000000;
@@ -15,17 +17,21 @@ export function bridgeName(vni: number): string {
   return `hb${vni.toString(16)}`;
 }
 
+export function localBridgeName(subnetBase: number): string {
+  return `hl${subnetBase.toString(16).padStart(8, '0')}`;
+}
+
 export function vxlanName(vni: number): string {
   return `hv${vni.toString(16)}`;
 }
 
 /** Whether a link of that name belongs to a network of this driver. */
 export function isNetworkLink(name: string): boolean {
-  return BRIDGE.test(name) || VXLAN.test(name);
+  return isBridgeName(name) || VXLAN.test(name);
 }
 
 export function isBridgeName(name: string): boolean {
-  return BRIDGE.test(name);
+  return BRIDGE.test(name) || LOCAL_BRIDGE.test(name);
 }
 
 export function isVxlanName(name: string): boolean {

@@ -3,16 +3,18 @@ import type { EntryOp } from './kernel-model.js';
 import { HatobaError } from '../../common/errors.js';
 import type { NetworkState } from './network-state.js';
 import { parseCidr } from './ipam.js';
-import { bridgeName, peerMark, RULE_PRIORITY, vxlanName } from './link-names.js';
+import { bridgeName, localBridgeName, peerMark, RULE_PRIORITY, vxlanName } from './link-names.js';
 import { bridgeMac, endpointMac, peerGateway } from './mac.js';
 
 /** Bytes that VXLAN adds to a packet: outer IPv4, UDP and VXLAN headers, inner Ethernet header. */
 export const VXLAN_OVERHEAD_BYTES = 50;
+/** MTU of bridges of this node alone, where nothing else is said. */
+const DEFAULT_MTU_BYTES = 1500;
 const MARK_MASK = 0xffffffff;
 
 /** The end of this node's tunnels. */
 export interface Underlay {
-  /** Own data path address. */
+  /** Own data path address; empty while the node has none and no overlay network. */
   address: string;
   mtuBytes: number;
   /** UDP port of VXLAN. */
@@ -25,6 +27,7 @@ export interface PlannedLink {
   mtuBytes: number;
   /** Bridges only: VXLAN devices never send frames of their own. */
   mac?: string;
+  /** The number in its name: the VNI, or the first address of a subnet of this node alone. */
   vni: number;
   /** VXLAN devices: the bridge they are a port of. */
   master?: string;
@@ -46,14 +49,32 @@ export interface LinkPlan {
   entries: ReadonlyMap<string, Entry>;
 }
 
-/** The networks that are made of links of ours. */
+/** The networks that span nodes. */
 export function overlayNetworks(state: NetworkState): NetworkConfig[] {
   return state.networks.filter((n) => n.driver === 'overlay' || n.driver === '');
 }
 
+/** Whether a network is of this node alone: a bridge without tunnels. */
+export function isLocalNetwork({ driver }: NetworkConfig): boolean {
+  return driver === 'bridge';
+}
+
+/** The networks that are made of links of ours. */
+export function linkedNetworks(state: NetworkState): NetworkConfig[] {
+  return [...overlayNetworks(state), ...state.networks.filter(isLocalNetwork)];
+}
+
+/** The bridge of a network. */
+export function bridgeOf(network: NetworkConfig): string {
+  return isLocalNetwork(network)
+    ? localBridgeName(parseCidr(network.subnet).base)
+    : bridgeName(network.vni);
+}
+
 /** MTU of a network's links. */
 export function networkMtu(network: NetworkConfig, underlay: Underlay): number {
-  return network.mtuBytes > 0 ? network.mtuBytes : underlay.mtuBytes - VXLAN_OVERHEAD_BYTES;
+  if (network.mtuBytes > 0) return network.mtuBytes;
+  return isLocalNetwork(network) ? DEFAULT_MTU_BYTES : underlay.mtuBytes - VXLAN_OVERHEAD_BYTES;
 }
 
 /**
@@ -72,34 +93,45 @@ export function ownPeer(state: NetworkState): NetworkState['peers'][number] {
 }
 
 /**
+ * Own data path address; empty when the node is not among the peers and needs none, as it has no
+ * overlay network.
+ * @throws {HatobaError} failed-precondition as ownPeer
+ */
+export function dataPathAddress(state: NetworkState): string {
+  const isPeer = state.peers.some((p) => p.nodeId === state.nodeId && p.dataPathAddress !== '');
+  return isPeer || overlayNetworks(state).length > 0 ? ownPeer(state).dataPathAddress : '';
+}
+
+/**
  * What the kernel of this node must hold for its networks:
  * 1. A bridge with the gateway address and every virtual address, and a VXLAN port, per network.
  * 2. A neighbour for every endpoint, so that no address is ever asked for on the wire.
  * 3. For every remote endpoint its MAC twice: on the bridge (behind the VXLAN port) and on the VXLAN
  *    device (behind which node). The kernel keeps two tables and a frame needs both.
+ *    Networks of this node alone have none of these: whoever is there answers for itself.
  * 4. On the ingress network a way back to every peer, for answers to what came in through it.
  */
 export function planLinks(state: NetworkState, underlay: Underlay): LinkPlan {
-  const own = ownPeer(state);
   const links = new Map<string, PlannedLink>();
   const entries = new Map<string, Entry>();
   const vnis = new Map<string, number>();
-  for (const network of overlayNetworks(state)) {
+  for (const network of linkedNetworks(state)) {
+    const bridge = bridgeOf(network);
+    const { base, prefixLength } = parseCidr(network.subnet);
+    put(entries, addressEntry(bridge, `${network.gateway}/${prefixLength}`));
+    const common = { mtuBytes: networkMtu(network, underlay) };
+    if (isLocalNetwork(network)) {
+      const mac = endpointMac(network.gateway);
+      links.set(bridge, { kind: 'bridge', name: bridge, ...common, mac, vni: base });
+      continue;
+    }
     const { vni } = network;
     vnis.set(network.networkId, vni);
-    const mtuBytes = networkMtu(network, underlay);
-    const bridge = bridgeName(vni);
+    const own = ownPeer(state);
+    const mac = bridgeMac(own.index, vni);
     const vxlan = vxlanName(vni);
-    links.set(bridge, {
-      kind: 'bridge',
-      name: bridge,
-      mtuBytes,
-      mac: bridgeMac(own.index, vni),
-      vni,
-    });
-    links.set(vxlan, { kind: 'vxlan', name: vxlan, mtuBytes, vni, master: bridge });
-    const { prefixLength } = parseCidr(network.subnet);
-    put(entries, addressEntry(bridge, `${network.gateway}/${prefixLength}`));
+    links.set(bridge, { kind: 'bridge', name: bridge, ...common, mac, vni });
+    links.set(vxlan, { kind: 'vxlan', name: vxlan, ...common, vni, master: bridge });
     if (network.ingress) planReturnPaths(state, own.nodeId, vni, entries);
   }
   for (const service of state.services) {

@@ -1,8 +1,8 @@
 import type { NetworkEndpoint, NetworkService } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { PortProtocol } from '../../proto/gen/hatoba/v1/types.js';
 import type { NetworkState, SandboxConfig } from './network-state.js';
-import { BACKEND_MARK_TAG, bridgeName, peerMark } from './link-names.js';
-import { overlayNetworks } from './link-plan.js';
+import { BACKEND_MARK_TAG, peerMark } from './link-names.js';
+import { bridgeOf, isLocalNetwork, linkedNetworks } from './link-plan.js';
 import { bridgeMac } from './mac.js';
 import { balanceChain, NFT_SETS, type NftSet } from './nft-ruleset.js';
 import { assignSlots } from './slots.js';
@@ -69,11 +69,14 @@ export function planNft(
 /** @returns the id of the ingress network, if there is one */
 function planNetworks(state: NetworkState, draft: Draft): string | undefined {
   let ingress: string | undefined;
-  for (const network of overlayNetworks(state)) {
-    const bridge = `"${bridgeName(network.vni)}"`;
+  for (const network of linkedNetworks(state)) {
+    const bridge = `"${bridgeOf(network)}"`;
     draft.bridges.set(bridge, '');
     draft.same_bridge.set(`${bridge} . ${bridge}`, '');
-    draft.gateways.set(network.gateway, '');
+    if (isLocalNetwork(network)) {
+      draft.local_bridges.set(bridge, '');
+      draft.local_gateways.set(network.gateway, '');
+    } else draft.gateways.set(network.gateway, '');
     if (network.internal) draft.internal_bridges.set(bridge, '');
     else draft.nat_subnets.set(network.subnet, '');
     if (!network.ingress) continue;
@@ -127,10 +130,10 @@ function planPort(
 function planLoops(state: NetworkState, ingress: string | undefined, draft: Draft): void {
   const nodes = new Map(state.peers.map((p) => [p.nodeId, p.dataPathAddress]));
   for (const { networkId, nodeId, address } of state.endpoints) {
+    if (address === '') continue;
     const node = nodes.get(nodeId) ?? '';
-    if (address === '' || node === '') continue;
     if (nodeId === state.nodeId) draft.hairpins.set(`${address} . ${address}`, '');
-    else if (networkId === ingress) draft.node_loops.set(`${node} . ${address}`, '');
+    else if (networkId === ingress && node !== '') draft.node_loops.set(`${node} . ${address}`, '');
   }
 }
 

@@ -12,6 +12,9 @@ const SETS = {
   bridges: 'set { type ifname; }',
   internal_bridges: 'set { type ifname; }',
   ingress_bridges: 'set { type ifname; }',
+  /** Bridges of networks of this node alone, and their gateways. */
+  local_bridges: 'set { type ifname; }',
+  local_gateways: 'set { type ipv4_addr; }',
   /** Every bridge paired with itself: traffic within one network. */
   same_bridge: 'set { type ifname . ifname; }',
   /** Subnets that may reach the outside. */
@@ -41,7 +44,10 @@ export type NftSet = keyof typeof SETS;
 
 export const NFT_SETS: readonly NftSet[] = Object.keys(SETS) as NftSet[];
 
-/** The statements that make the whole table anew, still without elements, in one transaction. */
+/**
+ * The statements that make the whole table anew, still without elements, in one transaction.
+ * @param underlayAddress own data path address; empty: the node has no overlay network
+ */
 export function formatTable(underlayAddress: string): string {
   const sets = Object.entries(SETS).map(([name, declaration]) => {
     const [kind, ...rest] = declaration.split(' ');
@@ -65,6 +71,8 @@ function natChains(underlayAddress: string): string[] {
     'chain published {',
     'ip daddr @gateways return',
     'ip daddr @vips return',
+    // containers reach published ports by the gateway too, but names are answered there
+    'ip daddr @local_gateways meta l4proto { tcp, udp } th dport 53 return',
     'meta l4proto . th dport vmap @port_chains',
     'dnat to ip daddr . meta l4proto . th dport map @host_ip_ports',
     'dnat to meta l4proto . th dport map @host_ports',
@@ -78,14 +86,23 @@ function natChains(underlayAddress: string): string[] {
     '}',
     'chain postrouting { type nat hook postrouting priority 100;',
     'ct status dnat ip saddr . ip daddr @hairpins masquerade',
-    // A client on this host, perhaps by 127.0.0.1. The data path address is local to this node
-    // alone (gateways are not), and answers find their way back by the peer's mark.
+    // A client on this host, perhaps by 127.0.0.1: it takes the gateway's address.
+    'oifname @local_bridges ct status dnat fib saddr type local masquerade',
+    ...overlaySourceRules(underlayAddress),
+    'oifname != @bridges ip saddr @nat_subnets masquerade',
+    '}',
+  ];
+}
+
+function overlaySourceRules(underlayAddress: string): string[] {
+  if (underlayAddress === '') return [];
+  return [
+    // Likewise on an overlay, but a gateway there is on every node. The data path address is local
+    // to this node alone, and answers find their way back by the peer's mark.
     `oifname @bridges ct status dnat fib saddr type local snat to ${underlayAddress}`,
     // A node that comes in by another node and is led to a task of its own: that task's answer would
     // stay on its node, as the address is local there, and never get back to this one.
     `oifname @bridges ct status dnat ip saddr . ip daddr @node_loops snat to ${underlayAddress}`,
-    'oifname != @bridges ip saddr @nat_subnets masquerade',
-    '}',
   ];
 }
 

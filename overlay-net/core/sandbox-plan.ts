@@ -1,8 +1,7 @@
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { NetlinkOp } from '../../linux/ports.js';
 import type { SandboxConfig } from './network-state.js';
-import { bridgeName } from './link-names.js';
-import { networkMtu, type Underlay } from './link-plan.js';
+import { bridgeOf, networkMtu, type Underlay } from './link-plan.js';
 import { endpointMac } from './mac.js';
 
 export interface SandboxPlan {
@@ -41,7 +40,7 @@ export function planSandbox(
     const peer = { name, netns: netnsPath, mac: endpointMac(address) };
     plan.host.push(
       { op: 'link-add', kind: 'veth', name: hostLink, mtuBytes, peer },
-      { op: 'link-set', name: hostLink, master: bridgeName(network.vni), up: true },
+      { op: 'link-set', name: hostLink, master: bridgeOf(network), up: true },
       // a task that reaches itself by its virtual address gets the frame back at the port it sent it
       { op: 'bridge-port', name: hostLink, hairpin: true },
     );

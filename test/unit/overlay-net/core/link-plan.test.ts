@@ -4,11 +4,28 @@ import { diffLinks } from '../../../../overlay-net/core/link-diff.js';
 import type { NetlinkOp } from '../../../../linux/ports.js';
 import type { KernelDump } from '../../../../overlay-net/core/kernel-model.js';
 import { observeLinks } from '../../../../overlay-net/core/link-observe.js';
-import { planLinks, type LinkPlan, type Underlay } from '../../../../overlay-net/core/link-plan.js';
+import {
+  dataPathAddress,
+  overlayNetworks,
+  planLinks,
+  type LinkPlan,
+  type Underlay,
+} from '../../../../overlay-net/core/link-plan.js';
 import type { NetworkState } from '../../../../overlay-net/driver.js';
 import { anyState } from './states.js';
 
 const underlay: Underlay = { address: '192.0.2.1', mtuBytes: 1500, port: 4789 };
+const aNetwork = (driver: string): NetworkState['networks'][number] => ({
+  networkId: 'net',
+  name: 'net',
+  driver,
+  subnet: '172.30.0.0/16',
+  gateway: '172.30.0.1',
+  vni: 5,
+  mtuBytes: 0,
+  internal: false,
+  ingress: false,
+});
 const nothing: LinkPlan = { links: new Map(), entries: new Map() };
 
 /** A kernel that knows just enough to hold a plan: refuses what the real one would refuse. */
@@ -120,7 +137,7 @@ describe('links of the networks', () => {
     fc.assert(
       fc.property(anyState, (state) => {
         const keys = new Set(planLinks(state, underlay).entries.keys());
-        const vnis = new Map(state.networks.map((n) => [n.networkId, n.vni.toString(16)]));
+        const vnis = new Map(overlayNetworks(state).map((n) => [n.networkId, n.vni.toString(16)]));
         const peers = new Set(state.peers.map((p) => p.nodeId));
         for (const e of state.endpoints) {
           const vni = vnis.get(e.networkId);
@@ -167,11 +184,31 @@ describe('links of the networks', () => {
   it('says when the node itself is not among the peers', () => {
     const state: NetworkState = {
       nodeId: 'n9',
-      networks: [],
+      networks: [aNetwork('overlay')],
       endpoints: [],
       services: [],
       peers: [],
     };
     assert.throws(() => planLinks(state, underlay), { message: /n9 has no data path address/ });
+    assert.throws(() => dataPathAddress(state), { message: /n9 has no data path address/ });
+  });
+
+  it('needs no peers for a network of this node alone', () => {
+    const state: NetworkState = {
+      nodeId: 'n9',
+      networks: [aNetwork('bridge')],
+      endpoints: [],
+      services: [],
+      peers: [],
+    };
+    assert.equal(dataPathAddress(state), '');
+    const { first, last } = diffLinks(nothing, planLinks(state, underlay), underlay);
+    const link = { name: 'hlac1e0000', mtuBytes: 1500, mac: '02:42:ac:1e:00:01' };
+    assert.deepEqual(last, []);
+    assert.deepEqual(first, [
+      { op: 'link-add', kind: 'bridge', ...link },
+      { op: 'link-set', ...link, up: true },
+      { op: 'address-add', link: 'hlac1e0000', cidr: '172.30.0.1/16' },
+    ]);
   });
 });

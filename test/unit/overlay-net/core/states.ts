@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import type { NetworkState } from '../../../../overlay-net/driver.js';
 
 /**
- * Any state of a small cluster: up to three networks (the first may be the ingress network), three
- * nodes of which n1 is this one, services with and without virtual address, tasks anywhere.
+ * Any state of a small cluster: up to three networks (the first may be the ingress network, the
+ * second one of this node alone), three nodes of which n1 is this one, services with and without virtual address, tasks anywhere.
  */
 export const anyState: fc.Arbitrary<NetworkState> = fc
   .record({
     networks: fc.uniqueArray(fc.integer({ min: 1, max: 3 }), { maxLength: 3 }),
     hasIngress: fc.boolean(),
+    hasLocal: fc.boolean(),
     services: fc.uniqueArray(fc.integer({ min: 0, max: 11 }), { maxLength: 6 }),
     tasks: fc.uniqueArray(
       fc.record({
@@ -22,12 +23,12 @@ export const anyState: fc.Arbitrary<NetworkState> = fc
     ),
     peers: fc.constantFrom([1], [1, 2], [1, 2, 3]),
   })
-  .map(({ networks, hasIngress, services, tasks, peers }) => ({
+  .map(({ networks, hasIngress, hasLocal, services, tasks, peers }) => ({
     nodeId: 'n1',
     networks: networks.map((n) => ({
       networkId: `net${n}`,
       name: `net${n}`,
-      driver: 'overlay',
+      driver: hasLocal && n === 2 ? 'bridge' : 'overlay',
       subnet: `10.0.${n}.0/24`,
       gateway: `10.0.${n}.1`,
       vni: 0x1000 + n,
