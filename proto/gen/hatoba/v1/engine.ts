@@ -291,7 +291,14 @@ export interface ContainerAttachInput {
 export interface ContainerAttachStart {
   container: string;
   stdin: boolean;
-  size: TerminalSize | undefined;
+  size:
+    | TerminalSize
+    | undefined;
+  /**
+   * The container waits while this client does not read, as the writer of a pipe does, so that it
+   * misses nothing. Else a client that falls far behind is cut off.
+   */
+  holdsBack: boolean;
 }
 
 export interface ContainerAttachOutput {
@@ -309,6 +316,9 @@ export interface ContainerExecInput {
     | { $case: "stdin"; value: Buffer }
     | { $case: "closeStdin"; value: boolean }
     | { $case: "resize"; value: TerminalSize }
+    | //
+    /** The command runs on without this client; without it, it is killed when the call ends. */
+    { $case: "leave"; value: boolean }
     | undefined;
 }
 
@@ -4271,7 +4281,7 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
 };
 
 function createBaseContainerAttachStart(): ContainerAttachStart {
-  return { container: "", stdin: false, size: undefined };
+  return { container: "", stdin: false, size: undefined, holdsBack: false };
 }
 
 export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
@@ -4284,6 +4294,9 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
     }
     if (message.size !== undefined) {
       TerminalSize.encode(message.size, writer.uint32(26).fork()).join();
+    }
+    if (message.holdsBack !== false) {
+      writer.uint32(32).bool(message.holdsBack);
     }
     return writer;
   },
@@ -4325,6 +4338,14 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
             message.size = TerminalSize.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.holdsBack = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4342,6 +4363,11 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
       container: isSet(object.container) ? globalThis.String(object.container) : "",
       stdin: isSet(object.stdin) ? globalThis.Boolean(object.stdin) : false,
       size: isSet(object.size) ? TerminalSize.fromJSON(object.size) : undefined,
+      holdsBack: isSet(object.holdsBack)
+        ? globalThis.Boolean(object.holdsBack)
+        : isSet(object.holds_back)
+        ? globalThis.Boolean(object.holds_back)
+        : false,
     };
   },
 
@@ -4356,6 +4382,9 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
     if (message.size !== undefined) {
       obj.size = TerminalSize.toJSON(message.size);
     }
+    if (message.holdsBack !== false) {
+      obj.holdsBack = message.holdsBack;
+    }
     return obj;
   },
 
@@ -4369,6 +4398,7 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
     message.size = (object.size !== undefined && object.size !== null)
       ? TerminalSize.fromPartial(object.size)
       : undefined;
+    message.holdsBack = object.holdsBack ?? false;
     return message;
   },
 };
@@ -4537,6 +4567,9 @@ export const ContainerExecInput: MessageFns<ContainerExecInput> = {
       case "resize":
         TerminalSize.encode(message.input.value, writer.uint32(34).fork()).join();
         break;
+      case "leave":
+        writer.uint32(40).bool(message.input.value);
+        break;
     }
     return writer;
   },
@@ -4586,6 +4619,14 @@ export const ContainerExecInput: MessageFns<ContainerExecInput> = {
             message.input = { $case: "resize", value: TerminalSize.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.input = { $case: "leave", value: reader.bool() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4610,6 +4651,8 @@ export const ContainerExecInput: MessageFns<ContainerExecInput> = {
         ? { $case: "closeStdin", value: globalThis.Boolean(object.close_stdin) }
         : isSet(object.resize)
         ? { $case: "resize", value: TerminalSize.fromJSON(object.resize) }
+        : isSet(object.leave)
+        ? { $case: "leave", value: globalThis.Boolean(object.leave) }
         : undefined,
     };
   },
@@ -4624,6 +4667,8 @@ export const ContainerExecInput: MessageFns<ContainerExecInput> = {
       obj.closeStdin = message.input.value;
     } else if (message.input?.$case === "resize") {
       obj.resize = TerminalSize.toJSON(message.input.value);
+    } else if (message.input?.$case === "leave") {
+      obj.leave = message.input.value;
     }
     return obj;
   },
@@ -4655,6 +4700,12 @@ export const ContainerExecInput: MessageFns<ContainerExecInput> = {
       case "resize": {
         if (object.input?.value !== undefined && object.input?.value !== null) {
           message.input = { $case: "resize", value: TerminalSize.fromPartial(object.input.value) };
+        }
+        break;
+      }
+      case "leave": {
+        if (object.input?.value !== undefined && object.input?.value !== null) {
+          message.input = { $case: "leave", value: object.input.value };
         }
         break;
       }

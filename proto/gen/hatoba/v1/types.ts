@@ -1152,6 +1152,8 @@ export interface ContainerSpec {
   deviceCgroupRules: string[];
   /** -1000..1000 */
   oomScoreAdj: number;
+  /** Without a TTY, an open stdin ends with that of the first client who was attached. */
+  stdinOnce: boolean;
 }
 
 export interface ContainerSpec_LabelsEntry {
@@ -6107,6 +6109,7 @@ function createBaseContainerSpec(): ContainerSpec {
     cgroupnsMode: "",
     deviceCgroupRules: [],
     oomScoreAdj: 0,
+    stdinOnce: false,
   };
 }
 
@@ -6219,6 +6222,9 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     }
     if (message.oomScoreAdj !== 0) {
       writer.uint32(288).int32(message.oomScoreAdj);
+    }
+    if (message.stdinOnce !== false) {
+      writer.uint32(296).bool(message.stdinOnce);
     }
     return writer;
   },
@@ -6530,6 +6536,14 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
             message.oomScoreAdj = reader.int32();
             continue;
           }
+          case 37: {
+            if (tag !== 296) {
+              break;
+            }
+
+            message.stdinOnce = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6676,6 +6690,11 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
         : isSet(object.oom_score_adj)
         ? globalThis.Number(object.oom_score_adj)
         : 0,
+      stdinOnce: isSet(object.stdinOnce)
+        ? globalThis.Boolean(object.stdinOnce)
+        : isSet(object.stdin_once)
+        ? globalThis.Boolean(object.stdin_once)
+        : false,
     };
   },
 
@@ -6801,6 +6820,9 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     if (message.oomScoreAdj !== 0) {
       obj.oomScoreAdj = Math.round(message.oomScoreAdj);
     }
+    if (message.stdinOnce !== false) {
+      obj.stdinOnce = message.stdinOnce;
+    }
     return obj;
   },
 
@@ -6865,6 +6887,7 @@ export const ContainerSpec: MessageFns<ContainerSpec> = {
     message.cgroupnsMode = object.cgroupnsMode ?? "";
     message.deviceCgroupRules = object.deviceCgroupRules?.map((e) => e) || [];
     message.oomScoreAdj = object.oomScoreAdj ?? 0;
+    message.stdinOnce = object.stdinOnce ?? false;
     return message;
   },
 };
