@@ -1,10 +1,10 @@
-import { mkdir, readFile, readdir } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContentStore } from '../content/content-store.js';
-import { DRAFT_SUFFIX, replaceDurably } from '../content/durable-file.js';
+import { DRAFT_SUFFIX, replaceDurably, syncDirectory } from '../content/durable-file.js';
 import type { LayerStore } from '../content/layer-store.js';
 import { hexOf, isDigest, type Digest } from '../core/digest.js';
 import { asObject, asString, parseJson } from '../core/json-fields.js';
@@ -18,6 +18,7 @@ import {
 } from './image-record.js';
 
 const REFERENCES = 'references.json';
+const RECORD_NAME = /^[0-9a-f]{64}\.json$/;
 const ID_PREFIX = /^(?:sha256:)?([0-9a-f]{1,64})$/;
 
 /**
@@ -45,7 +46,8 @@ export class ImageIndex {
     const index = new ImageIndex(join(root, 'images'));
     await mkdir(index.#dir, { recursive: true, mode: 0o700 });
     for (const name of (await readdir(index.#dir)).sort()) {
-      if (name === REFERENCES || name.endsWith(DRAFT_SUFFIX)) continue;
+      if (name.endsWith(DRAFT_SUFFIX)) await rm(join(index.#dir, name));
+      if (!RECORD_NAME.test(name)) continue;
       try {
         await index.#read(name, modules);
       } catch (error) {
@@ -73,6 +75,16 @@ export class ImageIndex {
     return this.#images.get(id);
   }
 
+  /** Every image, in no order. */
+  all(): KnownImage[] {
+    return [...this.#images.values()];
+  }
+
+  /** Keys of the references that name an image, sorted. */
+  referencesOf(id: Digest): string[] {
+    return [...this.#references].flatMap(([key, named]) => (named === id ? [key] : [])).sort();
+  }
+
   /** Newest first, those of the same time by id. */
   list(): Image[] {
     const images = [...this.#images.values()].map((known) => this.describe(known));
@@ -80,11 +92,7 @@ export class ImageIndex {
   }
 
   describe(known: KnownImage): Image {
-    const references = [...this.#references].filter(([, id]) => id === known.record.id);
-    return toImage(
-      known,
-      references.map(([key]) => key),
-    );
+    return toImage(known, this.referencesOf(known.record.id));
   }
 
   /**
@@ -92,10 +100,38 @@ export class ImageIndex {
    * @param references keys (see keyOf); each is taken from the image that had it
    */
   async add(known: KnownImage, references: readonly string[]): Promise<Image> {
-    const done = this.#writing.then(() => this.#add(known, references));
+    await this.#inTurn(() => this.#add(known, references));
+    return this.describe(known);
+  }
+
+  /**
+   * Lets one more reference name an image; it is taken from the image that had it.
+   * @throws {HatobaError} not-found when the image has gone meanwhile
+   */
+  async tag(id: Digest, reference: string): Promise<void> {
+    await this.#inTurn(async () => {
+      if (!this.#images.has(id)) throw new HatobaError('not-found', `image ${id} has been removed`);
+      await this.#writeReferences(new Map(this.#references).set(reference, id));
+    });
+  }
+
+  /** Takes references away, then the image, if one is given: it must not have others. */
+  async remove(references: readonly string[], image?: Digest): Promise<void> {
+    await this.#inTurn(async () => {
+      const names = new Map(this.#references);
+      for (const key of references) names.delete(key);
+      if (references.length > 0) await this.#writeReferences(names);
+      if (image === undefined) return;
+      await rm(join(this.#dir, fileOf(image)), { force: true });
+      await syncDirectory(this.#dir);
+      this.#images.delete(image);
+    });
+  }
+
+  async #inTurn(change: () => Promise<void>): Promise<void> {
+    const done = this.#writing.then(change);
     this.#writing = done.catch(() => undefined); // its caller is told
     await done;
-    return this.describe(known);
   }
 
   async #add({ record, blob }: KnownImage, references: readonly string[]): Promise<void> {
@@ -108,9 +144,14 @@ export class ImageIndex {
     const names = new Map(this.#references);
     for (const key of references) names.set(key, record.id);
     await replaceDurably(this.#dir, fileOf(record.id), JSON.stringify(merged));
+    // an image without names is listed too: it is there whatever becomes of them
+    this.#images.set(record.id, { record: merged, blob });
+    if (references.length > 0) await this.#writeReferences(names);
+  }
+
+  async #writeReferences(names: Map<string, Digest>): Promise<void> {
     const sorted = [...names].sort(([a], [b]) => (a < b ? -1 : 1));
     await replaceDurably(this.#dir, REFERENCES, JSON.stringify(Object.fromEntries(sorted)));
-    this.#images.set(record.id, { record: merged, blob });
     this.#references = names;
   }
 
