@@ -42,6 +42,17 @@ interface Libc {
     flags: number,
   ) => number;
   lgetxattr: (path: string, name: string, value: Pointer, sizeBytes: number) => number;
+  setxattr: (
+    path: string,
+    name: string,
+    value: Uint8Array,
+    sizeBytes: number,
+    flags: number,
+  ) => number;
+  getxattr: (path: string, name: string, value: Pointer, sizeBytes: number) => number;
+  listxattr: (path: string, names: Pointer, sizeBytes: number) => number;
+  /** The name in bytes, with a NUL at its end. */
+  mknodat: (dirFd: number, name: Uint8Array, mode: number, device: bigint) => number;
   socket: (domain: number, type: number, protocol: number) => number;
   bind: (fd: number, address: Uint8Array, sizeBytes: number) => number;
   setsockopt: (
@@ -109,6 +120,16 @@ export const libc: Libc = {
   lgetxattr: library.func(
     'long lgetxattr(const char *path, const char *name, void *value, size_t sizeBytes)',
   ),
+  setxattr: library.func(
+    'int setxattr(const char *path, const char *name, void *value, size_t sizeBytes, int flags)',
+  ),
+  getxattr: library.func(
+    'long getxattr(const char *path, const char *name, void *value, size_t sizeBytes)',
+  ),
+  listxattr: library.func('long listxattr(const char *path, void *names, size_t sizeBytes)'),
+  mknodat: library.func(
+    'int mknodat(int dirFd, const void *name, unsigned int mode, uint64_t device)',
+  ),
   socket: library.func('int socket(int domain, int type, int protocol)'),
   bind: library.func('int bind(int fd, void *address, unsigned int sizeBytes)'),
   setsockopt: library.func(
@@ -139,6 +160,48 @@ export const libc: Libc = {
     'int posix_spawnattr_setsigdefault(void *attributes, void *set)',
   ),
   waitpid: library.func('int waitpid(int pid, void *status, int options)'),
+};
+
+/**
+ * Calls on paths that are bytes, with a NUL at their end: names on disk need not be UTF-8.
+ * See the manual page of each in section 2.
+ */
+export const bytePathLibc = {
+  mknod: library.func('mknod', 'int', ['void *', 'unsigned int', 'uint64_t']) as (
+    path: Uint8Array,
+    mode: number,
+    device: bigint,
+  ) => number,
+  lsetxattr: library.func('lsetxattr', 'int', [
+    'void *',
+    'const char *',
+    'void *',
+    'size_t',
+    'int',
+  ]) as (
+    path: Uint8Array,
+    name: string,
+    value: Uint8Array,
+    sizeBytes: number,
+    flags: number,
+  ) => number,
+  lgetxattr: library.func('lgetxattr', 'long', ['void *', 'const char *', 'void *', 'size_t']) as (
+    path: Uint8Array,
+    name: string,
+    value: Pointer,
+    sizeBytes: number,
+  ) => number,
+  llistxattr: library.func('llistxattr', 'long', ['void *', 'void *', 'size_t']) as (
+    path: Uint8Array,
+    names: Pointer,
+    sizeBytes: number,
+  ) => number,
+  utimensat: library.func('utimensat', 'int', ['int', 'void *', 'void *', 'int']) as (
+    dirFd: number,
+    path: Uint8Array,
+    times: Uint8Array,
+    flags: number,
+  ) => number,
 };
 
 /** Undefined before glibc 2.34. */

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { HatobaError } from '../../common/errors.js';
 import { digestOfHex, type Digest } from '../core/digest.js';
 import { LayerTree } from '../core/layer-tree.js';
+import { byteText, type TarEntry } from '../core/tar-header.js';
 import { TarReader, type TarEvent } from '../core/tar-reader.js';
 import { decompress } from './compression.js';
 import { LayerWriter, type LayerFiles } from './layer-writer.js';
@@ -63,10 +64,10 @@ export async function unpackLayer(job: UnpackJob, context: UnpackContext): Promi
         throw new HatobaError('resource-exhausted', `the layer has more than ${most}`);
       }
       hash.update(chunk);
-      for (const event of reader.push(chunk)) await take(event, tree, writer);
+      for (const event of reader.push(chunk)) take(event, tree, writer, job.limits);
     }
     reader.end();
-    for (const { path, mtimeMs } of tree.directoryTimes()) writer.setTime(path, mtimeMs);
+    for (const { path, mtimeNs } of tree.directoryTimes()) writer.setTime(path, mtimeNs);
   } finally {
     writer.close();
   }
@@ -75,17 +76,28 @@ export async function unpackLayer(job: UnpackJob, context: UnpackContext): Promi
   return { diffId: digestOfHex(hash.digest('hex')), sizeBytes, entries, skippedXattrs };
 }
 
-async function take(event: TarEvent, tree: LayerTree, writer: LayerWriter): Promise<void> {
+function take(event: TarEvent, tree: LayerTree, writer: LayerWriter, limits: UnpackLimits): void {
   switch (event.type) {
     case 'entry':
-      for (const change of tree.plan(event.entry)) await writer.apply(change);
+      checkLength(event.entry, limits);
+      for (const change of tree.plan(event.entry)) writer.apply(change);
       return;
     case 'content':
       writer.write(event.bytes);
       return;
+    case 'hole':
+      writer.skip(event.sizeBytes);
+      return;
     case 'entry-end':
-      await writer.endFile();
+      writer.endFile();
   }
+}
+
+/** A sparse file can say to be longer than all of its tar: whoever copies it would fill the disk. */
+function checkLength({ name, sizeBytes }: TarEntry, { maxBytes }: UnpackLimits): void {
+  if (sizeBytes <= maxBytes) return;
+  const text = `entry "${byteText(name)}" has ${sizeBytes} bytes; a layer may have ${maxBytes}`;
+  throw new HatobaError('resource-exhausted', text);
 }
 
 async function* readBlob(

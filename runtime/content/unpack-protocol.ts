@@ -5,25 +5,13 @@ import type { UnpackJob, UnpackResult } from './unpack-layer.js';
 export type UnpackRequest =
   | { readonly type: 'unpack'; readonly job: UnpackJob }
   /** Ends the job that runs; its failure is still told. */
-  | { readonly type: 'cancel' }
-  | { readonly type: 'kernel-done'; readonly error: ErrorMessage | undefined };
+  | { readonly type: 'cancel' };
 
-/** From the unpacking thread. System calls that Node lacks are made by the engine's kernel seam. */
+/** From the unpacking thread. */
 export type UnpackMessage =
   | { readonly type: 'progress'; readonly blobBytes: number }
   | { readonly type: 'done'; readonly result: UnpackResult }
-  | { readonly type: 'failed'; readonly error: ErrorMessage }
-  | { readonly type: 'kernel'; readonly call: KernelCall };
-
-export type KernelCall =
-  | {
-      readonly call: 'mknod';
-      readonly args: readonly [path: string, mode: number, major: number, minor: number];
-    }
-  | {
-      readonly call: 'setXattr';
-      readonly args: readonly [path: string, name: string, value: Uint8Array];
-    };
+  | { readonly type: 'failed'; readonly error: ErrorMessage };
 
 /** A HatobaError as it crosses the thread's border. */
 export interface ErrorMessage {

@@ -1,15 +1,14 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
 import { invariant } from '../../common/assert.js';
 import { HatobaError, describeError, kindOf } from '../../common/errors.js';
-import type { LayerFiles } from './layer-writer.js';
+import { pathCalls } from '../../linux/path-calls.js';
 import { unpackLayer, type UnpackContext, type UnpackJob } from './unpack-layer.js';
-import type { ErrorMessage, KernelCall, UnpackMessage, UnpackRequest } from './unpack-protocol.js';
+import type { UnpackMessage, UnpackRequest } from './unpack-protocol.js';
 
 /** The unpacking thread: takes one job after the other from its parent, the Unpacker. */
 class UnpackThread {
   readonly #port: MessagePort;
   #cancelled = false;
-  #kernelDone: ((error: ErrorMessage | undefined) => void) | undefined;
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -25,9 +24,6 @@ class UnpackThread {
         return;
       case 'cancel':
         this.#cancelled = true;
-        return;
-      case 'kernel-done':
-        this.#kernelDone?.(request.error);
     }
   }
 
@@ -42,12 +38,8 @@ class UnpackThread {
   }
 
   #context(): UnpackContext {
-    const files: LayerFiles = {
-      mknod: (...args) => this.#callKernel({ call: 'mknod', args }),
-      setXattr: (...args) => this.#callKernel({ call: 'setXattr', args }),
-    };
     return {
-      files,
+      files: pathCalls,
       onProgress: (blobBytes) => {
         this.#post({ type: 'progress', blobBytes });
       },
@@ -55,14 +47,6 @@ class UnpackThread {
         if (this.#cancelled) throw new HatobaError('cancelled', 'unpacking was cancelled');
       },
     };
-  }
-
-  async #callKernel(call: KernelCall): Promise<void> {
-    const error = await new Promise<ErrorMessage | undefined>((resolve) => {
-      this.#kernelDone = resolve;
-      this.#post({ type: 'kernel', call });
-    });
-    if (error !== undefined) throw new HatobaError(error.kind, error.message);
   }
 
   #post(message: UnpackMessage): void {

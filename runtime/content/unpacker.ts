@@ -1,11 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../common/clock.js';
-import { HatobaError, describeError, kindOf } from '../../common/errors.js';
+import { HatobaError, describeError } from '../../common/errors.js';
 import { workerEntry } from '../../common/worker-entry.js';
 import { Limiter } from './limiter.js';
-import type { LayerFiles } from './layer-writer.js';
 import type { UnpackJob, UnpackResult } from './unpack-layer.js';
-import type { ErrorMessage, KernelCall, UnpackMessage, UnpackRequest } from './unpack-protocol.js';
+import type { UnpackMessage, UnpackRequest } from './unpack-protocol.js';
 
 interface Running {
   readonly resolve: (result: UnpackResult) => void;
@@ -23,7 +22,6 @@ const IDLE_MS = 5000;
  *    next job gets a new one.
  */
 export class Unpacker implements AsyncDisposable {
-  readonly #files: LayerFiles;
   readonly #clock: Clock;
   #worker: Worker | undefined;
   #running: Running | undefined;
@@ -32,8 +30,7 @@ export class Unpacker implements AsyncDisposable {
   #cancelIdle: () => void = () => undefined;
   #closed = false;
 
-  constructor(modules: { files: LayerFiles; clock: Clock }) {
-    this.#files = modules.files;
+  constructor(modules: { clock: Clock }) {
     this.#clock = modules.clock;
   }
 
@@ -120,21 +117,7 @@ export class Unpacker implements AsyncDisposable {
         return;
       case 'failed':
         this.#running?.reject(new HatobaError(message.error.kind, message.error.message));
-        return;
-      case 'kernel':
-        void this.#callKernel(message.call); // failures go to the thread
     }
-  }
-
-  async #callKernel(call: KernelCall): Promise<void> {
-    let error: ErrorMessage | undefined;
-    try {
-      if (call.call === 'mknod') await this.#files.mknod(...call.args);
-      else await this.#files.setXattr(...call.args);
-    } catch (e) {
-      error = { kind: kindOf(e), message: describeError(e) };
-    }
-    this.#post({ type: 'kernel-done', error });
   }
 
   #post(request: UnpackRequest): void {

@@ -2,7 +2,7 @@ import { HatobaError } from '../../common/errors.js';
 import { byteText, type TarEntry } from './tar-header.js';
 
 /** Owner, permissions, time and attributes of one file. */
-export type FileAttributes = Pick<TarEntry, 'mode' | 'uid' | 'gid' | 'mtimeMs' | 'xattrs'>;
+export type FileAttributes = Pick<TarEntry, 'mode' | 'uid' | 'gid' | 'mtimeNs' | 'xattrs'>;
 
 /**
  * One change of a layer's folder. Paths are byte strings relative to it, without leading slash and
@@ -45,7 +45,7 @@ interface Directory {
   readonly kind: 'directory';
   readonly children: Map<string, Node>;
   opaque: boolean;
-  mtimeMs: number | undefined;
+  mtimeNs: bigint | undefined;
 }
 type Node =
   | Directory
@@ -109,7 +109,7 @@ export class LayerTree {
   }
 
   /** Times of directories, which are set last because what happens in a directory changes them. */
-  *directoryTimes(): Generator<{ path: string; mtimeMs: number }, void, void> {
+  *directoryTimes(): Generator<{ path: string; mtimeNs: bigint }, void, void> {
     const open: { path: string; directory: Directory }[] = [{ path: '', directory: this.#root }];
     for (let place = open.pop(); place !== undefined; place = open.pop()) {
       const { path, directory } = place;
@@ -117,13 +117,13 @@ export class LayerTree {
         const childPath = path === '' ? name : `${path}/${name}`;
         if (child.kind === 'directory') open.push({ path: childPath, directory: child });
       }
-      if (directory.mtimeMs !== undefined) yield { path, mtimeMs: directory.mtimeMs };
+      if (directory.mtimeNs !== undefined) yield { path, mtimeNs: directory.mtimeNs };
     }
   }
 
   #planRoot(entry: TarEntry, changes: LayerChange[]): void {
     if (entry.kind !== 'directory') throw wrong(entry, 'is the layer itself and no directory');
-    this.#root.mtimeMs = entry.mtimeMs;
+    this.#root.mtimeNs = entry.mtimeNs;
     changes.push({ change: 'directory-attributes', path: '', attributes: attributesOf(entry) });
   }
 
@@ -153,7 +153,7 @@ export class LayerTree {
     const existing = parent.directory.children.get(base);
     const directory =
       existing?.kind === 'directory' ? existing : this.#makeDirectory(parent, base, changes);
-    directory.mtimeMs = attributes.mtimeMs;
+    directory.mtimeNs = attributes.mtimeNs;
     const path = joinNames(parent.names, base);
     changes.push({ change: 'directory-attributes', path, attributes });
   }
@@ -295,9 +295,9 @@ export class LayerTree {
 
 /** Attributes as a layer may set them: those that steer overlayfs are ours alone. */
 function attributesOf(entry: TarEntry): FileAttributes {
-  const { mode, uid, gid, mtimeMs } = entry;
+  const { mode, uid, gid, mtimeNs } = entry;
   const xattrs = [...entry.xattrs].filter(([name]) => !OVERLAY_XATTR.test(name));
-  return { mode, uid, gid, mtimeMs, xattrs: new Map(xattrs) };
+  return { mode, uid, gid, mtimeNs, xattrs: new Map(xattrs) };
 }
 
 /** Whether a place still hangs below the root, with a file of this name in it. */
@@ -312,7 +312,7 @@ function isReachable(root: Directory, place: Place, base: string): boolean {
 }
 
 function newDirectory(): Directory {
-  return { kind: 'directory', children: new Map(), opaque: false, mtimeMs: undefined };
+  return { kind: 'directory', children: new Map(), opaque: false, mtimeNs: undefined };
 }
 
 function markOpaque({ directory, names }: Place, changes: LayerChange[]): void {

@@ -1,4 +1,8 @@
 import { HatobaError } from '../../common/errors.js';
+import { byteString, byteText, tarNumber } from './tar-number.js';
+import { OldSparseMap, PaxSparseMap, TextSparseMap, type SparseMapReader } from './tar-sparse.js';
+
+export { byteString, byteText };
 
 /**
  * Tar headers. Names are *byte strings*: one character for each byte (Latin-1), because names in a
@@ -17,7 +21,9 @@ export interface TarEntry {
   readonly uid: number;
   readonly gid: number;
   readonly mtimeMs: number;
-  /** Bytes of content; 0 for all but files. */
+  /** The same, exact. */
+  readonly mtimeNs: bigint;
+  /** Length of a file, holes included; 0 for all but files. */
   readonly sizeBytes: number;
   readonly major: number;
   readonly minor: number;
@@ -31,6 +37,8 @@ export type TarKind =
 export interface TarHeader extends Omit<TarEntry, 'kind' | 'xattrs'> {
   /** The raw type: "0", "L", "x" … */
   readonly type: string;
+  /** Of type "S" only. */
+  readonly sparse?: OldSparseMap;
 }
 
 export const TAR_BLOCK_BYTES = 512;
@@ -38,6 +46,7 @@ const KINDS: Readonly<Record<string, TarKind>> = {
   '0': 'file',
   '\0': 'file',
   '7': 'file',
+  S: 'file',
   '1': 'hardlink',
   '2': 'symlink',
   '3': 'character-device',
@@ -46,22 +55,11 @@ const KINDS: Readonly<Record<string, TarKind>> = {
   '6': 'fifo',
 };
 const XATTR_PREFIX = 'SCHILY.xattr.';
-
-/** Bytes as a byte string, up to the first NUL. */
-export function byteString(bytes: Uint8Array, start = 0, end = bytes.length): string {
-  let text = '';
-  for (let i = start; i < end; i++) {
-    const byte = bytes[i];
-    if (byte === undefined || byte === 0) break;
-    text += String.fromCharCode(byte);
-  }
-  return text;
-}
-
-/** A byte string for people and for system calls that take UTF-8. */
-export function byteText(text: string): string {
-  return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)));
-}
+/** libarchive's: names encoded as in URLs, values in base64. */
+const ENCODED_XATTR_PREFIX = 'LIBARCHIVE.xattr.';
+const NANOS_PER_SECOND = 1_000_000_000n;
+/** The kernel's -1 means "leave it", so it is no owner. */
+const MAX_ID = 0xffff_fffe;
 
 /**
  * Decodes one header block.
@@ -79,17 +77,20 @@ export function parseTarHeader(block: Uint8Array): TarHeader | undefined {
   const isPosix = byteString(block, 257, 263) === 'ustar' && block[263] === 0x30;
   const prefix = isPosix ? byteString(block, 345, 500) : '';
   const base = byteString(block, 0, 100);
+  const mtime = tarNumber(block, 136, 12);
   return {
     name: prefix === '' ? base : `${prefix}/${base}`,
     type,
     linkName: byteString(block, 157, 257),
-    mode: parseNumber(block, 100, 8) & 0o7777,
-    uid: nonNegative(parseNumber(block, 108, 8), 'uid'),
-    gid: nonNegative(parseNumber(block, 116, 8), 'gid'),
-    sizeBytes: nonNegative(parseNumber(block, 124, 12), 'size'),
-    mtimeMs: parseNumber(block, 136, 12) * 1000,
-    major: type === '3' || type === '4' ? parseNumber(block, 329, 8) : 0,
-    minor: type === '3' || type === '4' ? parseNumber(block, 337, 8) : 0,
+    mode: tarNumber(block, 100, 8) & 0o7777,
+    uid: nonNegative(tarNumber(block, 108, 8), 'uid'),
+    gid: nonNegative(tarNumber(block, 116, 8), 'gid'),
+    sizeBytes: nonNegative(tarNumber(block, 124, 12), 'size'),
+    mtimeMs: mtime * 1000,
+    mtimeNs: BigInt(mtime) * NANOS_PER_SECOND,
+    major: type === '3' || type === '4' ? tarNumber(block, 329, 8) : 0,
+    minor: type === '3' || type === '4' ? tarNumber(block, 337, 8) : 0,
+    ...(type === 'S' && { sparse: new OldSparseMap(block) }),
   };
 }
 
@@ -105,27 +106,6 @@ function checksums(block: Uint8Array): { unsigned: number; signed: number } {
   return { unsigned, signed: unsigned - high * 256 };
 }
 
-/** Octal text, or GNU's base 256 when the first bit is set. */
-function parseNumber(block: Uint8Array, start: number, length: number): number {
-  const first = block[start] ?? 0;
-  if (first >= 0x80) return parseBase256(block.subarray(start, start + length));
-  const text = byteString(block, start, start + length).trim();
-  if (text === '') return 0;
-  if (!/^[0-7]+$/.test(text)) throw malformed(`a header has "${text}" where a number must be`);
-  return Number.parseInt(text, 8);
-}
-
-/** Two's complement, big-endian; the first bit is the marker and not part of the number. */
-function parseBase256(field: Uint8Array): number {
-  const negative = ((field[0] ?? 0) & 0x40) !== 0;
-  let value = BigInt((field[0] ?? 0) & 0x7f);
-  for (const byte of field.subarray(1)) value = (value << 8n) | BigInt(byte);
-  if (negative) value -= 1n << BigInt(field.length * 8 - 1);
-  const number = Number(value);
-  if (!Number.isSafeInteger(number)) throw malformed('a header has a number that is too large');
-  return number;
-}
-
 function nonNegative(value: number, what: string): number {
   if (value < 0) throw malformed(`a header has the negative ${what} ${value}`);
   return value;
@@ -134,12 +114,17 @@ function nonNegative(value: number, what: string): number {
 /** Records of a PAX header: keyword → raw value. */
 export type PaxRecords = ReadonlyMap<string, Uint8Array>;
 
+/** Sparse files in version 0.0 repeat these two; together they are the map of version 0.1. */
+const REPEATED = new Set(['GNU.sparse.offset', 'GNU.sparse.numbytes']);
+const SPARSE_MAP = 'GNU.sparse.map';
+
 /**
  * Decodes the content of a PAX header ("LENGTH KEY=VALUE\n" …).
  * @throws {HatobaError} invalid-argument when a record does not have its own length
  */
 export function parsePaxRecords(content: Uint8Array): PaxRecords {
   const records = new Map<string, Uint8Array>();
+  const sparseMap: string[] = [];
   for (let start = 0; start < content.length;) {
     const space = content.indexOf(0x20, start);
     const digits = space === -1 || space - start > 10 ? '' : byteString(content, start, space);
@@ -149,9 +134,12 @@ export function parsePaxRecords(content: Uint8Array): PaxRecords {
     if (!isWhole || equals === -1 || equals >= end || content[end - 1] !== 0x0a) {
       throw malformed('a PAX header has a malformed record');
     }
-    records.set(byteString(content, space + 1, equals), content.slice(equals + 1, end - 1));
+    const key = byteString(content, space + 1, equals);
+    if (REPEATED.has(key)) sparseMap.push(byteString(content, equals + 1, end - 1));
+    else records.set(key, content.slice(equals + 1, end - 1));
     start = end;
   }
+  if (sparseMap.length > 0) records.set(SPARSE_MAP, new TextEncoder().encode(sparseMap.join(',')));
   return records;
 }
 
@@ -173,26 +161,60 @@ export function toTarEntry(header: TarHeader, extensions: TarExtensions): TarEnt
     if (value?.includes(0) === true) throw malformed(`a PAX header has a NUL in its ${key}`);
     return value === undefined ? undefined : byteString(value);
   };
-  const name = text('path') ?? extensions.longName ?? header.name;
+  const name = text('GNU.sparse.name') ?? text('path') ?? extensions.longName ?? header.name;
   const kind = kindOf(header, name);
-  if (kind === undefined || [...pax.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
-    const type = kind === undefined ? `type "${header.type}"` : 'type "sparse file"';
+  if (kind === undefined) {
+    const type = `type "${byteText(header.type)}"`;
     throw malformed(`entry "${byteText(name)}" is of ${type}, which Hatoba cannot unpack`);
   }
   const mtime = text('mtime');
+  const mtimeNs = mtime === undefined ? header.mtimeNs : paxTimeNs(mtime);
   return {
     name,
     kind,
     linkName: text('linkpath') ?? extensions.longLink ?? header.linkName,
     mode: header.mode,
-    uid: paxNumber(pax, 'uid', header.uid),
-    gid: paxNumber(pax, 'gid', header.gid),
-    mtimeMs: mtime === undefined ? header.mtimeMs : paxTimeMs(mtime),
-    sizeBytes: kind === 'file' ? paxNumber(pax, 'size', header.sizeBytes) : 0,
+    uid: ownerId(paxNumber(pax, 'uid', header.uid), 'uid', name),
+    gid: ownerId(paxNumber(pax, 'gid', header.gid), 'gid', name),
+    mtimeMs: Number(mtimeNs) / 1e6,
+    mtimeNs,
+    sizeBytes: kind === 'file' ? fileSize(header, pax) : 0,
     major: header.major,
     minor: header.minor,
     xattrs: xattrsOf(pax),
   };
+}
+
+/** How many bytes of an entry follow in the tar; less than its size where it is sparse. */
+export function storedSize(header: TarHeader, { pax }: TarExtensions): number {
+  return paxNumber(pax, 'size', header.sizeBytes);
+}
+
+/** The map of a sparse file, whole or not; undefined for an ordinary file. */
+export function sparseMapOf(
+  header: TarHeader,
+  { pax }: TarExtensions,
+): SparseMapReader | undefined {
+  if (header.sparse !== undefined) return header.sparse;
+  const map = pax.get(SPARSE_MAP);
+  if (map !== undefined) return new PaxSparseMap(map);
+  const major = pax.get('GNU.sparse.major');
+  if (major === undefined) return undefined;
+  if (byteString(major) === '1') return new TextSparseMap();
+  throw malformed(`a sparse file is in version "${byteText(byteString(major))}" of the format`);
+}
+
+function fileSize(header: TarHeader, pax: PaxRecords): number {
+  if (header.sparse !== undefined) return nonNegative(header.sparse.realSizeBytes, 'real size');
+  const real = pax.get('GNU.sparse.realsize') ?? pax.get('GNU.sparse.size');
+  return real === undefined
+    ? paxNumber(pax, 'size', header.sizeBytes)
+    : paxInteger(real, 'real size');
+}
+
+function ownerId(id: number, what: string, name: string): number {
+  if (id <= MAX_ID) return id;
+  throw malformed(`entry "${byteText(name)}" has the ${what} ${id}, which no Linux has`);
 }
 
 /** Tars older than POSIX mark directories by a slash at the end only. */
@@ -215,20 +237,44 @@ function paxInteger(value: Uint8Array, key: string): number {
   return number;
 }
 
-function paxTimeMs(text: string): number {
-  const seconds = Number(text);
-  if (!/^-?\d+(\.\d*)?$/.test(text) || Math.abs(seconds) > Number.MAX_SAFE_INTEGER / 1000) {
+/** "-1.25" → -1_250_000_000n; digits beyond nanoseconds are cut off. */
+function paxTimeNs(text: string): bigint {
+  const [, sign = '', seconds = '', fraction = ''] =
+    /^(-?)(\d{1,16})(?:\.(\d*))?$/.exec(text) ?? [];
+  if (seconds === '' || Number(seconds) > Number.MAX_SAFE_INTEGER / 1000) {
     throw malformed(`a PAX header has the mtime "${byteText(text)}", which is no time`);
   }
-  return seconds * 1000;
+  const nanos = BigInt(fraction.slice(0, 9).padEnd(9, '0'));
+  const value = BigInt(seconds) * NANOS_PER_SECOND + nanos;
+  return sign === '' ? value : -value;
 }
 
 function xattrsOf(pax: PaxRecords): ReadonlyMap<string, Uint8Array> {
   const xattrs = new Map<string, Uint8Array>();
   for (const [key, value] of pax) {
+    if (!key.startsWith(ENCODED_XATTR_PREFIX)) continue;
+    xattrs.set(decodeName(key.slice(ENCODED_XATTR_PREFIX.length)), decodeBase64(value));
+  }
+  for (const [key, value] of pax) {
     if (key.startsWith(XATTR_PREFIX)) xattrs.set(byteText(key.slice(XATTR_PREFIX.length)), value);
   }
   return xattrs;
+}
+
+function decodeName(encoded: string): string {
+  const bytes = encoded.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return byteText(bytes);
+}
+
+function decodeBase64(value: Uint8Array): Uint8Array {
+  try {
+    return Uint8Array.from(atob(byteString(value)), (char) => char.charCodeAt(0));
+  } catch (cause) {
+    const message = 'a PAX header has an attribute that is no base64';
+    throw new HatobaError('invalid-argument', message, { cause });
+  }
 }
 
 function malformed(message: string): HatobaError {

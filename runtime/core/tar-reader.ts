@@ -5,17 +5,23 @@ import {
   byteText,
   parsePaxRecords,
   parseTarHeader,
+  sparseMapOf,
+  storedSize,
   toTarEntry,
   type PaxRecords,
   type TarEntry,
   type TarHeader,
 } from './tar-header.js';
+import { SparseContent, type SparseMapReader, type SparsePiece } from './tar-sparse.js';
 
-/** What comes out of a tar, in order: entry, its content in pieces (files only), entry-end. */
+/** What comes out of a tar, in order: entry, its content and holes (files only), entry-end. */
 export type TarEvent =
   | { readonly type: 'entry'; readonly entry: TarEntry }
-  /** A view of the bytes pushed: used, or copied, before the next push. */
-  | { readonly type: 'content'; readonly bytes: Uint8Array }
+  /**
+   * Content is a view of the bytes pushed: used, or copied, before the next push. Holes are in sparse
+   * files only, and have the length they say.
+   */
+  | SparsePiece
   | { readonly type: 'entry-end' };
 
 /** A PAX or GNU extension header larger than this is an attack. */
@@ -24,7 +30,7 @@ const NO_PAX: PaxRecords = new Map();
 const EMPTY = new Uint8Array(0);
 
 /**
- * Takes a tar apart as its bytes arrive; holds at most one header and one extension in memory.
+ * Takes a tar apart as its bytes arrive; holds at most one header, one extension and one map of a sparse file in memory.
  * 1. Bytes are read once, in order; events of one push are those that its bytes complete.
  * 2. Everything after the first block of zeros is ignored.
  * 3. PAX global headers are ignored, as Docker does: they could rename every entry.
@@ -36,7 +42,9 @@ export class TarReader {
   #longLink: string | undefined;
   #pax: PaxRecords = NO_PAX;
   #extension: { type: string; sizeBytes: number } | undefined;
-  #current: { name: string; leftBytes: number } | undefined;
+  /** A sparse file whose map is not whole yet. */
+  #mapping: { entry: TarEntry; map: SparseMapReader; storedBytes: number } | undefined;
+  #current: { name: string; leftBytes: number; sparse: SparseContent | undefined } | undefined;
   #skipBytes = 0;
   #ended = false;
 
@@ -48,8 +56,10 @@ export class TarReader {
         const piece = chunk.subarray(at, at + this.#current.leftBytes);
         at += piece.length;
         this.#current.leftBytes -= piece.length;
-        yield { type: 'content', bytes: piece };
-        if (this.#current.leftBytes === 0) yield this.#endEntry();
+        const { sparse } = this.#current;
+        if (sparse === undefined) yield { type: 'content', bytes: piece };
+        else yield* sparse.take(piece);
+        if (this.#current.leftBytes === 0) yield* this.#endEntry(this.#current);
       } else if (this.#skipBytes > 0) {
         const skipped = Math.min(this.#skipBytes, chunk.length - at);
         this.#skipBytes -= skipped;
@@ -71,7 +81,9 @@ export class TarReader {
     if (this.#current !== undefined) {
       throw malformed(`the tar ends in the middle of "${byteText(this.#current.name)}"`);
     }
-    if (!this.#ended && (this.#held.length > 0 || this.#extension !== undefined)) {
+    const isWithin =
+      this.#held.length > 0 || this.#extension !== undefined || this.#mapping !== undefined;
+    if (!this.#ended && isWithin) {
       throw malformed('the tar ends in the middle of a header');
     }
   }
@@ -81,6 +93,10 @@ export class TarReader {
     this.#held = EMPTY;
     if (this.#extension !== undefined) {
       this.#takeExtension(this.#extension.type, block);
+      return;
+    }
+    if (this.#mapping !== undefined) {
+      yield* this.#takeMap(this.#mapping, block);
       return;
     }
     const header = parseTarHeader(block);
@@ -111,23 +127,57 @@ export class TarReader {
   }
 
   *#beginEntry(header: TarHeader): Generator<TarEvent, void, void> {
-    const entry = toTarEntry(header, {
+    const extensions = {
       pax: this.#pax,
       ...(this.#longName === undefined ? {} : { longName: this.#longName }),
       ...(this.#longLink === undefined ? {} : { longLink: this.#longLink }),
-    });
-    const { sizeBytes } = entry;
+    };
+    const entry = toTarEntry(header, extensions);
     this.#pax = NO_PAX;
     this.#longName = this.#longLink = undefined;
-    this.#current = { name: entry.name, leftBytes: sizeBytes };
-    this.#skipBytes = padded(sizeBytes) - sizeBytes;
-    yield { type: 'entry', entry };
-    if (sizeBytes === 0) yield this.#endEntry();
+    if (entry.kind !== 'file') {
+      yield* this.#open(entry, 0, undefined);
+      return;
+    }
+    const storedBytes = storedSize(header, extensions);
+    const map = sparseMapOf(header, extensions);
+    if (map === undefined) yield* this.#open(entry, storedBytes, undefined);
+    else if (map.isWhole) yield* this.#open(entry, storedBytes, map);
+    else this.#mapping = { entry, map, storedBytes };
   }
 
-  #endEntry(): TarEvent {
+  *#takeMap(
+    mapping: { entry: TarEntry; map: SparseMapReader; storedBytes: number },
+    block: Uint8Array,
+  ): Generator<TarEvent, void, void> {
+    const { entry, map } = mapping;
+    map.push(block);
+    if (map.isContent) mapping.storedBytes -= TAR_BLOCK_BYTES;
+    if (mapping.storedBytes < 0)
+      throw malformed('the map of a sparse file is longer than the file');
+    if (!map.isWhole) return;
+    this.#mapping = undefined;
+    yield* this.#open(entry, mapping.storedBytes, map);
+  }
+
+  *#open(
+    entry: TarEntry,
+    storedBytes: number,
+    map: SparseMapReader | undefined,
+  ): Generator<TarEvent, void, void> {
+    const sparse =
+      map === undefined ? undefined : new SparseContent(map.parts, entry.sizeBytes, storedBytes);
+    const current = { name: entry.name, leftBytes: storedBytes, sparse };
+    this.#current = current;
+    this.#skipBytes = padded(storedBytes) - storedBytes;
+    yield { type: 'entry', entry };
+    if (storedBytes === 0) yield* this.#endEntry(current);
+  }
+
+  *#endEntry({ sparse }: { sparse: SparseContent | undefined }): Generator<TarEvent, void, void> {
+    if (sparse !== undefined) yield* sparse.end();
     this.#current = undefined;
-    return { type: 'entry-end' };
+    yield { type: 'entry-end' };
   }
 }
 

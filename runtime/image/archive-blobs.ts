@@ -83,6 +83,8 @@ export class ArchiveBlobs implements AsyncDisposable {
       case 'content':
         await this.#open?.writer.write(event.bytes);
         return;
+      case 'hole':
+        throw new HatobaError('invalid-argument', 'a file of the archive is stored as sparse');
       case 'entry-end':
         await this.#end();
     }

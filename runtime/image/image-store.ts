@@ -47,7 +47,7 @@ const PARALLEL_DOWNLOADS = 3;
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
   const { root, kernel, clock, random, logger, insecureRegistries } = options;
   const content = await ContentStore.open(root);
-  const unpacker = new Unpacker({ files: kernel.files, clock });
+  const unpacker = new Unpacker({ clock });
   const layers = await LayerStore.open(root, {
     content,
     unpacker,

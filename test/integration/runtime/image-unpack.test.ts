@@ -1,19 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
-  chownSync,
-  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
-  readlinkSync,
   rmSync,
-  symlinkSync,
-  utimesSync,
   writeFileSync,
-  chmodSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -25,24 +19,19 @@ import { Unpacker } from '../../../runtime/content/unpacker.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { makeTar } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
+import { describeTree, makeRichTree, type TreeFeature } from '../../support/file-tree.js';
 
 const LIMITS: UnpackLimits = { maxEntries: 10_000, maxBytes: 2 ** 30 };
+const PACK = { maxBuffer: 64 * 1024 * 1024, stdio: 'pipe' } as const;
+const XATTRS = ['--xattrs', '--xattrs-include=*'];
+const OLD_LACKS: readonly TreeFeature[] = ['xattrs', 'fractions', 'wide', 'holes', 'special'];
 
-/** Everything about a tree that a layer has to keep; names as byte strings. */
-function describeTree(root: string, path = '.'): Record<string, unknown> {
-  const full = Buffer.from(`${root}/${path}`, 'latin1');
-  const stat = lstatSync(full);
-  const kind = stat.isSymbolicLink() ? readlinkSync(full) : stat.mode & 0o170000;
-  const content = stat.isFile() ? readFileSync(full, 'hex') : '';
-  const mtimeMs = Math.floor(stat.mtimeMs); // Node sets times in microseconds
-  const all: Record<string, unknown> = {
-    [path]: [kind, stat.mode & 0o7777, stat.uid, stat.gid, mtimeMs, stat.nlink, content],
-  };
-  if (!stat.isDirectory()) return all;
-  for (const name of readdirSync(full, 'latin1')) {
-    Object.assign(all, describeTree(root, `${path}/${name}`));
-  }
-  return all;
+function gnu(format: string, ...more: readonly string[]): string[] {
+  return ['tar', `--format=${format}`, '--numeric-owner', ...more, '-cf', '-'];
+}
+
+function bsd(format: string, ...more: readonly string[]): string[] {
+  return ['bsdtar', `--format=${format}`, '--numeric-owner', ...more, '-cf', '-'];
 }
 
 describe('unpacking in the worker thread', () => {
@@ -53,7 +42,7 @@ describe('unpacking in the worker thread', () => {
 
   before(function () {
     requiresRoot(this);
-    requiresCommand(this, 'tar');
+    for (const command of ['tar', 'bsdtar', 'setfattr', 'setcap']) requiresCommand(this, command);
   });
 
   beforeEach(async () => {
@@ -63,7 +52,7 @@ describe('unpacking in the worker thread', () => {
         throw error;
       },
     });
-    unpacker = new Unpacker({ files: kernel.files, clock: systemClock });
+    unpacker = new Unpacker({ clock: systemClock });
   });
 
   afterEach(async () => {
@@ -82,28 +71,55 @@ describe('unpacking in the worker thread', () => {
     return targetDir;
   }
 
-  for (const format of ['gnu', 'posix', 'ustar', 'v7']) {
-    it(`gives the same files as GNU tar from a tar in its ${format} format`, async () => {
+  /** What each packs: a tree with everything that its format can say. */
+  const packers: { name: string; argv: string[]; lacks: readonly TreeFeature[] }[] = [
+    { name: 'GNU tar, gnu', argv: gnu('gnu', '--sparse'), lacks: ['xattrs', 'fractions'] },
+    { name: 'GNU tar, ustar', argv: gnu('ustar'), lacks: ['xattrs', 'fractions', 'wide', 'holes'] },
+    { name: 'GNU tar, v7', argv: gnu('v7'), lacks: OLD_LACKS },
+    ...['0.0', '0.1', '1.0'].map((version) => ({
+      name: `GNU tar, posix with sparse files ${version}`,
+      argv: gnu('posix', '--sparse', `--sparse-version=${version}`, ...XATTRS),
+      lacks: [],
+    })),
+    // libarchive writes -1.5 s as -2.5
+    { name: 'bsdtar, pax', argv: bsd('pax', '--xattrs'), lacks: ['early fractions'] },
+    { name: 'bsdtar, ustar', argv: bsd('ustar'), lacks: ['xattrs', 'fractions', 'wide', 'holes'] },
+    { name: 'bsdtar, gnutar', argv: bsd('gnutar'), lacks: ['xattrs', 'fractions', 'holes'] },
+  ];
+  for (const { name, argv, lacks } of packers) {
+    it(`unpacks what ${name} packed to the same files as tar itself`, async () => {
       const source = join(dir, 'source');
-      const long = `${'long-name-'.repeat(9)}.txt`;
-      mkdirSync(join(source, 'a'), { recursive: true });
-      writeFileSync(join(source, 'a', 'file'), 'x'.repeat(100_000));
-      chownSync(join(source, 'a', 'file'), 1000, 1001);
-      chmodSync(join(source, 'a', 'file'), 0o6755);
-      writeFileSync(join(source, long), '');
-      writeFileSync(Buffer.from(`${source}/latin-\xe9`, 'latin1'), 'bytes');
-      writeFileSync(join(source, 'grüße-€'), 'utf-8');
-      linkSync(join(source, 'a', 'file'), join(source, 'hard'));
-      symlinkSync('a/file', join(source, 'soft'));
-      utimesSync(join(source, 'a', 'file'), 1_600_000_000, 1_600_000_000);
-      utimesSync(join(source, 'a'), 1_500_000_000, 1_500_000_000);
-      const tar = execFileSync('tar', ['-C', source, `--format=${format}`, '-cf', '-', '.']);
+      makeRichTree(source, lacks);
+      const [program = '', ...args] = argv;
+      const tar = execFileSync(program, [...args, '-C', source, '.'], PACK);
       const expected = join(dir, 'expected');
       mkdirSync(expected);
-      execFileSync('tar', ['-C', expected, '-xpf', '-', '--same-owner'], { input: tar });
-      assert.deepEqual(describeTree(await unpack(gzipSync(tar))), describeTree(expected));
+      const unpackArgs = ['-C', expected, '-xpf', '-', '--same-owner', '--numeric-owner'];
+      const xattrs = program === 'tar' && !lacks.includes('xattrs') ? XATTRS : [];
+      execFileSync(program, [...unpackArgs, ...xattrs], { input: tar, stdio: 'pipe' });
+      const ours = describeTree(await unpack(gzipSync(tar)));
+      assert.deepEqual(ours, describeTree(source));
+      const theirs = describeTree(expected);
+      // tar itself loses times of directories that it comes back to
+      for (const [path, file] of Object.entries(theirs)) {
+        if (lstatSync(Buffer.from(join(expected, path), 'latin1')).isDirectory()) {
+          file.mtimeNs = ours[path]?.mtimeNs ?? 0n;
+        }
+      }
+      assert.deepEqual(theirs, ours);
     });
   }
+
+  it('leaves out the zeros of files that are not stored as sparse', async () => {
+    const source = join(dir, 'source');
+    makeRichTree(source, []);
+    const tar = execFileSync('tar', ['-C', source, '-cf', '-', 'holes'], PACK);
+    const out = await unpack(tar);
+    const [ours, theirs] = [lstatSync(join(out, 'holes')), lstatSync(join(source, 'holes'))];
+    assert.equal(ours.size, theirs.size);
+    assert.ok(ours.blocks * 512 < ours.size / 8, `${ours.blocks} blocks`);
+    assert.ok(readFileSync(join(out, 'holes')).equals(readFileSync(join(source, 'holes'))));
+  });
 
   it('ends with an error at a limit, and goes on with the next layer', async () => {
     const tar = await makeTar([1, 2, 3].map((n) => ({ name: `f${n}`, content: 'x' })));
@@ -143,7 +159,7 @@ describe('unpacking in the worker thread', () => {
 
   it('ends its thread when there is nothing to do, and starts another', async () => {
     const clock = new FakeClock();
-    const own = new Unpacker({ files: kernel.files, clock });
+    const own = new Unpacker({ clock });
     const tar = await makeTar([{ name: 'f', content: 'x' }]);
     writeFileSync(join(dir, 'blob'), tar);
     for (const name of ['one', 'two']) {

@@ -11,6 +11,7 @@ const FILE: TarEntry = {
   uid: 0,
   gid: 0,
   mtimeMs: 0,
+  mtimeNs: 0n,
   sizeBytes: 0,
   major: 0,
   minor: 0,
@@ -249,21 +250,21 @@ describe('planning the changes of a layer', () => {
 
   it('gives the times of directories that are still there', () => {
     const tree = new LayerTree({ maxEntries: 100 });
-    for (const [name, mtimeMs] of [
-      ['a', 1],
-      ['a/b', 2],
-      ['gone', 3],
-      ['gone/deep', 4],
+    for (const [name, mtimeNs] of [
+      ['a', 1n],
+      ['a/b', 2n],
+      ['gone', 3n],
+      ['gone/deep', 4n],
     ] as const) {
-      tree.plan({ ...entry(name, 'directory'), mtimeMs });
+      tree.plan({ ...entry(name, 'directory'), mtimeNs });
     }
     tree.plan(entry('gone', 'symlink', '/etc'));
     tree.plan(entry('implied/f'));
     assert.deepEqual(
       [...tree.directoryTimes()],
       [
-        { path: 'a', mtimeMs: 1 },
-        { path: 'a/b', mtimeMs: 2 },
+        { path: 'a', mtimeNs: 1n },
+        { path: 'a/b', mtimeNs: 2n },
       ],
     );
   });

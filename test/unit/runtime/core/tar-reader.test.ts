@@ -196,6 +196,28 @@ describe('reading tars', () => {
       expected: { name: 'pax', uid: 70_000, mtimeMs: 1500 },
     },
     {
+      name: 'a time before 1970, to the nanosecond',
+      tar: Buffer.concat([pax(paxRecord('mtime', '-1.2500000019')), block({})]),
+      expected: { mtimeNs: -1_250_000_001n },
+    },
+    {
+      name: 'attributes as libarchive writes them',
+      tar: Buffer.concat([
+        pax(
+          paxRecord('LIBARCHIVE.xattr.user.a%3db', 'AP8='),
+          paxRecord('LIBARCHIVE.xattr.user.c', 'bm90'),
+          paxRecord('SCHILY.xattr.user.c', 'this'),
+        ),
+        block({}),
+      ]),
+      expected: {
+        xattrs: new Map([
+          ['user.a=b', new Uint8Array([0, 255])],
+          ['user.c', new Uint8Array(Buffer.from('this'))],
+        ]),
+      },
+    },
+    {
       name: 'a size in PAX',
       tar: Buffer.concat([pax(paxRecord('size', '5')), withContent(block({}), 'hello')]),
       expected: { content: Buffer.from('hello') },
@@ -248,11 +270,30 @@ describe('reading tars', () => {
       message: /ends in the middle of "big"/,
     },
     { name: 'an unknown type', tar: block({ type: 'Q' }), message: /"f" is of type "Q"/ },
-    { name: 'a sparse file', tar: block({ type: 'S' }), message: /is of type "S"/ },
     {
-      name: 'a sparse file of PAX',
+      name: 'a sparse file of an unknown version',
+      tar: Buffer.concat([pax(paxRecord('GNU.sparse.major', '2')), block({})]),
+      message: /version "2" of the format/,
+    },
+    {
+      name: 'a sparse file without its map',
       tar: Buffer.concat([pax(paxRecord('GNU.sparse.major', '1')), block({})]),
-      message: /type "sparse file"/,
+      message: /middle of a header/,
+    },
+    {
+      name: 'an owner that no Linux has',
+      tar: Buffer.concat([pax(paxRecord('uid', '4294967295')), block({})]),
+      message: /"f" has the uid 4294967295/,
+    },
+    {
+      name: 'a time that is none',
+      tar: Buffer.concat([pax(paxRecord('mtime', '1e9')), block({})]),
+      message: /mtime "1e9", which is no time/,
+    },
+    {
+      name: 'an attribute that is no base64',
+      tar: Buffer.concat([pax(paxRecord('LIBARCHIVE.xattr.user.a', '=!')), block({})]),
+      message: /no base64/,
     },
     {
       name: 'a negative size',
