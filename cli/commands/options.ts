@@ -71,6 +71,11 @@ export function timeOption(text: string): number {
   return Number.isNaN(absolute) ? reported(() => Date.now() - parseDurationMs(text)) : absolute;
 }
 
+/** A parser whose errors commander shows with the flag they belong to. */
+export function asSafe<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => reported(() => parse(text));
+}
+
 function reported<T>(parse: () => T): T {
   try {
     return parse();

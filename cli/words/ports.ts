@@ -1,6 +1,5 @@
 import { HatobaError } from '../../common/errors.js';
-import type {
-  PublishMode} from '../../proto/gen/hatoba/v1/types.js';
+import type { PublishMode } from '../../proto/gen/hatoba/v1/types.js';
 import {
   PortConfig,
   PortProtocol,

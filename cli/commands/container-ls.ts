@@ -1,0 +1,132 @@
+import type { Command } from 'commander';
+import { HatobaError } from '../../common/errors.js';
+import { formatBytes } from '../../common/bytes.js';
+import { unary } from '../../proto/wire/client.js';
+import { withEngine, type EngineSession } from '../engine-session.js';
+import { containerRow, type ContainerRow } from '../output/container-rows.js';
+import { dockerContainer } from '../output/docker-inspect.js';
+import { formatListing, formatObject, type Listing } from '../output/listing.js';
+import { print } from '../output/print.js';
+import { agoText } from '../output/rows.js';
+import { asInspect, asListing, type InspectOptions, type ListingOptions } from './options.js';
+
+const SHORT_ID = 12;
+const SHORT_COMMAND = 24;
+
+const CONTAINERS: Listing<ContainerRow> = {
+  key: (c) => c.id.slice(0, SHORT_ID),
+  columns: [
+    { title: 'CONTAINER ID', value: (c) => c.id.slice(0, SHORT_ID) },
+    { title: 'IMAGE', value: (c) => c.image },
+    { title: 'COMMAND', value: (c) => JSON.stringify(shorten(c.command)) },
+    { title: 'CREATED', value: (c) => agoText(c.createdAt, Date.now()) },
+    { title: 'STATUS', value: (c) => c.status },
+    { title: 'PORTS', value: (c) => c.ports.join(', ') },
+    { title: 'NAMES', value: (c) => (c.task === '' ? c.name : `${c.name} (task)`) },
+    { title: 'ADDRESSES', value: (c) => c.networks.map((n) => n.ip).join(' '), wide: true },
+    { title: 'PID', value: (c) => (c.pid === 0 ? '' : String(c.pid)), wide: true },
+  ],
+};
+
+const SIZE = {
+  title: 'SIZE',
+  value: (c: ContainerRow) => (c.sizeRwBytes === null ? '' : formatBytes(c.sizeRwBytes)),
+};
+
+interface PsFlags extends ListingOptions {
+  all: boolean;
+  last?: string;
+  latest: boolean;
+  size: boolean;
+}
+
+/** `hatoba ps|inspect|port`. */
+export function registerContainerListings(program: Command): void {
+  asListing(
+    program
+      .command('ps')
+      .description('list the containers of this node, tasks too')
+      .option('-a, --all', 'also those that do not run', false)
+      .option('-n, --last <n>', 'only the latest n, running or not')
+      .option('-l, --latest', 'only the latest one, running or not', false)
+      .option('-s, --size', 'show how much each has written', false)
+      .option('--no-trunc', 'show whole ids and commands'),
+  ).action((flags: PsFlags & { trunc: boolean }) => withEngine((session) => list(session, flags)));
+
+  asInspect(
+    program
+      .command('inspect <container...>')
+      .description('show all of containers, with the fields of docker inspect')
+      .option('-s, --size', 'also how much each has written', false),
+  ).action((names: string[], flags: InspectOptions & { size: boolean }) =>
+    withEngine(async ({ engine, signal }) => {
+      const found = [];
+      for (const container of names) {
+        const request = { container, size: flags.size };
+        found.push(
+          dockerContainer(await unary(engine.containerInspect.bind(engine), request, { signal })),
+        );
+      }
+      print(formatObject(found, flags.output));
+    }),
+  );
+
+  program
+    .command('port <container> [port]')
+    .description('show which ports of this node lead to a container')
+    .action((name: string, port: string | undefined) =>
+      withEngine((session) => printPorts(session, name, port)),
+    );
+}
+
+async function list(
+  { engine, signal }: EngineSession,
+  flags: PsFlags & { trunc: boolean },
+): Promise<void> {
+  const last = flags.latest ? 1 : flags.last === undefined ? undefined : Number(flags.last);
+  const request = { all: flags.all || last !== undefined, size: flags.size };
+  const { containers } = await unary(engine.containerList.bind(engine), request, { signal });
+  const newest = containers.toSorted((a, b) => b.createdAtMs - a.createdAtMs);
+  const now = Date.now();
+  const rows = newest.slice(0, last).map((c) => containerRow(c, now));
+  print(formatListing(rows, listingFor(flags), flags));
+}
+
+function listingFor(flags: { size: boolean; trunc: boolean }): Listing<ContainerRow> {
+  const columns = CONTAINERS.columns.map((column) => {
+    if (flags.trunc) return column;
+    if (column.title === 'CONTAINER ID') return { ...column, value: (c: ContainerRow) => c.id };
+    if (column.title !== 'COMMAND') return column;
+    return { ...column, value: (c: ContainerRow) => JSON.stringify(c.command) };
+  });
+  const key = flags.trunc ? CONTAINERS.key : (c: ContainerRow): string => c.id;
+  return { key, columns: flags.size ? [...columns, SIZE] : columns };
+}
+
+async function printPorts(
+  { engine, signal }: EngineSession,
+  name: string,
+  port: string | undefined,
+): Promise<void> {
+  const request = { container: name, size: false };
+  const container = await unary(engine.containerInspect.bind(engine), request, { signal });
+  const lines = container.ports.map((p) => {
+    const protocol = p.protocol.replace('PORT_PROTOCOL_', '').toLowerCase();
+    const host = p.hostIp === '' ? '0.0.0.0' : p.hostIp;
+    return { target: `${p.targetPort}/${protocol}`, host: `${host}:${p.publishedPort}` };
+  });
+  if (port === undefined) {
+    print(lines.map((l) => `${l.target} -> ${l.host}`).join('\n'));
+    return;
+  }
+  const wanted = port.includes('/') ? port : `${port}/tcp`;
+  const found = lines.filter((l) => l.target === wanted);
+  if (found.length === 0) {
+    throw new HatobaError('not-found', `${container.name} does not publish its port ${wanted}`);
+  }
+  print(found.map((l) => l.host).join('\n'));
+}
+
+function shorten(command: string): string {
+  return command.length <= SHORT_COMMAND ? command : `${command.slice(0, SHORT_COMMAND - 1)}…`;
+}
