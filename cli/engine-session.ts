@@ -3,7 +3,7 @@ import { EngineClient } from '../proto/gen/hatoba/v1/engine.js';
 import { localTarget, openClient } from '../proto/wire/client.js';
 import { readConfig, type CliConfig } from './config.js';
 import { agentSocket } from './context.js';
-import { interruptSignal } from './session.js';
+import { Interrupts } from './session.js';
 
 /** What a command on the containers, images and volumes of one node works with. */
 export interface EngineSession {
@@ -11,6 +11,7 @@ export interface EngineSession {
   readonly engine: EngineClient;
   /** Aborts on Ctrl-C. */
   readonly signal: AbortSignal;
+  readonly interrupts: Interrupts;
 }
 
 /**
@@ -21,8 +22,9 @@ export async function withEngine(run: (session: EngineSession) => Promise<void>)
   const config = readConfig();
   const socket = await agentSocket(config);
   const engine = openClient(EngineClient, localTarget(socket));
+  const interrupts = new Interrupts();
   try {
-    await run({ config, engine, signal: interruptSignal() });
+    await run({ config, engine, signal: interrupts.signal, interrupts });
   } catch (error) {
     if (
       error instanceof HatobaError &&

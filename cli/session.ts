@@ -12,15 +12,38 @@ export interface Session {
   readonly signal: AbortSignal;
 }
 
-/** Aborts at the first SIGINT or SIGTERM; a second one ends the process as usual. */
-export function interruptSignal(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(name, () => {
-      controller.abort(new HatobaError('cancelled', 'interrupted'));
-    });
+/**
+ * Aborts at the first SIGINT or SIGTERM; a second one ends the process as usual. While held, they
+ * are left to whoever holds them.
+ */
+export class Interrupts {
+  readonly #controller = new AbortController();
+  #holders = 0;
+
+  constructor() {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) {
+      const onSignal = (): void => {
+        if (this.#holders > 0) return;
+        process.off(name, onSignal);
+        this.#controller.abort(new HatobaError('cancelled', 'interrupted'));
+      };
+      process.on(name, onSignal);
+    }
   }
-  return controller.signal;
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** @returns what gives them back, once */
+  hold(): () => void {
+    this.#holders += 1;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#holders -= 1;
+      isHeld = false;
+    };
+  }
 }
 
 /**
@@ -32,7 +55,7 @@ export async function withControl(run: (session: Session) => Promise<void>): Pro
   const socket = await managerSocket(config);
   const control = openClient(ControlClient, localTarget(socket));
   try {
-    await run({ config, control, signal: interruptSignal() });
+    await run({ config, control, signal: new Interrupts().signal });
   } catch (error) {
     if (
       error instanceof HatobaError &&

@@ -1,0 +1,29 @@
+import { constants } from 'node:os';
+
+/** What ends a process that does not listen to it, without the "exit" event. */
+const DEADLY = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const;
+
+/**
+ * Every key goes to the program on the other side, until the returned function is called. However
+ * this process ends before that, by an error or a signal, the terminal is put back first. Nothing
+ * happens where stdin is no terminal.
+ */
+export function enterRawMode(): () => void {
+  const { stdin } = process;
+  if (!stdin.isTTY) return () => undefined;
+  const restore = (): void => {
+    if (stdin.isRaw) stdin.setRawMode(false);
+  };
+  const onSignal = (signal: NodeJS.Signals): void => {
+    restore();
+    process.exit(128 + constants.signals[signal]);
+  };
+  stdin.setRawMode(true);
+  process.on('exit', restore);
+  for (const name of DEADLY) process.on(name, onSignal);
+  return () => {
+    restore();
+    process.off('exit', restore);
+    for (const name of DEADLY) process.off(name, onSignal);
+  };
+}
