@@ -22,8 +22,8 @@ export interface ImageAbout {
 }
 
 export interface HistoryStep {
-  /** 0 when it does not say, or says no time. */
-  readonly createdAtMs: number;
+  /** RFC 3339 as the image writes it, unchecked; empty when it does not say. */
+  readonly created: string;
   readonly createdBy: string;
   readonly comment: string;
   readonly isEmptyLayer: boolean;
@@ -51,16 +51,11 @@ export function parseImageAbout(bytes: Uint8Array, what: string): ImageAbout {
 function parseStep(value: unknown, what: string): HistoryStep {
   const step = asObject(value, what);
   return {
-    createdAtMs: timeOf(optionalString(step['created'], `${what}.created`)),
+    created: optionalString(step['created'], `${what}.created`),
     createdBy: optionalString(step['created_by'], `${what}.created_by`),
     comment: optionalString(step['comment'], `${what}.comment`),
     isEmptyLayer: step['empty_layer'] === true,
   };
-}
-
-function timeOf(text: string): number {
-  const ms = Date.parse(text);
-  return Number.isNaN(ms) ? 0 : Math.max(0, ms);
 }
 
 /** A step with the layer it made, if it made one. */
@@ -82,7 +77,7 @@ export function layeredHistory(
     diffId: step.isEmptyLayer ? undefined : diffIds[next++],
   }));
   const untold = diffIds.slice(next).map((diffId) => ({
-    createdAtMs: 0,
+    created: '',
     createdBy: '',
     comment: '',
     isEmptyLayer: false,

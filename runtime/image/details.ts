@@ -1,10 +1,10 @@
-import { ImageConfig, ImageHistoryEntry } from '../../proto/gen/hatoba/v1/engine.js';
+import { ImageConfig, type ImageHistoryEntry } from '../../proto/gen/hatoba/v1/engine.js';
 import type { ContentStore } from '../content/content-store.js';
 import type { LayerStore } from '../content/layer-store.js';
 import { layeredHistory, parseImageAbout, type ImageAbout } from '../core/image-about.js';
 import { MAX_MANIFEST_BYTES } from '../core/manifest.js';
 import type { ImageDetails } from '../engine.js';
-import { toImage, type KnownImage } from './image-record.js';
+import { timeOf, toImage, type KnownImage } from './image-record.js';
 
 /** What Docker writes where an image of that step is not known. */
 const MISSING = '<missing>';
@@ -40,7 +40,7 @@ export async function describeHistory(
   const tags = toImage(known, references).repoTags;
   return steps.map((step, i) => ({
     id: i === 0 ? known.record.id : MISSING,
-    createdAtMs: step.createdAtMs,
+    createdAtMs: timeOf(step.created),
     createdBy: step.createdBy,
     comment: step.comment,
     sizeBytes: step.diffId === undefined ? 0 : modules.layers.sizeBytes(step.diffId),

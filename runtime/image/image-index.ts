@@ -80,6 +80,11 @@ export class ImageIndex {
     return [...this.#images.values()];
   }
 
+  /** Keys of all references, with the image each names. */
+  references(): [string, Digest][] {
+    return [...this.#references];
+  }
+
   /** Keys of the references that name an image, sorted. */
   referencesOf(id: Digest): string[] {
     return [...this.#references].flatMap(([key, named]) => (named === id ? [key] : [])).sort();

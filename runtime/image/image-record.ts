@@ -54,7 +54,6 @@ export async function readKnownImage(
 /** The object users see. @param references keys of the references that name the image */
 export function toImage({ record, blob }: KnownImage, references: readonly string[]): Image {
   const parsed = references.map((key) => parseImageReference(key));
-  const createdAtMs = Date.parse(blob.created);
   return {
     id: record.id,
     repoTags: parsed
@@ -65,11 +64,17 @@ export function toImage({ record, blob }: KnownImage, references: readonly strin
       .filter((r) => r.digest !== undefined)
       .map(familiarReference)
       .sort(),
-    createdAtMs: Number.isNaN(createdAtMs) ? 0 : Math.max(0, createdAtMs),
+    createdAtMs: timeOf(blob.created),
     sizeBytes: record.sizeBytes,
     architecture: blob.config.architecture,
     os: blob.config.os,
   };
+}
+
+/** Milliseconds since the epoch of what an image says; 0 for what is no time, or before it. */
+export function timeOf(text: string): number {
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) ? 0 : Math.max(0, ms);
 }
 
 /** The key under which an image is found again by what a user wrote. */
