@@ -7,7 +7,7 @@ import type { Files } from '../../linux/ports.js';
 import { isDigest, type Digest } from '../core/digest.js';
 import { asCount, asObject, optionalString, parseJson } from '../core/json-fields.js';
 import { layerIdOf, type LayerId } from '../core/layer-chain.js';
-import { layerDir, layersDir } from '../snapshot/layer-layout.js';
+import { IMPLIED_FILE, formatImplied, layerDir, layersDir } from '../snapshot/layer-layout.js';
 import { MAX_BLOB_BYTES, type ContentStore } from './content-store.js';
 import { syncDirectory, writeDurably } from './durable-file.js';
 import { removeTree } from './remove-tree.js';
@@ -133,10 +133,13 @@ export class LayerStore {
         const wanted = `the image's configuration says ${diffId}`;
         throw new HatobaError('invalid-argument', `it unpacks to ${result.diffId}; ${wanted}`);
       }
-      const { sizeBytes, entries, skippedXattrs } = result;
+      const { sizeBytes, entries, skippedXattrs, impliedDirectories } = result;
       const layer = { diffId, blob, sizeBytes, unpackedAtMs: clock.nowMs() };
       options.signal.throwIfAborted(); // a busy disk may take long to sync
       await files.syncFilesystem(targetDir);
+      if (impliedDirectories.length > 0) {
+        await writeDurably(join(staged, IMPLIED_FILE), formatImplied(impliedDirectories));
+      }
       await writeDurably(join(staged, MARKER), JSON.stringify({ ...layer, entries }));
       await this.#publish(staged, layerIdOf(diffId));
       this.#layers.set(layerIdOf(diffId), layer);

@@ -29,6 +29,8 @@ export interface UnpackResult {
   readonly sizeBytes: number;
   readonly entries: number;
   readonly skippedXattrs: number;
+  /** See LayerTree.impliedDirectories. */
+  readonly impliedDirectories: readonly string[];
 }
 
 /** What unpacking needs of its surroundings. */
@@ -73,7 +75,9 @@ export async function unpackLayer(job: UnpackJob, context: UnpackContext): Promi
   }
   const { entries } = tree;
   const { skippedXattrs } = writer;
-  return { diffId: digestOfHex(hash.digest('hex')), sizeBytes, entries, skippedXattrs };
+  const diffId = digestOfHex(hash.digest('hex'));
+  const impliedDirectories = [...tree.impliedDirectories()];
+  return { diffId, sizeBytes, entries, skippedXattrs, impliedDirectories };
 }
 
 function take(event: TarEvent, tree: LayerTree, writer: LayerWriter, limits: UnpackLimits): void {

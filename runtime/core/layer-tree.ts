@@ -45,6 +45,8 @@ interface Directory {
   readonly kind: 'directory';
   readonly children: Map<string, Node>;
   opaque: boolean;
+  /** Made as a parent only: the tar says nothing of it. */
+  implied: boolean;
   mtimeNs: bigint | undefined;
 }
 type Node =
@@ -110,14 +112,34 @@ export class LayerTree {
 
   /** Times of directories, which are set last because what happens in a directory changes them. */
   *directoryTimes(): Generator<{ path: string; mtimeNs: bigint }, void, void> {
+    for (const { path, directory } of this.#directories(() => true)) {
+      if (directory.mtimeNs !== undefined) yield { path, mtimeNs: directory.mtimeNs };
+    }
+  }
+
+  /**
+   * Directories that the tar has files in and says nothing of. Where a lower layer has one of the
+   * same path, that one's owner and mode count; those that hide all lower layers are not given.
+   */
+  *impliedDirectories(): Generator<string, void, void> {
+    for (const { path, directory } of this.#directories((parent) => !parent.opaque)) {
+      if (path !== '' && directory.implied && !directory.opaque) yield path;
+    }
+  }
+
+  /** Parents before their children. */
+  *#directories(
+    enters: (directory: Directory) => boolean,
+  ): Generator<{ path: string; directory: Directory }, void, void> {
     const open: { path: string; directory: Directory }[] = [{ path: '', directory: this.#root }];
     for (let place = open.pop(); place !== undefined; place = open.pop()) {
       const { path, directory } = place;
+      yield place;
+      if (!enters(directory)) continue;
       for (const [name, child] of directory.children) {
         const childPath = path === '' ? name : `${path}/${name}`;
         if (child.kind === 'directory') open.push({ path: childPath, directory: child });
       }
-      if (directory.mtimeNs !== undefined) yield { path, mtimeNs: directory.mtimeNs };
     }
   }
 
@@ -154,6 +176,7 @@ export class LayerTree {
     const directory =
       existing?.kind === 'directory' ? existing : this.#makeDirectory(parent, base, changes);
     directory.mtimeNs = attributes.mtimeNs;
+    directory.implied = false;
     const path = joinNames(parent.names, base);
     changes.push({ change: 'directory-attributes', path, attributes });
   }
@@ -312,7 +335,13 @@ function isReachable(root: Directory, place: Place, base: string): boolean {
 }
 
 function newDirectory(): Directory {
-  return { kind: 'directory', children: new Map(), opaque: false, mtimeNs: undefined };
+  return {
+    kind: 'directory',
+    children: new Map(),
+    opaque: false,
+    implied: true,
+    mtimeNs: undefined,
+  };
 }
 
 function markOpaque({ directory, names }: Place, changes: LayerChange[]): void {

@@ -248,6 +248,22 @@ describe('planning the changes of a layer', () => {
     assert.deepEqual([...change.attributes.xattrs.keys()], ['user.mine']);
   });
 
+  it('tells the directories that the tar says nothing of, but for those that hide lower layers', () => {
+    const tree = new LayerTree({ maxEntries: 100 });
+    const entries = [
+      entry('usr/bin/x'),
+      entry('usr/bin', 'directory'),
+      entry('etc/said/', 'directory'),
+      entry('etc/said/deep/y'),
+      entry('new/.wh..wh..opq'),
+      entry('new/deep/z'),
+      entry('.wh.old'),
+      entry('old/f'),
+    ];
+    for (const e of entries) tree.plan(e);
+    assert.deepEqual([...tree.impliedDirectories()].sort(), ['etc', 'etc/said/deep', 'usr']);
+  });
+
   it('gives the times of directories that are still there', () => {
     const tree = new LayerTree({ maxEntries: 100 });
     for (const [name, mtimeNs] of [
