@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { formatBytes } from '../../common/bytes.js';
 import { HatobaError } from '../../common/errors.js';
 import type { ImageLoadInput } from '../../proto/gen/hatoba/v1/agent.js';
@@ -7,9 +7,11 @@ import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import { readStream, sendStream, unary } from '../../proto/wire/client.js';
 import { formatListing, type Listing } from '../output/listing.js';
 import { note, print } from '../output/print.js';
-import { Progress } from '../output/progress.js';
 import { imageRow, type ImageRow } from '../output/rows.js';
+import { TransferLines } from '../output/transfer-lines.js';
+import { credentialsFor } from '../credentials.js';
 import { withControl, type Session } from '../session.js';
+import { downloadImage, registerLocalImages } from './image-local.js';
 import { asListing, collect, type ListingOptions } from './options.js';
 
 const IMAGES: Listing<ImageRow> = {
@@ -24,7 +26,7 @@ const IMAGES: Listing<ImageRow> = {
   ],
 };
 
-/** `hatoba image ls|load|pull`. */
+/** `hatoba image ls|load|pull` act on the nodes of the cluster, the others on this node. */
 export function registerImage(program: Command): void {
   const image = program.command('image').description('images on the nodes');
   asListing(image.command('ls').description('list images')).action((options: ListingOptions) =>
@@ -40,11 +42,28 @@ export function registerImage(program: Command): void {
     );
   image
     .command('pull <reference>')
-    .description('pull an image on every ready node')
+    .description('pull an image on every ready node, or into an archive')
     .option('--node <node>', 'only this node; may be given several times', collect, [])
-    .action((reference: string, flags: { node: string[] }) =>
-      withControl((session) => pull(session, reference, flags.node)),
-    );
+    .option('-o, --output <file>', 'only write an archive; "-" is stdout')
+    .addOption(
+      new Option('--format <format>', 'of that archive')
+        .choices(['docker-archive', 'oci'])
+        .default('docker-archive'),
+    )
+    .option('--platform <os/arch>', 'of that archive, for example linux/arm64', '')
+    .action((reference: string, flags: PullFlags) => {
+      const { node, output } = flags;
+      if (output !== undefined) return downloadImage(reference, { ...flags, output });
+      return withControl((session) => pull(session, reference, node));
+    });
+  registerLocalImages(image);
+}
+
+interface PullFlags {
+  node: string[];
+  output?: string;
+  format: string;
+  platform: string;
 }
 
 async function printImages(session: Session, options: ListingOptions): Promise<void> {
@@ -90,24 +109,17 @@ async function* archive(file: string | undefined, nodes: string[]): AsyncGenerat
 }
 
 async function pull(session: Session, reference: string, nodes: string[]): Promise<void> {
-  const { control, signal } = session;
-  const progress = new Progress(process.stderr);
-  const lines = new Map<string, string>();
+  const { config, control, signal } = session;
+  const lines = new TransferLines();
   const failed: string[] = [];
-  const call = control.imagePull({ reference, nodes, auth: undefined });
+  const auth = await credentialsFor(config, reference);
+  const call = control.imagePull({ reference, nodes, auth });
   for await (const p of readStream(call, signal)) {
     if (p.err !== '') {
       failed.push(p.hostname);
       note(`${p.hostname}: ${p.err}`);
     } else if (p.image !== undefined) print(`${p.hostname}: ${p.image.id}`);
-    else if (p.layer !== '') {
-      const size = p.totalBytes > 0 ? ` of ${formatBytes(p.totalBytes)}` : '';
-      const key = `${p.hostname} ${p.layer.replace('sha256:', '').slice(0, 12)}`;
-      const done =
-        p.status === 'downloading' && process.stderr.isTTY ? ` ${formatBytes(p.currentBytes)}` : '';
-      lines.set(key, `${key} ${p.status}${done}${size}`);
-      progress.show(lines);
-    }
+    else lines.show(p);
   }
   failIfAny(failed, 'pull');
 }

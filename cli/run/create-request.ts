@@ -48,12 +48,12 @@ export interface FlagScope {
 export function toCreateRequest(
   image: string,
   words: readonly string[],
-  flags: ContainerFlags,
+  flags: ContainerFlags & { stdinOnce?: boolean },
   scope: FlagScope,
 ): Request {
   return ContainerCreateRequest.fromPartial({
     name: flags.name ?? '',
-    spec: toSpec(image, words, flags, scope),
+    spec: { ...toSpec(image, words, flags, scope), stdinOnce: flags.stdinOnce ?? false },
     limits: toLimit(flags),
     networkMode: flags.network ?? '',
     ports: toPorts(flags, scope.exposedPorts),
