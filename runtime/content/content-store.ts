@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import { digestOfHex, hexOf, isDigest, type Digest } from '../core/digest.js';
-import { syncDirectory } from './durable-file.js';
+import { explainFullDisk, syncDirectory } from './durable-file.js';
 
 /** No blob is larger: 64 GiB. */
 export const MAX_BLOB_BYTES = 64 * 1024 ** 3;
@@ -34,11 +34,13 @@ export interface StoredBlob extends ExpectedBlob {
  * 2. What is being written lies in `staging/`, which openContentStore empties.
  */
 export class ContentStore {
+  readonly root: string;
   readonly #blobsDir: string;
   readonly #stagingDir: string;
   #stagedCount = 0;
 
   private constructor(root: string) {
+    this.root = root;
     this.#blobsDir = join(root, 'blobs', 'sha256');
     this.#stagingDir = join(root, 'staging');
   }
@@ -118,7 +120,10 @@ export class ContentStore {
    * Stores a stream that must have the digest and size expected; already there: not read at all.
    * @throws {HatobaError} unavailable when the bytes are others: transfer them again
    */
-  async put(expected: ExpectedBlob, source: AsyncIterable<Uint8Array>): Promise<void> {
+  async put(
+    expected: ExpectedBlob,
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): Promise<void> {
     if (await this.has(expected.digest)) return;
     const writer = await this.create(expected.sizeBytes);
     try {
@@ -183,8 +188,7 @@ export class BlobWriter {
     try {
       await this.#handle.writeFile(chunk);
     } catch (error) {
-      if (errnoOf(error) !== 'ENOSPC') throw error;
-      throw new HatobaError('resource-exhausted', `no space left in ${dirname(this.#path)}`);
+      throw explainFullDisk(error, dirname(this.#path));
     }
   }
 

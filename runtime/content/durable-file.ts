@@ -1,4 +1,5 @@
 import { open, rename } from 'node:fs/promises';
+import { HatobaError, errnoOf } from '../../common/errors.js';
 
 /** Marks a file being written; after a crash such a file is nothing and may be deleted. */
 export const DRAFT_SUFFIX = '.draft';
@@ -34,4 +35,15 @@ export async function replaceDurably(
   await writeDurably(path + DRAFT_SUFFIX, bytes);
   await rename(path + DRAFT_SUFFIX, path);
   await syncDirectory(directory);
+}
+
+/** Says of a write for which there was no space where it was; other errors stay as they are. */
+export function explainFullDisk(error: unknown, folder: string): unknown {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if (['ENOSPC', 'EDQUOT'].includes(errnoOf(e) ?? '')) {
+      const text = `no space left in ${folder}: remove what is not needed (\`hatoba system df\` shows what there is)`;
+      return new HatobaError('resource-exhausted', text, { cause: error });
+    }
+  }
+  return error;
 }

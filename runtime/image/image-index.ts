@@ -59,6 +59,11 @@ export class ImageIndex {
     return index;
   }
 
+  /** The folder of the images' files. */
+  get dir(): string {
+    return this.#dir;
+  }
+
   /**
    * Finds by name, by "name@digest", by id or by a prefix of one, in this order.
    * @throws {HatobaError} invalid-argument when a prefix fits several images, or when the text is

@@ -1,28 +1,45 @@
-import { HatobaError, describeError, kindOf } from '../../common/errors.js';
+import { HatobaError, kindOf, wrapError } from '../../common/errors.js';
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
 import type { Files } from '../../linux/ports.js';
 import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import { ContentStore } from '../content/content-store.js';
+import { explainFullDisk } from '../content/durable-file.js';
 import { LayerStore } from '../content/layer-store.js';
 import { Limiter } from '../content/limiter.js';
 import { SharedWork } from '../content/shared-work.js';
 import { Unpacker } from '../content/unpacker.js';
+import type { Digest } from '../core/digest.js';
 import {
+  familiarReference,
   formatReference,
   parseImageReference,
   referenceKey,
   type ImageReference,
 } from '../core/image-ref.js';
-import { layerChain } from '../core/layer-chain.js';
+import type { ImageUser } from '../core/image-removal.js';
 import { platformOf } from '../core/manifest.js';
-import type { Images, TransferProgress } from '../engine.js';
+import type {
+  ArchiveFormat,
+  ImageDetails,
+  ImageHistoryEntry,
+  Images,
+  Pruned,
+  TransferProgress,
+} from '../engine.js';
+import type { EventSink } from '../events/event-bus.js';
+import { ImageCatalog } from './catalog.js';
 import { ImageIndex } from './image-index.js';
 import type { ImageLookup, LocalImage } from './image-lookup.js';
+import { importImage, type ImportOptions } from './import.js';
+import { LastUse } from './last-use.js';
+import { Leases, type Lease } from './leases.js';
 import { loadArchive, type LoaderModules } from './load.js';
 import { Puller } from './pull.js';
+import { Reclaimer } from './reclaimer.js';
 import { RegistryClient } from './registry-client.js';
+import { saveImages } from './save.js';
 
 export interface ImageStoreOptions {
   /** The engine's root: holds blobs/, layers/, images/ and staging/ of this store. */
@@ -35,7 +52,27 @@ export interface ImageStoreOptions {
   readonly fetch?: typeof fetch;
   /** Registries without TLS besides those on loopback: "host", "host:port", "10.0.0.0/8". */
   readonly insecureRegistries: readonly string[];
+  /** What the rest of the engine says of images; without it nobody uses any. */
+  readonly surroundings?: ImageSurroundings;
 }
+
+/** How images hang together with the rest of the engine. */
+export interface ImageSurroundings {
+  readonly events: EventSink;
+  /** The containers made from an image. */
+  readonly usersOf: (id: Digest) => readonly ImageUser[];
+  /** The layers below the root file systems of containers. */
+  readonly containerLayers: () => Promise<readonly Digest[]>;
+  /** What those are made with: "overlay". */
+  readonly snapshotter: () => string;
+}
+
+const NO_SURROUNDINGS: ImageSurroundings = {
+  events: { emit: () => undefined },
+  usersOf: () => [],
+  containerLayers: () => Promise.resolve([]),
+  snapshotter: () => 'overlay',
+};
 
 /** As many as Docker: more would only divide the line. */
 const PARALLEL_DOWNLOADS = 3;
@@ -65,13 +102,26 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   const platform = platformOf(process.arch);
   const loader = { content, layers, index, clock, platform };
   const puller = new Puller({ ...loader, registry, downloads: new Limiter(PARALLEL_DOWNLOADS) });
-  return new ImageStore({ loader, puller, index, unpacker, logger });
+  const surroundings = options.surroundings ?? NO_SURROUNDINGS;
+  const leases = new Leases();
+  const reclaimer = new Reclaimer({ content, layers, index, leases, ...surroundings });
+  const lastUse = await LastUse.open(index.dir, { clock, logger });
+  const stores = { content, layers, index, leases, reclaimer, lastUse };
+  const catalog = new ImageCatalog({ ...stores, ...surroundings, clock });
+  return new ImageStore({ ...stores, ...surroundings, loader, puller, catalog, unpacker, logger });
 }
 
 interface Parts {
   readonly loader: LoaderModules;
   readonly puller: Puller;
+  readonly content: ContentStore;
+  readonly layers: LayerStore;
   readonly index: ImageIndex;
+  readonly leases: Leases;
+  readonly reclaimer: Reclaimer;
+  readonly lastUse: LastUse;
+  readonly catalog: ImageCatalog;
+  readonly events: EventSink;
   readonly unpacker: Unpacker;
   readonly logger: Logger;
 }
@@ -94,15 +144,35 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     archive: AsyncIterable<Uint8Array>,
     options: { signal?: AbortSignal } = {},
   ): Promise<Image[]> {
+    const { loader, logger } = this.#parts;
+    const images = await this.#bringIn('image archive', options.signal, (work) =>
+      loadArchive(archive, loader, work),
+    );
+    logger.info('Loaded images', { tags: images.flatMap((i) => i.repoTags) });
+    for (const image of images) this.#tell('load', image.id, image.repoTags[0]);
+    return images;
+  }
+
+  async import(
+    archive: AsyncIterable<Uint8Array>,
+    options: ImportOptions & { signal?: AbortSignal } = {},
+  ): Promise<Image> {
+    const image = await this.#bringIn('import of a tar', options.signal, (work) =>
+      importImage(archive, options, this.#parts.loader, work),
+    );
+    this.#tell('import', image.id, options.reference);
+    return image;
+  }
+
+  async *save(
+    references: readonly string[],
+    options: { format: ArchiveFormat; signal?: AbortSignal },
+  ): AsyncGenerator<Uint8Array> {
     const signal = this.#withClosing(options.signal);
-    try {
-      const images = await this.#track(loadArchive(archive, this.#parts.loader, signal));
-      this.#parts.logger.info('Loaded images', { tags: images.flatMap((i) => i.repoTags) });
-      return images;
-    } catch (error) {
-      signal.throwIfAborted();
-      const message = `image archive: ${describeError(error)}`;
-      throw new HatobaError(kindOf(error), message, { cause: error });
+    yield* saveImages(references, { ...options, signal }, this.#parts);
+    for (const name of references) {
+      const known = this.#parts.index.find(name);
+      if (known !== undefined) this.#tell('save', known.record.id, name);
     }
   }
 
@@ -134,11 +204,40 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
   }
 
   lookup(reference: string): Promise<LocalImage | undefined> {
-    const { index } = this.#parts;
+    const { index, catalog } = this.#parts;
     const known = index.find(reference);
-    if (known === undefined) return Promise.resolve(undefined);
-    const { config, diffIds } = known.blob;
-    return Promise.resolve({ image: index.describe(known), config, chain: layerChain(diffIds) });
+    return Promise.resolve(known === undefined ? undefined : catalog.toLocal(known));
+  }
+
+  use<T>(
+    reference: string,
+    container: string,
+    create: (image: LocalImage) => Promise<T>,
+  ): Promise<T> {
+    return this.#parts.catalog.use(reference, container, create);
+  }
+
+  inspect(reference: string): Promise<ImageDetails> {
+    return this.#parts.catalog.inspect(reference);
+  }
+
+  history(reference: string): Promise<ImageHistoryEntry[]> {
+    return this.#parts.catalog.history(reference);
+  }
+
+  tag(source: string, target: string): Promise<void> {
+    return this.#parts.catalog.tag(source, target);
+  }
+
+  remove(
+    reference: string,
+    options: { force?: boolean } = {},
+  ): Promise<{ untagged: string[]; deleted: string[] }> {
+    return this.#track(this.#parts.catalog.remove(reference, options));
+  }
+
+  prune(options: { all?: boolean; olderThanMs?: number }): Promise<Pruned> {
+    return this.#track(this.#parts.catalog.prune(options));
   }
 
   list(): Promise<Image[]> {
@@ -149,6 +248,7 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new HatobaError('cancelled', 'the image store is closing'));
     await Promise.allSettled(this.#running);
+    await this.#parts.lastUse[Symbol.asyncDispose]();
     await this.#parts.unpacker[Symbol.asyncDispose]();
   }
 
@@ -157,9 +257,58 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     signal: AbortSignal,
     tell: (progress: TransferProgress) => void,
   ): Promise<Image> {
-    const image = await this.#parts.puller.pull(reference, signal, tell);
-    this.#parts.logger.info('Pulled image', { image: formatReference(reference), id: image.id });
+    const { puller, logger } = this.#parts;
+    const image = await this.#withLease(
+      (lease) => puller.pull(reference, { lease, signal, onProgress: tell }),
+      // an interrupted pull goes on from what it has; a full disk needs that back
+      (error) => kindOf(error) === 'resource-exhausted',
+    );
+    logger.info('Pulled image', { image: formatReference(reference), id: image.id });
+    this.#tell('pull', image.id, familiarReference(reference));
     return image;
+  }
+
+  /** An image that comes in one stream is here whole at the end, or nothing is left of it. */
+  async #bringIn<T>(
+    subject: string,
+    callerSignal: AbortSignal | undefined,
+    bring: (work: { lease: Lease; signal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const signal = this.#withClosing(callerSignal);
+    const work = this.#withLease(
+      (lease) => bring({ lease, signal }),
+      () => true,
+    );
+    try {
+      return await this.#track(work);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw wrapError(error, subject);
+    }
+  }
+
+  async #withLease<T>(
+    work: (lease: Lease) => Promise<T>,
+    undoes: (error: unknown) => boolean,
+  ): Promise<T> {
+    const { leases, reclaimer, content } = this.#parts;
+    const lease = leases.open();
+    try {
+      return await work(lease);
+    } catch (cause) {
+      const error = explainFullDisk(cause, content.root);
+      const { held } = lease;
+      lease.release();
+      if (undoes(error)) await reclaimer.reclaim({ blobs: held, layers: held });
+      throw error;
+    } finally {
+      lease.release();
+    }
+  }
+
+  #tell(action: string, id: string, name: string | undefined): void {
+    const attributes: Record<string, string> = name === undefined ? {} : { name };
+    this.#parts.events.emit({ type: 'image', action, id, attributes });
   }
 
   #withClosing(signal: AbortSignal | undefined): AbortSignal {

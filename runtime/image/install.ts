@@ -9,6 +9,7 @@ import { parseImageConfig, type ImageConfigBlob } from '../core/image-config.js'
 import { MAX_MANIFEST_BYTES } from '../core/manifest.js';
 import type { TransferProgress } from '../engine.js';
 import type { ImageIndex } from './image-index.js';
+import type { Lease } from './leases.js';
 
 export interface InstallModules {
   readonly content: ContentStore;
@@ -31,6 +32,8 @@ export interface ImageParts {
 
 export interface InstallOptions {
   readonly signal: AbortSignal;
+  /** Holds the configuration already; takes all the rest. */
+  readonly lease: Lease;
   readonly onProgress: (progress: TransferProgress) => void;
   /** Brings a layer's blob into the content store; called only for layers not unpacked yet. */
   readonly fetchLayer: (blob: Digest, signal: AbortSignal) => Promise<void>;
@@ -52,6 +55,7 @@ export async function installImage(
     const counts = `${parts.layers.length} layers and its configuration ${blob.diffIds.length}`;
     throw new HatobaError('invalid-argument', `${parts.subject}: the manifest names ${counts}`);
   }
+  await options.lease.hold(...parts.layers.map((layer) => layer.digest), ...blob.diffIds);
   await installLayers(parts, blob, layers, options);
   const record = {
     id: parts.config,

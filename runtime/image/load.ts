@@ -15,6 +15,7 @@ import {
 } from '../core/manifest.js';
 import { ArchiveBlobs, type StagedBlob } from './archive-blobs.js';
 import { keyOf } from './image-record.js';
+import type { Lease } from './leases.js';
 import { installImage, type ImageParts, type InstallModules } from './install.js';
 
 export interface LoaderModules extends InstallModules {
@@ -29,18 +30,18 @@ export interface LoaderModules extends InstallModules {
 export async function loadArchive(
   archive: AsyncIterable<Uint8Array>,
   modules: LoaderModules,
-  signal: AbortSignal,
+  work: { lease: Lease; signal: AbortSignal },
 ): Promise<Image[]> {
   const blobs = new ArchiveBlobs(modules.content);
   try {
-    await blobs.readAll(archive, signal);
+    await blobs.readAll(archive, work.signal);
     const found = await findImages(blobs, modules.platform);
     if (found.length === 0) throw new HatobaError('invalid-argument', 'the archive has no image');
     const images = new Map<string, Image>();
     for (const parts of found) {
-      await keepBlobs(parts, blobs);
+      await keepBlobs(parts, blobs, work.lease);
       const image = await installImage(parts, modules, {
-        signal,
+        ...work,
         onProgress: () => undefined,
         fetchLayer: () => Promise.resolve(), // all are in the content store
       });
@@ -130,8 +131,9 @@ async function fromLayout(
   return found;
 }
 
-async function keepBlobs(parts: ImageParts, blobs: ArchiveBlobs): Promise<void> {
+async function keepBlobs(parts: ImageParts, blobs: ArchiveBlobs, lease: Lease): Promise<void> {
   const digests = [parts.config, ...parts.layers.map((l) => l.digest), ...parts.manifests];
+  await lease.hold(...digests);
   for (const digest of digests) await blobs.keep(required(blobs, digest, parts.subject));
 }
 

@@ -13,6 +13,7 @@ import {
 } from '../core/manifest.js';
 import type { TransferProgress } from '../engine.js';
 import { installImage, type InstallModules } from './install.js';
+import type { Lease } from './leases.js';
 import type { FetchedManifest, RegistryClient } from './registry-client.js';
 
 export interface PullerModules extends InstallModules {
@@ -20,6 +21,13 @@ export interface PullerModules extends InstallModules {
   readonly platform: Platform;
   /** Downloads of all pulls together. */
   readonly downloads: Limiter;
+}
+
+export interface PullCall {
+  /** Takes all that the image needs, before it looks what is there. */
+  readonly lease: Lease;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: TransferProgress) => void;
 }
 
 interface ResolvedImage {
@@ -40,34 +48,27 @@ export class Puller {
   }
 
   /** @throws {HatobaError} naming the image and what the registry answered */
-  async pull(
-    reference: ImageReference,
-    signal: AbortSignal,
-    onProgress: (progress: TransferProgress) => void,
-  ): Promise<Image> {
+  async pull(reference: ImageReference, call: PullCall): Promise<Image> {
     const subject = `image "${familiarReference(reference)}"`;
     try {
-      return await this.#pull(reference, subject, signal, onProgress);
+      return await this.#pull(reference, subject, call);
     } catch (error) {
-      signal.throwIfAborted();
+      call.signal.throwIfAborted();
       const text = describeError(error);
       const message = text.startsWith('image "') ? text : `${subject}: ${text}`;
       throw new HatobaError(kindOf(error), message, { cause: error });
     }
   }
 
-  async #pull(
-    reference: ImageReference,
-    subject: string,
-    signal: AbortSignal,
-    onProgress: (progress: TransferProgress) => void,
-  ): Promise<Image> {
-    const { manifest, digests, top } = await this.#resolve(reference, subject, signal);
+  async #pull(reference: ImageReference, subject: string, call: PullCall): Promise<Image> {
+    const { lease, signal, onProgress } = call;
+    const { manifest, digests, top } = await this.#resolve(reference, subject, call);
     const sizes = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
     const tellImage = (status: TransferProgress['status']): void => {
       onProgress({ layer: '', status, currentBytes: 0, totalBytes: 0 });
     };
     tellImage('downloading');
+    await lease.hold(manifest.config.digest);
     await this.#fetchBlob(reference, manifest.config, signal);
     const parts = {
       subject,
@@ -77,8 +78,7 @@ export class Puller {
       references: [referenceKey(reference), referenceKey({ ...reference, digest: top })],
     };
     const image = await installImage(parts, this.#modules, {
-      signal,
-      onProgress,
+      ...call,
       fetchLayer: async (digest, layerSignal) => {
         const layer = sizes.get(digest);
         if (layer === undefined) return;
@@ -96,12 +96,12 @@ export class Puller {
   async #resolve(
     reference: ImageReference,
     subject: string,
-    signal: AbortSignal,
+    { lease, signal }: PullCall,
   ): Promise<ResolvedImage> {
     const { registry, platform } = this.#modules;
     const top = await registry.manifest(reference, undefined, signal);
     const first = parseManifest(top.bytes, top.mediaType, subject);
-    await this.#keepManifest(top);
+    await this.#keepManifest(top, lease);
     if (first.kind === 'image') return { manifest: first, digests: [top.digest], top: top.digest };
     const chosen = choosePlatform(first.manifests, platform, subject);
     const inner = await registry.manifest(reference, chosen.digest, signal);
@@ -109,11 +109,12 @@ export class Puller {
     if (manifest.kind !== 'image') {
       throw new HatobaError('failed-precondition', `${subject} has an index within an index`);
     }
-    await this.#keepManifest(inner);
+    await this.#keepManifest(inner, lease);
     return { manifest, digests: [top.digest, inner.digest], top: top.digest };
   }
 
-  async #keepManifest({ bytes, digest }: FetchedManifest): Promise<void> {
+  async #keepManifest({ bytes, digest }: FetchedManifest, lease: Lease): Promise<void> {
+    await lease.hold(digest);
     const expected = { digest, sizeBytes: bytes.length };
     await this.#modules.content.put(expected, toStream(bytes));
   }
