@@ -1,9 +1,9 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../common/bytes.js';
-import { HatobaError } from '../../common/errors.js';
 import type {
   Chunk,
   ImageHistoryEntry,
@@ -143,44 +143,21 @@ async function writeArchive(chunks: AsyncIterable<Chunk>, file: string | undefin
     if (process.stdout.isTTY) {
       throw new UsageError('an archive is not for a terminal: name a file with -o, or redirect');
     }
-    await writeAll(chunks, process.stdout);
+    await pipeline(bytesOf(chunks), process.stdout, { end: false });
     return;
   }
   const unfinished = `${file}.partial`;
-  const out = createWriteStream(unfinished);
   try {
-    await writeAll(chunks, out);
-    await new Promise<void>((resolve, reject) => {
-      out.once('error', reject);
-      out.end(resolve);
-    });
+    await pipeline(bytesOf(chunks), createWriteStream(unfinished));
     await rename(unfinished, file);
   } catch (error) {
-    out.destroy();
     await rm(unfinished, { force: true });
     throw error;
   }
 }
 
-async function writeAll(chunks: AsyncIterable<Chunk>, out: NodeJS.WritableStream): Promise<void> {
-  let failure: Error | undefined;
-  out.once('error', (error) => (failure = error));
-  for await (const { data } of chunks) {
-    if (failure !== undefined) break;
-    if (!out.write(data)) {
-      await new Promise<void>((resolve) => {
-        out.once('drain', resolve);
-        out.once('error', () => {
-          resolve();
-        });
-      });
-    }
-  }
-  if (failure !== undefined) {
-    throw new HatobaError('internal', `writing the archive: ${failure.message}`, {
-      cause: failure,
-    });
-  }
+async function* bytesOf(chunks: AsyncIterable<Chunk>): AsyncGenerator<Buffer> {
+  for await (const { data } of chunks) yield data;
 }
 
 async function* importInput(
