@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { errnoOf, HatobaError } from '../../common/errors.js';
 import { sleep, type Clock } from '../../common/clock.js';
+import type { CgroupController, CgroupWrite } from '../core/cgroup-writes.js';
 
 /** How cgroups are mounted on this machine. */
 export interface CgroupLayout {
@@ -11,7 +13,11 @@ export interface CgroupLayout {
   roots: readonly string[];
   /** The one with memory accounting. */
   memoryRoot: string | undefined;
+  /** Mount point of each controller that is there. */
+  controllers: Readonly<Partial<Record<CgroupController | 'cpuacct', string>>>;
 }
+
+const CONTROLLERS = ['cpu', 'cpuacct', 'cpuset', 'memory', 'pids', 'blkio'] as const;
 
 const REMOVE_ATTEMPTS = 50;
 const REMOVE_RETRY_MS = 10;
@@ -36,6 +42,7 @@ export function detectCgroups(
       hybrid: v2 !== undefined,
       roots: v1.map((m) => m.path),
       memoryRoot: v1.find((m) => m.options.includes('memory'))?.path,
+      controllers: pickRoots((name) => v1.find((m) => m.options.includes(name))?.path),
     };
   }
   if (v2 === undefined) {
@@ -44,7 +51,16 @@ export function detectCgroups(
       'no cgroups are mounted under /sys/fs/cgroup; mount cgroup2 there',
     );
   }
-  return { version: 2, hybrid: false, roots: [v2.path], memoryRoot: v2.path };
+  const { path } = v2;
+  const controllers = pickRoots(() => path);
+  return { version: 2, hybrid: false, roots: [path], memoryRoot: path, controllers };
+}
+
+function pickRoots(
+  rootOf: (controller: string) => string | undefined,
+): CgroupLayout['controllers'] {
+  const found = CONTROLLERS.map((name) => [name, rootOf(name)] as const);
+  return Object.fromEntries(found.filter(([, root]) => root !== undefined));
 }
 
 /** The cgroups of containers, read and removed by their path below every root ("/hatoba/web/c1"). */
@@ -69,6 +85,70 @@ export class CgroupFs {
     return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
   }
 
+  /** Text of one of its files, empty when that or the cgroup is not there. */
+  read(path: string, controller: CgroupController | 'cpuacct', file: string): string {
+    const root = this.layout.controllers[controller];
+    return root === undefined ? '' : readOrEmpty(`${root}${path}/${file}`);
+  }
+
+  /**
+   * Sets limits of a cgroup that is there, in order.
+   * @throws {HatobaError} failed-precondition, saying which one the kernel refuses
+   */
+  async write(path: string, writes: readonly CgroupWrite[]): Promise<void> {
+    for (const write of writes) await this.#writeOne(path, write);
+  }
+
+  /** Makes a cgroup that limits its children, before it has any, in the hierarchies that need it. */
+  make(path: string, controllers: readonly CgroupController[]): void {
+    for (const controller of new Set(controllers)) {
+      const root = this.layout.controllers[controller];
+      if (root === undefined) continue;
+      const parts = path.split('/').filter((part) => part !== '');
+      parts.reduce((parent, part) => {
+        if (this.layout.version === 2) delegate(parent, controller);
+        const folder = `${parent}/${part}`;
+        mkdirSync(folder, { recursive: true });
+        if (this.layout.version === 1) inherit(folder, parent, controller);
+        return folder;
+      }, root);
+    }
+  }
+
+  async #writeOne(path: string, write: CgroupWrite): Promise<void> {
+    const root = this.layout.controllers[write.controller];
+    for (const { name, value } of root === undefined ? [] : write.files) {
+      try {
+        await writeFile(`${root}${path}/${name}`, value, { flag: 'r+' });
+        return;
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw this.#explain(path, write.limit, value, error);
+      }
+    }
+    if (write.isDefault) return;
+    throw new HatobaError(
+      'failed-precondition',
+      `${write.limit} cannot be set: this kernel has no ${write.files.map((f) => f.name).join(' and no ')}`,
+    );
+  }
+
+  #explain(path: string, limit: string, value: string, cause: unknown): HatobaError {
+    const errno = errnoOf(cause) ?? String(cause);
+    const used = this.memoryBytes(path);
+    const why =
+      errno === 'EBUSY' && limit.includes('memory')
+        ? `more than that is in use (${used} bytes); give it more, or end what uses it`
+        : `the kernel refuses it (${errno})`;
+    const text = `${limit} of cgroup ${path} cannot be set to ${value}: ${why}`;
+    return new HatobaError('failed-precondition', text, { cause });
+  }
+
+  /** What its processes use now, the page cache included. */
+  memoryBytes(path: string): number {
+    const file = this.layout.version === 1 ? 'memory.usage_in_bytes' : 'memory.current';
+    return Number(this.read(path, 'memory', file));
+  }
+
   /** Pids of all processes in it, as this process sees them. */
   processes(path: string): readonly number[] {
     const root = this.layout.memoryRoot ?? this.layout.roots[0] ?? '';
@@ -76,6 +156,15 @@ export class CgroupFs {
       .split('\n')
       .filter((line) => line !== '')
       .map(Number);
+  }
+
+  /** As processes, with those of the cgroups below it. */
+  allProcesses(path: string): readonly number[] {
+    const root = this.layout.memoryRoot ?? this.layout.roots[0] ?? '';
+    const below = foldersIn(`${root}${path}`).flatMap((name) =>
+      this.allProcesses(`${path}/${name}`),
+    );
+    return [...this.processes(path), ...below];
   }
 
   /**
@@ -104,12 +193,40 @@ export class CgroupFs {
   }
 }
 
+/** v2: lets the children of a cgroup have a controller. */
+function delegate(parent: string, controller: CgroupController): void {
+  const name = controller === 'blkio' ? 'io' : controller;
+  const file = `${parent}/cgroup.subtree_control`;
+  if (!readOrEmpty(file).split(/\s+/).includes(name)) writeFileSync(file, `+${name}`);
+}
+
+/** v1: a new cgroup has no cores to run on, and on old kernels does not bound its children. */
+function inherit(folder: string, parent: string, controller: CgroupController): void {
+  if (controller === 'memory' && readOrEmpty(`${folder}/memory.use_hierarchy`).trim() === '0') {
+    writeFileSync(`${folder}/memory.use_hierarchy`, '1');
+  }
+  if (controller !== 'cpuset') return;
+  for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+    if (readOrEmpty(`${folder}/${file}`).trim() !== '') continue;
+    writeFileSync(`${folder}/${file}`, readOrEmpty(`${parent}/${file}`));
+  }
+}
+
 /** @returns false while something keeps it busy */
 function removeTree(folder: string): boolean {
   if (removeFolder(folder)) return true;
-  const children = readdirSync(folder, { withFileTypes: true }).filter((e) => e.isDirectory());
-  const removed = children.map((child) => removeTree(`${folder}/${child.name}`));
+  const removed = foldersIn(folder).map((name) => removeTree(`${folder}/${name}`));
   return removed.every(Boolean) && removeFolder(folder);
+}
+
+function foldersIn(folder: string): readonly string[] {
+  try {
+    const entries = readdirSync(folder, { withFileTypes: true });
+    return entries.flatMap((e) => (e.isDirectory() ? [e.name] : []));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function removeFolder(folder: string): boolean {

@@ -6,6 +6,10 @@ export class GroupUse {
     this.#counts.set(group, (this.#counts.get(group) ?? 0) + 1);
   }
 
+  isInUse(group: string): boolean {
+    return this.#counts.has(group);
+  }
+
   /** @returns whether nobody is left */
   leave(group: string): boolean {
     const left = (this.#counts.get(group) ?? 0) - 1;

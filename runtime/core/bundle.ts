@@ -1,12 +1,25 @@
+import { HatobaError } from '../../common/errors.js';
 import type { ContainerSpec, Limit } from '../../proto/gen/hatoba/v1/types.js';
 import { pickCapabilities, toCapabilitySets } from './capabilities.js';
-import { cgroupPathOf, planResources } from './cgroup-plan.js';
+import {
+  cgroupPathOf,
+  planResources,
+  type DiskThrottles,
+  type ResourceHost,
+} from './cgroup-plan.js';
+import { parseDeviceRule } from './device-rules.js';
 import type { ImageConfig } from './image-config.js';
-import { planMounts, planRootPropagation, type ReadyMount } from './mount-plan.js';
-import { planNamespaces } from './namespace-plan.js';
+import {
+  planMounts,
+  planRootPropagation,
+  type ReadyMount,
+  type SharedMemory,
+} from './mount-plan.js';
+import { planNamespaces, type Joinable, type NamespaceModes } from './namespace-plan.js';
 import type { OciDevice, OciDeviceRule, OciSeccomp, OciSpec } from './oci-spec.js';
 import { planArgs, planCwd, planEnv } from './process-plan.js';
 import { planRlimits, type HardLimits } from './rlimits.js';
+import { planSysctls } from './sysctls.js';
 import type { ResolvedUser } from './user.js';
 
 /** Docker's lists. */
@@ -31,14 +44,19 @@ const READONLY_PATHS: readonly string[] = [
   '/proc/sys',
   '/proc/sysrq-trigger',
 ];
+/**
+ * On v1 crun mounts a tmpfs there to hold the hierarchies, which are read-only while it is not:
+ * whoever fills it takes memory that no limit of a file system bounds.
+ */
+const CGROUP_FOLDER = '/sys/fs/cgroup';
 
 /** What the bundle must know of the machine. */
-export interface HostFacts {
+export interface HostFacts extends ResourceHost {
   /** The engine's own bounding set. */
   capabilities: ReadonlySet<string>;
   hardLimits: HardLimits;
-  /** Whether the kernel accounts swap. */
-  swapLimit: boolean;
+  /** The machine's name, for containers that share it. */
+  hostname: string;
 }
 
 /** A device of the host that the container gets. */
@@ -52,7 +70,11 @@ export interface BundleInput {
   id: string;
   spec: ContainerSpec;
   limits: Limit;
-  netns: string;
+  throttles: DiskThrottles;
+  modes: NamespaceModes;
+  /** Namespace files: the network its caller made, and what it joins. */
+  namespaces: Readonly<Partial<Record<Joinable, string>>>;
+  sharedMemory: SharedMemory;
   cgroupParent: string;
   cgroupGroup: string;
   image: ImageConfig;
@@ -66,8 +88,17 @@ export interface BundleInput {
   host: HostFacts;
 }
 
-/** The host name of a container that asks for none: the start of its id, as in Docker. */
-export function hostnameOf(id: string, spec: Pick<ContainerSpec, 'hostname'>): string {
+/**
+ * The host name of a container: what it asks for, the start of its id as in Docker, or the machine's
+ * where it shares that.
+ */
+export function hostnameOf(
+  id: string,
+  spec: Pick<ContainerSpec, 'hostname'>,
+  uts: NamespaceModes['uts'],
+  host: Pick<HostFacts, 'hostname'>,
+): string {
+  if (uts === 'host') return host.hostname;
   return spec.hostname !== '' ? spec.hostname : id.slice(0, 12);
 }
 
@@ -82,7 +113,8 @@ export function buildBundle(input: BundleInput): OciSpec {
     { add: spec.capabilityAdd, drop: spec.capabilityDrop, privileged },
     host.capabilities,
   );
-  const hostname = hostnameOf(input.id, spec);
+  const { modes } = input;
+  const hostname = hostnameOf(input.id, spec, modes.uts, host);
   const rootfsPropagation = planRootPropagation(input.mounts);
   return {
     ociVersion: '1.0.2',
@@ -105,32 +137,39 @@ export function buildBundle(input: BundleInput): OciSpec {
       capabilities: toCapabilitySets(capabilities),
       rlimits: planRlimits(spec.ulimits, host.hardLimits),
       noNewPrivileges: spec.noNewPrivileges,
+      oomScoreAdj: checkOomScore(spec.oomScoreAdj, host),
     },
     root: { path: input.rootDir, readonly: spec.readOnly },
-    hostname,
+    ...(modes.uts === 'own' && { hostname }),
     mounts: planMounts({
       mounts: input.mounts,
       files: input.files,
       privileged,
-      shmSizeBytes: spec.shmSizeBytes,
+      sharedMemory: input.sharedMemory,
       ...(input.initSource !== undefined && { initSource: input.initSource }),
     }),
     linux: {
-      namespaces: planNamespaces({ netns: input.netns, privileged }),
+      namespaces: planNamespaces(modes, input.namespaces),
       cgroupsPath: cgroupPathOf(input.cgroupParent, input.cgroupGroup, input.id),
       resources: planResources(input.limits, {
-        swapLimit: host.swapLimit,
+        host,
+        throttles: input.throttles,
         privileged,
-        extraDevices: input.devices.map(toRule),
+        extraDevices: [
+          ...input.devices.map(toRule),
+          ...spec.deviceCgroupRules.map(parseDeviceRule),
+        ],
       }),
       devices: input.devices.map(({ device }) => device),
       // Not OCI's `domainname`: older crun passes over it in silence.
       sysctl: {
         ...(spec.domainname !== '' && { 'kernel.domainname': spec.domainname }),
-        ...spec.sysctls,
+        ...planSysctls(spec.sysctls, modes),
       },
       maskedPaths: privileged ? [] : MASKED_PATHS,
-      readonlyPaths: privileged ? [] : READONLY_PATHS,
+      readonlyPaths: privileged
+        ? []
+        : [...READONLY_PATHS, ...(host.cgroupVersion === 1 ? [CGROUP_FOLDER] : [])],
       ...(rootfsPropagation !== undefined && { rootfsPropagation }),
     },
     annotations: {},
@@ -151,6 +190,23 @@ export function withSeccomp(
     ...spec,
     annotations: { ...spec.annotations, 'run.oci.seccomp_bpf_data': seccomp.bpf },
   };
+}
+
+/** Always set: without it a container would have what the engine was started with. */
+function checkOomScore(score: number, host: Pick<HostFacts, 'capabilities'>): number {
+  if (score < -1000 || score > 1000) {
+    throw new HatobaError(
+      'invalid-argument',
+      `oom_score_adj ${score} is out of range: -1000 to 1000 are allowed`,
+    );
+  }
+  if (score < 0 && !host.capabilities.has('CAP_SYS_RESOURCE')) {
+    throw new HatobaError(
+      'failed-precondition',
+      `oom_score_adj ${score} cannot be set: the engine itself lacks CAP_SYS_RESOURCE`,
+    );
+  }
+  return score;
 }
 
 function toRule({ device, access }: GrantedDevice): OciDeviceRule {

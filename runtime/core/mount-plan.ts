@@ -3,7 +3,8 @@ import type { Mount } from '../../proto/gen/hatoba/v1/types.js';
 import type { OciMount } from './oci-spec.js';
 import { INIT_PATH } from './process-plan.js';
 
-const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
+export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
+const SHM_PATH = '/dev/shm';
 const PROPAGATIONS = ['rprivate', 'private', 'rshared', 'shared', 'rslave', 'slave'] as const;
 export type Propagation = (typeof PROPAGATIONS)[number];
 
@@ -26,6 +27,10 @@ export type WantedMount =
       copyUp: boolean;
     }
   | { type: 'tmpfs'; target: string; readOnly: boolean; sizeBytes: number; mode: number };
+
+/** What is at /dev/shm: a file system of the container's own, one that it shares, or nothing. */
+export type SharedMemory =
+  { kind: 'own'; sizeBytes: number } | { kind: 'shared'; source: string } | { kind: 'none' };
 
 /** A mount whose source on the host is known. */
 export type ReadyMount =
@@ -64,7 +69,7 @@ export function planMounts(options: {
   /** Own files of the container: target → path on the host. */
   files: Readonly<Record<string, string>>;
   privileged: boolean;
-  shmSizeBytes: number;
+  sharedMemory: SharedMemory;
   initSource?: string;
 }): readonly OciMount[] {
   const taken = new Set(options.mounts.map((m) => m.target));
@@ -176,10 +181,9 @@ function toOciMount(mount: ReadyMount): OciMount {
 
 function planSystemMounts(options: {
   privileged: boolean;
-  shmSizeBytes: number;
+  sharedMemory: SharedMemory;
 }): readonly OciMount[] {
   const access = options.privileged ? 'rw' : 'ro';
-  const shm = options.shmSizeBytes > 0 ? options.shmSizeBytes : DEFAULT_SHM_BYTES;
   const safe = ['nosuid', 'noexec', 'nodev'];
   const row = (type: string, destination: string, own: readonly string[]): OciMount => {
     return { destination, type, source: type, options: own };
@@ -198,8 +202,24 @@ function planSystemMounts(options: {
     row('sysfs', '/sys', [...safe, access]),
     row('cgroup', '/sys/fs/cgroup', [...safe, 'relatime', access]),
     row('mqueue', '/dev/mqueue', safe),
-    { ...row('tmpfs', '/dev/shm', [...safe, 'mode=1777', `size=${shm}`]), source: 'shm' },
+    ...planSharedMemory(options.sharedMemory, safe),
   ];
+}
+
+function planSharedMemory(memory: SharedMemory, safe: readonly string[]): readonly OciMount[] {
+  switch (memory.kind) {
+    case 'none':
+      return [];
+    case 'shared': {
+      const options = ['rbind', 'rprivate', ...safe];
+      return [{ destination: SHM_PATH, type: 'bind', source: memory.source, options }];
+    }
+    case 'own': {
+      const size = memory.sizeBytes > 0 ? memory.sizeBytes : DEFAULT_SHM_BYTES;
+      const options = [...safe, 'mode=1777', `size=${size}`];
+      return [{ destination: SHM_PATH, type: 'tmpfs', source: 'shm', options }];
+    }
+  }
 }
 
 function depth(path: string): number {

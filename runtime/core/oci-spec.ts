@@ -32,6 +32,7 @@ export interface OciProcess {
   capabilities: OciCapabilities;
   rlimits: readonly OciRlimit[];
   noNewPrivileges: boolean;
+  oomScoreAdj?: number;
 }
 
 export interface OciMount {
@@ -61,9 +62,25 @@ export interface OciDeviceRule {
 
 export interface OciResources {
   devices: readonly OciDeviceRule[];
-  memory?: { limit: number; swap?: number };
-  cpu?: { quota: number; period: number };
+  memory?: { limit?: number; swap?: number; reservation?: number };
+  cpu?: { quota?: number; period?: number; shares?: number; cpus?: string; mems?: string };
   pids?: { limit: number };
+  blockIO?: OciBlockIo;
+  /** Files of cgroup v2 and what to write to them. */
+  unified?: Readonly<Record<string, string>>;
+}
+
+export interface OciThrottle {
+  major: number;
+  minor: number;
+  rate: number;
+}
+export interface OciBlockIo {
+  weight?: number;
+  throttleReadBpsDevice?: readonly OciThrottle[];
+  throttleWriteBpsDevice?: readonly OciThrottle[];
+  throttleReadIOPSDevice?: readonly OciThrottle[];
+  throttleWriteIOPSDevice?: readonly OciThrottle[];
 }
 
 export interface OciSyscallRule {
@@ -101,7 +118,8 @@ export interface OciSpec {
   ociVersion: string;
   process: OciProcess;
   root: { path: string; readonly: boolean };
-  hostname: string;
+  /** Absent: the machine's, whose uts namespace is shared. */
+  hostname?: string;
   mounts: readonly OciMount[];
   linux: OciLinux;
   annotations: Readonly<Record<string, string>>;

@@ -51,6 +51,15 @@ export function resolveUser(
   };
 }
 
+/** Names of users by their numbers; of several names the first. */
+export function parseUserNames(passwd: string): ReadonlyMap<number, string> {
+  return new Map(
+    parsePasswd(passwd)
+      .toReversed()
+      .map(({ uid, name }) => [uid, name]),
+  );
+}
+
 function splitOnce(text: string): [string, string | undefined] {
   const colon = text.indexOf(':');
   return colon < 0 ? [text, undefined] : [text.slice(0, colon), text.slice(colon + 1)];

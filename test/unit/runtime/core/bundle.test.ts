@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { buildBundle, withSeccomp, type BundleInput } from '../../../../runtime/core/bundle.js';
 import { DEFAULT_CAPABILITIES } from '../../../../runtime/core/capabilities.js';
+import { NO_THROTTLES } from '../../../../runtime/core/cgroup-plan.js';
 import type { ImageConfig } from '../../../../runtime/core/image-config.js';
+import { parseNamespaceModes } from '../../../../runtime/core/namespace-plan.js';
 import { formatOciJson } from '../../../../runtime/core/oci-spec.js';
 import { ContainerSpec, Limit } from '../../../../proto/gen/hatoba/v1/types.js';
 
@@ -21,14 +23,19 @@ const image: ImageConfig = {
 };
 
 function input(
-  spec: Parameters<typeof ContainerSpec.fromPartial>[0],
-  other: Partial<BundleInput> = {},
+  partial: Parameters<typeof ContainerSpec.fromPartial>[0],
+  other: Partial<BundleInput> & { netns?: string } = {},
 ): BundleInput {
+  const { netns = '/run/netns/a', ...rest } = other;
+  const spec = ContainerSpec.fromPartial(partial);
   return {
     id: '0123456789abcdef',
-    spec: ContainerSpec.fromPartial(spec),
+    spec,
     limits: Limit.fromPartial({}),
-    netns: '/run/netns/a',
+    throttles: NO_THROTTLES,
+    modes: parseNamespaceModes(spec, netns),
+    namespaces: netns.startsWith('/') ? { network: netns } : {},
+    sharedMemory: { kind: 'own', sizeBytes: spec.shmSizeBytes },
     cgroupParent: '/hatoba',
     cgroupGroup: 'web',
     image,
@@ -41,8 +48,12 @@ function input(
       capabilities: new Set([...DEFAULT_CAPABILITIES, 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN']),
       hardLimits: new Map([['nofile', 20_000]]),
       swapLimit: true,
+      cgroupVersion: 1,
+      cpus: '0-1',
+      mems: '0',
+      hostname: 'the-machine',
     },
-    ...other,
+    ...rest,
   };
 }
 
@@ -75,17 +86,18 @@ describe('buildBundle', () => {
       },
       rlimits: [],
       noNewPrivileges: false,
+      oomScoreAdj: 0,
     });
     assert.deepEqual(spec.root, { path: '/state/root', readonly: false });
     assert.equal(spec.hostname, '0123456789ab');
     assert.equal(spec.linux.cgroupsPath, '/hatoba/web/0123456789abcdef');
     assert.deepEqual(spec.linux.namespaces, [
-      { type: 'pid' },
       { type: 'mount' },
-      { type: 'uts' },
+      { type: 'pid' },
       { type: 'ipc' },
-      { type: 'cgroup' },
       { type: 'network', path: '/run/netns/a' },
+      { type: 'uts' },
+      { type: 'cgroup' },
     ]);
     assert.ok(spec.linux.maskedPaths.includes('/proc/kcore'));
     assert.ok(spec.linux.readonlyPaths.includes('/proc/sys'));
@@ -117,6 +129,54 @@ describe('buildBundle', () => {
   it("leaves the host's network alone when asked to", () => {
     const { namespaces } = buildBundle(input({}, { netns: 'host' })).linux;
     assert.ok(!namespaces.some((n) => n.type === 'network'));
+  });
+
+  it('shares what it is asked to share', () => {
+    const spec = buildBundle(
+      input(
+        { pidMode: 'container:other', ipcMode: 'container:other', utsMode: 'host' },
+        {
+          namespaces: { pid: '/proc/7/ns/pid', ipc: '/proc/7/ns/ipc', network: '/run/netns/a' },
+          sharedMemory: { kind: 'shared', source: '/state/other/shm' },
+        },
+      ),
+    );
+    assert.deepEqual(spec.linux.namespaces, [
+      { type: 'mount' },
+      { type: 'pid', path: '/proc/7/ns/pid' },
+      { type: 'ipc', path: '/proc/7/ns/ipc' },
+      { type: 'network', path: '/run/netns/a' },
+      { type: 'cgroup' },
+    ]);
+    assert.equal(spec.hostname, undefined);
+    assert.ok(spec.process.env.includes('HOSTNAME=the-machine'));
+    const shm = spec.mounts.find((m) => m.destination === '/dev/shm');
+    assert.equal(shm?.source, '/state/other/shm');
+  });
+
+  it('has no shared memory when so asked', () => {
+    const spec = buildBundle(input({ ipcMode: 'none' }, { sharedMemory: { kind: 'none' } }));
+    assert.ok(!spec.mounts.some((m) => m.destination === '/dev/shm'));
+  });
+
+  it('adds device rules after the usual ones, where they win', () => {
+    const { devices } = buildBundle(input({ deviceCgroupRules: ['b *:* m', 'c 10:200 rw'] })).linux
+      .resources;
+    assert.deepEqual(devices.slice(-2), [
+      { allow: true, type: 'b', access: 'm' },
+      { allow: true, type: 'c', major: 10, minor: 200, access: 'rw' },
+    ]);
+  });
+
+  it('is killed sooner or later when memory runs out, as far as the engine may say so', () => {
+    const score = (oomScoreAdj: number, other: Partial<BundleInput> = {}): number | undefined =>
+      buildBundle(input({ oomScoreAdj }, other)).process.oomScoreAdj;
+    assert.equal(score(500), 500);
+    assert.throws(() => score(1001), { kind: 'invalid-argument' });
+    assert.throws(() => score(-5), { kind: 'failed-precondition' });
+    const { host } = input({});
+    const capabilities = new Set([...host.capabilities, 'CAP_SYS_RESOURCE']);
+    assert.equal(score(-5, { host: { ...host, capabilities } }), -5);
   });
 
   it('takes over the options of the container', () => {

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
-import { Limit } from '../../../../proto/gen/hatoba/v1/types.js';
 import { pickCapabilities, parseCapabilityMask } from '../../../../runtime/core/capabilities.js';
 import { DEFAULT_CAPABILITIES } from '../../../../runtime/core/capabilities.js';
-import { cgroupPathOf, planResources } from '../../../../runtime/core/cgroup-plan.js';
 import { parseHardLimits, planRlimits } from '../../../../runtime/core/rlimits.js';
 import { parseSignal } from '../../../../runtime/core/signals.js';
 
@@ -47,44 +45,6 @@ describe('pickCapabilities', () => {
 
   it('reads the mask of the kernel', () => {
     assert.deepEqual([...parseCapabilityMask('0000000000000021')], ['CAP_CHOWN', 'CAP_KILL']);
-  });
-});
-
-describe('planResources', () => {
-  const options = { swapLimit: true, privileged: false, extraDevices: [] };
-
-  it('limits nothing that is not limited', () => {
-    const { devices, ...rest } = planResources(Limit.fromPartial({}), options);
-    assert.deepEqual(rest, {});
-    assert.ok(devices.length > 5);
-  });
-
-  it('keeps swap unnamed where the kernel does not count it', () => {
-    assert.deepEqual(
-      planResources(Limit.fromPartial({ memoryBytes: 8 << 20 }), { ...options, swapLimit: false })
-        .memory,
-      { limit: 8 << 20 },
-    );
-  });
-
-  it('raises a quota the kernel would refuse', () => {
-    assert.deepEqual(planResources(Limit.fromPartial({ nanoCpus: 1e6 }), options).cpu, {
-      quota: 1000,
-      period: 100_000,
-    });
-  });
-
-  it('refuses memory in which nothing can start', () => {
-    assert.throws(() => planResources(Limit.fromPartial({ memoryBytes: 1024 }), options), {
-      kind: 'invalid-argument',
-    });
-  });
-});
-
-describe('cgroupPathOf', () => {
-  it('joins parent, group and id', () => {
-    assert.equal(cgroupPathOf('/a/b/', 'g', 'x'), '/a/b/g/x');
-    assert.throws(() => cgroupPathOf('/a', '../g', 'x'), { kind: 'invalid-argument' });
   });
 });
 
