@@ -165,6 +165,13 @@ export interface Containers {
   rename(id: string, name: string): Promise<ContainerState>;
   /** Changes limits of a container, running or not, and its restart rule. */
   update(id: string, change: { limits?: Limit; restart?: RestartRule }): Promise<ContainerState>;
+  /**
+   * Bounds what all containers of a cgroup group use together (config.cgroupGroup), those that are
+   * there and those to come, until other limits are set; limits that say nothing end it. Kept when
+   * the engine ends.
+   * @throws {HatobaError} invalid-argument; failed-precondition for what the kernel refuses
+   */
+  setGroupLimits(group: string, limits: Limit): Promise<void>;
   /** Removes an exited or created container (`force`: kills it first) with its writable layer and
    *  anonymous volumes. Unknown id: success. */
   remove(id: string, options?: { force?: boolean; keepVolumes?: boolean }): Promise<void>;
