@@ -4,6 +4,7 @@
  * runs `docker run -d` on its default bridge. Needs root, `deploy/setup`, and for the peer
  * `apt-get install docker.io iptables`.
  *   npx tsx bench/container-start.ts [SEQUENTIAL] [PARALLEL]
+ * With 100 and more sequential starts the 99th percentile means something.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,9 +20,10 @@ import { openEngine } from '../runtime/open-engine.js';
 import { busyboxImage, dockerArchive, makeImage, makeTar } from '../test/support/image-fixtures.js';
 import { DockerDaemon } from './support/docker-daemon.js';
 import { median, percentile, printRows } from './support/figures.js';
+import { memoryOf } from './support/process-memory.js';
 
-const SEQUENTIAL = Number(process.argv[2] ?? 25);
-const PARALLEL = Number(process.argv[3] ?? 48);
+const SEQUENTIAL = Number(process.argv[2] ?? 100);
+const PARALLEL = Number(process.argv[3] ?? 100);
 const CONCURRENCY = 8;
 const TURN = 5;
 const IMAGE = 'bench-box:1';
@@ -34,11 +36,15 @@ interface Figures {
   /** Milliseconds per container, eight at a time. */
   parallelMs: number;
   removeMs: number[];
+  /** Of the process that watches over one idle container. */
+  monitorBytes: number;
 }
 
 interface Peer {
   start: (id: string) => Promise<void>;
   remove: (id: string) => Promise<void>;
+  /** Memory of all processes that watch over containers, the engine's own aside. */
+  monitorBytes: () => number;
 }
 
 async function ms(work: () => Promise<unknown>): Promise<number> {
@@ -52,7 +58,12 @@ async function ms(work: () => Promise<unknown>): Promise<number> {
  * turn, since Docker works on for a while after it has answered.
  */
 async function measure(peers: readonly Peer[]): Promise<Figures[]> {
-  const figures = peers.map((): Figures => ({ startMs: [], removeMs: [], parallelMs: 0 }));
+  const figures = peers.map((): Figures => ({
+    startMs: [],
+    removeMs: [],
+    parallelMs: 0,
+    monitorBytes: 0,
+  }));
   const each = async (work: (peer: Peer, figures: Figures) => Promise<void>): Promise<void> => {
     for (const [i, peer] of peers.entries()) {
       const own = figures[i];
@@ -71,20 +82,22 @@ async function measure(peers: readonly Peer[]): Promise<Figures[]> {
     });
   }
   await each(async (peer, own) => {
-    own.parallelMs = await measureParallel(peer);
+    Object.assign(own, await measureParallel(peer));
   });
   return figures;
 }
 
-async function measureParallel({ start, remove }: Peer): Promise<number> {
+async function measureParallel(peer: Peer): Promise<Pick<Figures, 'parallelMs' | 'monitorBytes'>> {
+  const { start, remove } = peer;
   const all = Array.from({ length: PARALLEL }, (_, i) => `p${i}`);
   const todo = [...all];
   const worker = async (): Promise<void> => {
     for (let id = todo.pop(); id !== undefined; id = todo.pop()) await start(id);
   };
   const total = await ms(() => Promise.all(Array.from({ length: CONCURRENCY }, worker)));
+  const monitorBytes = peer.monitorBytes() / PARALLEL;
   for (const id of all) await remove(id);
-  return total / PARALLEL;
+  return { parallelMs: total / PARALLEL, monitorBytes };
 }
 
 async function buildArchive(): Promise<Buffer> {
@@ -113,9 +126,9 @@ function configOf(id: string, netns: string): ContainerConfig {
   };
 }
 
-function oursOn(kernel: Kernel, containers: Containers, runDir: string): Peer {
+function oursOn(kernel: Kernel, containers: Containers, root: string): Peer {
   let count = 0;
-  const netnsOf = (id: string): string => `${runDir}/netns/${id}`;
+  const netnsOf = (id: string): string => `${root}/run/netns/${id}`;
   return {
     async start(id) {
       const n = count++;
@@ -139,6 +152,7 @@ function oursOn(kernel: Kernel, containers: Containers, runDir: string): Peer {
       await containers.remove(id, { force: true });
       await kernel.namespaces.dropNetns(netnsOf(id));
     },
+    monitorBytes: () => memoryOf('conmon', root),
   };
 }
 
@@ -168,7 +182,7 @@ async function withOurs<T>(archive: Buffer, use: (peer: Peer) => Promise<T>): Pr
       { kernel, clock: systemClock, random: systemRandom, logger: silentLogger },
     );
     await engine.images.load(once(archive));
-    const ours = oursOn(kernel, engine.containers, runDir);
+    const ours = oursOn(kernel, engine.containers, root);
     try {
       return await use(ours);
     } finally {
@@ -201,6 +215,7 @@ async function withDocker<T>(
       remove: async (id) => {
         await docker.docker('rm', '--force', id);
       },
+      monitorBytes: () => memoryOf('containerd-shim', docker.folder),
     });
   } finally {
     await docker.stop();
@@ -208,11 +223,17 @@ async function withDocker<T>(
   }
 }
 
-function row(what: string, ours: number, peer: number | undefined, budget: string): void {
+function row(
+  what: string,
+  ours: number,
+  peer: number | undefined,
+  budget: string,
+  unit = 'ms',
+): void {
   rows.push({
     what,
-    ours: `${ours.toFixed(1)} ms`,
-    peer: peer === undefined ? 'not installed' : `${peer.toFixed(1)} ms`,
+    ours: `${ours.toFixed(1)} ${unit}`,
+    peer: peer === undefined ? 'not installed' : `${peer.toFixed(1)} ${unit}`,
     ratio: peer === undefined ? '-' : `${(peer / ours).toFixed(1)}x`,
     budget,
   });
@@ -231,6 +252,9 @@ const pick = (of: (f: Figures) => number): [number, number | undefined] => [
 row('create -> running, median', ...pick((f) => median(f.startMs)), '<= 40 ms, >= 8x');
 row('create -> running, fastest', ...pick((f) => percentile(f.startMs, 0)), '-');
 row('create -> running, 90 %', ...pick((f) => percentile(f.startMs, 90)), '-');
-row(`${CONCURRENCY} at a time, per container`, ...pick((f) => f.parallelMs), '-');
+row('create -> running, 99 %', ...pick((f) => percentile(f.startMs, 99)), '-');
+row(`${PARALLEL}, ${CONCURRENCY} at a time, each`, ...pick((f) => f.parallelMs), '-');
+const megabytes = pick((f) => f.monitorBytes / 2 ** 20);
+row('memory beside an idle one', ...megabytes, '<= 2.5 MiB', 'MiB');
 row('remove a running one, median', ...pick((f) => median(f.removeMs)), '-');
 printRows(rows);

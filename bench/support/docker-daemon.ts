@@ -9,6 +9,10 @@ const DOCKER = '/usr/bin/docker';
 
 /** Debian's Docker on a socket and folders of its own, for measuring beside it. */
 export class DockerDaemon {
+  /** Of its socket, data and everything else. */
+  get folder(): string {
+    return this.#folder;
+  }
   readonly #folder: string;
   readonly #process: ChildProcess;
 
