@@ -11,6 +11,7 @@ import type {
   Spawner,
 } from './ports.js';
 import { WorkerClient } from './worker-client.js';
+import { ensureUserNamespace } from './user-namespaces.js';
 
 /** How to open the kernel. */
 export interface KernelOptions {
@@ -45,11 +46,11 @@ class LinuxKernel implements Kernel {
     this.#children = children;
     this.netlink = toNetlink(client);
     this.namespaces = toNamespaces(client);
-    this.mounts = toMounts(client);
     this.spawner = { spawn: (request) => children.spawn(client, request) };
     this.nftables = {
       run: (script, netns) => client.call('nftables.run', script, netns),
       query: (command, netns) => client.call('nftables.query', command, netns),
+    this.mounts = toMounts(client, this.spawner);
     };
     this.files = {
       mknod: (path, mode, major, minor) => client.call('files.mknod', path, mode, major, minor),
@@ -181,9 +182,12 @@ function toNamespaces(client: WorkerClient): Namespaces {
   };
 }
 
-function toMounts(client: WorkerClient): Mounts {
+function toMounts(client: WorkerClient, spawner: Spawner): Mounts {
   return {
-    overlay: (mount) => client.call('mounts.overlay', mount),
+    overlay: async (mount) => {
+      if (mount.idMap !== undefined) await ensureUserNamespace(mount.idMap, { client, spawner });
+      await client.call('mounts.overlay', mount);
+    },
     bind: (source, target, options = {}) => client.call('mounts.bind', source, target, options),
     tmpfs: (target, options = {}) => client.call('mounts.tmpfs', target, options),
     makeShared: (path) => client.call('mounts.makeShared', path),

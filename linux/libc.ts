@@ -259,6 +259,7 @@ export function lastErrno(): number {
 /**
  * Passes a system call's result through.
  * @param action what was being done, to what; a function where building it costs
+const syscallOpenTree = syscall('int', 'const char *', 'unsigned int');
  * @throws {HatobaError} of the errno, when the result is negative
  */
 export function check(result: number, action: string | (() => string)): number {
@@ -272,10 +273,15 @@ export function check(result: number, action: string | (() => string)): number {
  * @returns whether the call did something
  */
 export function checkUnless(
+  /** Of the mount that a descriptor is of. */
+  mountSetattrFd: (fd: number, attributes: Uint8Array): number =>
+    syscallMountSetattr(442, fd, '', AT_EMPTY_PATH, attributes, attributes.length),
+  openTree: (path: string, flags: number): number => syscallOpenTree(428, AT_FDCWD, path, flags),
   result: number,
   tolerated: readonly (keyof typeof constants.errno)[],
   action: string,
 ): boolean {
+const AT_EMPTY_PATH = 0x1000;
   if (result >= 0) return true;
   const errno = lastErrno();
   if (tolerated.some((name) => constants.errno[name] === errno)) return false;

@@ -1,8 +1,6 @@
-import { existsSync, readFileSync, mkdirSync, statSync } from 'node:fs';
-import { constants } from 'node:os';
+import { readFileSync, mkdirSync, statSync } from 'node:fs';
 import { HatobaError } from '../common/errors.js';
-import { errnoError, errnoName } from './errno.js';
-import { AT_FDCWD, check, checkUnless, lastErrno, libc, mountApi, withFd } from './libc.js';
+import { AT_FDCWD, check, checkUnless, libc, mountApi } from './libc.js';
 import {
   findMount,
   isShared,
@@ -10,8 +8,6 @@ import {
   parseMountinfo,
   type MountEntry,
 } from './mountinfo.js';
-import { legacyOverlay } from './overlay-options.js';
-import type { OverlayMount } from './ports.js';
 import type { CallHandlers } from './protocol.js';
 
 export const MS_RDONLY = 0x1;
@@ -24,13 +20,8 @@ export const MS_REC = 0x4000;
 export const MS_PRIVATE = 1 << 18;
 export const MS_SLAVE = 1 << 19;
 const MS_SHARED = 1 << 20;
-const MNT_DETACH = 0x2;
+export const MNT_DETACH = 0x2;
 const UMOUNT_NOFOLLOW = 0x8;
-
-const FSOPEN_CLOEXEC = 0x1;
-const FSMOUNT_CLOEXEC = 0x1;
-const FSCONFIG_SET_STRING = 1;
-const FSCONFIG_CMD_CREATE = 6;
 
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_RECURSIVE = 0x8000;
@@ -43,14 +34,8 @@ const OFFSET_OF_ATTRIBUTES = 8;
 const MAX_STACKED_MOUNTS = 64;
 
 export const mountHandlers: CallHandlers<
-  | 'mounts.overlay'
-  | 'mounts.bind'
-  | 'mounts.tmpfs'
-  | 'mounts.makeShared'
-  | 'mounts.unmount'
-  | 'mounts.list'
+  'mounts.bind' | 'mounts.tmpfs' | 'mounts.makeShared' | 'mounts.unmount' | 'mounts.list'
 > = {
-  'mounts.overlay': mountOverlay,
   'mounts.bind': bind,
   'mounts.tmpfs': mountTmpfs,
   'mounts.makeShared': makeShared,
@@ -78,105 +63,6 @@ export function mount(
 ): void {
   const { source = null, target, type = null, flags = 0, data = null } = request;
   check(libc.mount(source, target, type, flags, data), action);
-}
-
-function mountOverlay(request: OverlayMount): void {
-  const action = `mounting an overlay on ${request.target}`;
-  if (request.lowerDirs.length === 0) {
-    throw new HatobaError('invalid-argument', `${action}: it has no lower directory`);
-  }
-  if (isMountPoint(request.target)) {
-    const there = findMount(readMounts(), request.target);
-    const isOurs = there?.type === 'overlay' && there.superOptions.some(isUpperOf(request));
-    if (isOurs) return;
-    throw new HatobaError(
-      'already-exists',
-      `${action}: ${there?.type ?? 'another file system'} is mounted there; unmount it first`,
-    );
-  }
-  takesLayersOneByOne ??= probeLayersOneByOne();
-  if (takesLayersOneByOne) overlayByFsopen(request, action);
-  else overlayByMount(request, action);
-}
-
-let takesLayersOneByOne: boolean | undefined;
-
-/**
- * Linux 6.8 looks at a layer as soon as it is told of it. From 6.5 there is no such option, and
- * before, overlayfs keeps any option unread until the mount is made.
- */
-function probeLayersOneByOne(): boolean {
-  const action = 'asking the kernel for overlayfs';
-  const fsFd = mountApi.fsopen('overlay', FSOPEN_CLOEXEC);
-  if (!checkUnless(fsFd, ['ENOSYS'], action)) return false;
-  return withFd(fsFd, () => {
-    const result = mountApi.fsconfig(fsFd, FSCONFIG_SET_STRING, 'lowerdir+', '/proc/self/none');
-    return result < 0 && errnoName(lastErrno()) === 'ENOENT';
-  });
-}
-
-/** Recognizes the option of a mount that names the upper folder; as legacyOverlay wrote it, too. */
-function isUpperOf({ upperDir }: OverlayMount): (option: string) => boolean {
-  return (option) => {
-    if (!option.startsWith('upperdir=')) return false;
-    const shown = option.slice('upperdir='.length);
-    if (shown === upperDir) return true;
-    const path = shown.replace(/\\(.)/g, '$1');
-    return path === upperDir || (!path.startsWith('/') && upperDir.endsWith(`/${path}`));
-  };
-}
-
-function overlayByFsopen(request: OverlayMount, action: string): void {
-  const fsFd = check(mountApi.fsopen('overlay', FSOPEN_CLOEXEC), action);
-  withFd(fsFd, () => {
-    const set = (key: string, value: string): number =>
-      mountApi.fsconfig(fsFd, FSCONFIG_SET_STRING, key, value);
-    for (const lowerDir of request.lowerDirs) {
-      checkFs(set('lowerdir+', lowerDir), fsFd, `${action}: lower directory ${lowerDir}`);
-    }
-    const settings = { upperdir: request.upperDir, workdir: request.workDir };
-    for (const [key, value] of Object.entries(settings)) {
-      checkFs(set(key, value), fsFd, `${action}: ${key} ${value}`);
-    }
-    const created = mountApi.fsconfig(fsFd, FSCONFIG_CMD_CREATE, null, null);
-    checkFs(created, fsFd, action);
-    const mountFd = checkFs(mountApi.fsmount(fsFd, FSMOUNT_CLOEXEC, 0), fsFd, action);
-    withFd(mountFd, () => check(mountApi.moveMount(mountFd, request.target), action));
-  });
-}
-
-/** As check(), with the reason that the file system left in its context. */
-function checkFs(result: number, fsFd: number, action: string): number {
-  if (result >= 0) return result;
-  const errno = lastErrno();
-  throw errnoError(action, errno, fsContextLog(fsFd));
-}
-
-/** The messages waiting in a file system context: "e overlay: workdir and upperdir must …". */
-function fsContextLog(fsFd: number): string {
-  const lines: string[] = [];
-  const buffer = Buffer.alloc(1024);
-  // Each read gives one message; ENODATA ends them. The kernel keeps eight.
-  for (let i = 0; i < 8; i++) {
-    const length = libc.read(fsFd, buffer, buffer.length);
-    if (length <= 0) break;
-    lines.push(buffer.toString('utf8', 0, length).trim());
-  }
-  return lines.join('; ');
-}
-
-/** The way of kernels before 6.8: all in one option string of at most a page. */
-function overlayByMount(request: OverlayMount, action: string): void {
-  const { lowerDirs, upperDir, workDir } = request;
-  const missing = [...lowerDirs, upperDir, workDir].find((path) => !existsSync(path));
-  if (missing !== undefined) throw errnoError(`${action}: ${missing}`, constants.errno.ENOENT);
-  const { directory, data } = legacyOverlay(request);
-  if (directory !== undefined) check(libc.chdir(directory), `${action}: entering ${directory}`);
-  try {
-    mount({ source: 'overlay', target: request.target, type: 'overlay', data }, action);
-  } finally {
-    if (directory !== undefined) libc.chdir('/');
-  }
 }
 
 function bind(

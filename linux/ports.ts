@@ -166,15 +166,31 @@ export interface Namespaces {
 }
 
 export interface OverlayMount {
+/** So many ids, 0 and up, stand for as many others. */
+export interface IdRange {
+  firstId: number;
+  count: number;
+}
+/** Users and groups of a user namespace: 0 inside is `firstId` outside. */
+export interface IdMap {
+  uids: IdRange;
+  gids: IdRange;
+}
+
   /** Topmost first. */
   lowerDirs: readonly string[];
   upperDir: string;
   workDir: string;
   target: string;
 }
+  /**
+   * Shows what belongs to 0 in the lower directories as belonging to `firstId`. On disk nothing
+   * changes; the upper directory itself must belong to `firstId` already. Needs Linux 5.19.
+   */
+  idMap?: IdMap;
 
 export interface Mounts {
-  /** overlayfs by fsopen/fsconfig, so that any number of layers fits. */
+  /** overlayfs of up to 500 layers, whatever the length of their paths. */
   overlay(mount: OverlayMount): Promise<void>;
   bind(
     source: string,

@@ -2,6 +2,7 @@ import type { ErrorKind } from '../common/errors.js';
 import type {
   AddressInfo,
   FdbInfo,
+  IdMap,
   LinkInfo,
   NeighbourInfo,
   NetlinkOp,
@@ -29,7 +30,11 @@ export interface KernelCalls {
   'namespaces.setSysctls': (values: Readonly<Record<string, string>>, netns?: string) => void;
   'namespaces.pinCrunMountNamespace': (path: string, sharedPaths: readonly string[]) => void;
   'namespaces.unpinMountNamespace': (path: string) => void;
+  /** Fails unless its user namespace, if it has one, is kept. */
   'mounts.overlay': (mount: OverlayMount) => void;
+  'usernamespaces.has': (idMap: IdMap) => boolean;
+  /** Maps the ids of the new user namespace that a process is in, and keeps it. */
+  'usernamespaces.keep': (pid: number, idMap: IdMap) => void;
   'mounts.bind': (
     source: string,
     target: string,

@@ -7,7 +7,9 @@ import { LinuxNetlink } from './netlink/netlink.js';
 import { LinuxNftables } from './nftables.js';
 import { NetnsThread, dropNetns, hasNetns, writeSysctls } from './netns.js';
 import type { CallError, CallRequest, KernelCalls, WorkerMessage } from './protocol.js';
+import { mountOverlay } from './overlay.js';
 import { ProcessSpawner } from './spawn.js';
+import { UserNamespaces } from './user-namespaces.js';
 
 /**
  * The worker thread that makes Hatoba's system calls, one at a time and each to its end: many of
@@ -40,12 +42,18 @@ function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
   const netlink = new LinuxNetlink(thread);
   const nftables = new LinuxNftables(thread);
   return {
+  const userNamespaces = new UserNamespaces();
     ...mountHandlers,
     ...fileHandlers,
     ...netlink.handlers,
     ...nftables.handlers,
     'spawner.spawn': (options) => spawner['spawner.spawn'](options),
     'spawner.reap': () => {
+    ...userNamespaces.handlers,
+    'mounts.overlay': (request) => {
+      const { idMap } = request;
+      mountOverlay(request, idMap === undefined ? {} : { usernsFd: userNamespaces.fdOf(idMap) });
+    },
       spawner['spawner.reap']();
     },
     'namespaces.createNetns': (path) => {
@@ -69,6 +77,7 @@ function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
       nftables.close();
       thread.close();
     },
+      userNamespaces.close();
   };
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { findMount, isShared, mountPointsUnder, parseMountinfo } from '../../../linux/mountinfo.js';
-import { legacyOverlay } from '../../../linux/overlay-options.js';
+import { fitsMountData, overlayData } from '../../../linux/overlay-options.js';
 
 const MOUNTINFO = `22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
@@ -51,22 +51,17 @@ describe('overlay options of mount(2)', () => {
     target: '/merged',
   });
 
-  it('are absolute while they fit, and escape what separates', () => {
-    assert.deepEqual(legacyOverlay({ ...request(0, 0), lowerDirs: ['/a:b', '/c,d\\e'] }), {
-      data: 'lowerdir=/a\\:b:/c\\,d\\\\e,upperdir=/var/lib/up,workdir=/var/lib/work',
-    });
+  it('escape what separates', () => {
+    assert.equal(
+      overlayData({ ...request(0, 0), lowerDirs: ['/a:b', '/c,d\\e'] }),
+      'lowerdir=/a\\:b:/c\\,d\\\\e,upperdir=/var/lib/up,workdir=/var/lib/work',
+    );
   });
 
-  it('become relative to what the folders share when they would be too long', () => {
-    const { directory, data } = legacyOverlay(request(150, 12));
-    assert.equal(directory, '/var/lib');
-    assert.ok(data.length <= 4095);
-    assert.ok(data.startsWith('lowerdir=layers/0xxxxxxxxxxxx:layers/1x'));
-    assert.ok(data.endsWith(',upperdir=up,workdir=work'));
-  });
-
-  it('are refused when even so they do not fit', () => {
-    assert.throws(() => legacyOverlay(request(400, 40)), {
+  it('are refused when they do not fit one page', () => {
+    assert.equal(fitsMountData(request(100, 10)), true);
+    assert.equal(fitsMountData(request(200, 10)), false);
+    assert.throws(() => overlayData(request(400, 40)), {
       kind: 'resource-exhausted',
       message: /400 layers/,
     });
