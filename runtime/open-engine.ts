@@ -6,6 +6,7 @@ import type { Random } from '../common/random.js';
 import type { Kernel } from '../linux/ports.js';
 import { openContainers } from './container/open-containers.js';
 import type { ContainerConfig, Engine, GarbageRules } from './engine.js';
+import { EventBus } from './events/event-bus.js';
 import { openImageStore } from './image/image-store.js';
 import { openOverlaySnapshotter } from './snapshot/overlay.js';
 
@@ -46,6 +47,7 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
   const { kernel, clock, random, logger } = modules;
   mkdirSync(stateDir, { recursive: true, mode: 0o711 });
   const opened = new DisposableStack();
+  const events = new EventBus({ clock, log: logger });
   try {
     const images = await openImageStore({
       root: stateDir,
@@ -59,7 +61,16 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
     const snapshotter = await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts });
     const { containers } = opened.use(
       'containers',
-      await openContainers(options, { kernel, images, snapshotter, clock, random, log: logger }),
+      await openContainers(options, {
+        kernel,
+        images,
+        snapshotter,
+        events,
+        clock,
+        random,
+        log: logger,
+        ...(modules.beforeRestart !== undefined && { beforeRestart: modules.beforeRestart }),
+      }),
     );
     return { images, containers, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
   } catch (error) {

@@ -1,142 +1,183 @@
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
+import type { Limit } from '../../proto/gen/hatoba/v1/types.js';
+import type { Freezer } from '../cgroup/freezer.js';
+import { checkRestartRule } from '../core/restart-policy.js';
 import { parseSignal } from '../core/signals.js';
 import type {
   ContainerConfig,
   ContainerEvent,
+  ContainerProcess,
   Containers,
   ContainerState,
+  ContainerStats,
   ExecOptions,
   ExecSession,
   LogLine,
+  PathChange,
+  PathStat,
+  RestartRule,
 } from '../engine.js';
+import { containerEvent } from '../events/container-event.js';
+import type { EventSink } from '../events/event-bus.js';
 import type { Execs } from '../exec/exec.js';
+import type { ContainerTrees } from '../files/container-trees.js';
 import { readLog, type LogQuery } from '../log/log-reader.js';
-import type { Crun } from '../oci/crun.js';
-import { withDeadline } from '../oci/pipes.js';
+import type { StatsReader } from '../stats/container-stats.js';
+import type { Background } from './background.js';
 import { createContainer, type CreateModules } from './create.js';
 import type { ExitWatcher } from './exits.js';
-import { KeyedMutex } from './keyed-mutex.js';
+import type { KeyedMutex } from './keyed-mutex.js';
+import type { LimitUpdates } from './limit-updates.js';
 import type { ContainerPaths } from './paths.js';
-import { signalProcess } from './process-identity.js';
-import { toContainerState, type ContainerEntry } from './record.js';
+import { pauseContainer, unpauseContainer } from './pause.js';
+import { isEnded, toContainerState, type ContainerEntry } from './record.js';
 import type { ContainerRegistry } from './registry.js';
+import type { Starter } from './start.js';
+import type { Stopper } from './stop.js';
 import type { Teardown } from './teardown.js';
-
-const DEFAULT_GRACE_MS = 10_000;
-/** A killed process that is still there after this hangs in the kernel. */
-const KILL_TIMEOUT_MS = 30_000;
-const SIGKILL = 9;
+import { waitForExit } from './wait.js';
 
 export interface ContainersModules {
   paths: ContainerPaths;
   registry: ContainerRegistry;
   exits: ExitWatcher;
+  starter: Starter;
+  stopper: Stopper;
   teardown: Teardown;
+  freezer: Freezer;
+  limits: LimitUpdates;
+  stats: StatsReader;
   execs: Execs;
-  crun: Crun;
+  trees: ContainerTrees;
+  events: EventSink;
   clock: Clock;
   create: CreateModules;
-  bootId: string;
+  /** Creation, start and removal of one container never overlap. */
+  mutex: KeyedMutex;
+  background: Background;
 }
 
 /** Containers by crun and conmon; see the port for the contract. */
 export class LinuxContainers implements Containers {
   readonly #modules: ContainersModules;
-  /** Creation, start and removal of one container never overlap. */
-  readonly #mutex = new KeyedMutex();
+  /** Those that end only to be started again by somebody's wish. */
+  readonly #restarting = new Set<string>();
 
   constructor(modules: ContainersModules) {
     this.#modules = modules;
+    modules.registry.onEvent(({ id, type }) => {
+      if (type === 'exited') this.#clearUp(id);
+    });
+  }
+
+  /** Removes those that were to be removed at an end that came while no engine was there. */
+  takeUp(): void {
+    for (const entry of this.#modules.registry.list()) {
+      if (isEnded(entry) && this.#isToGo(entry)) this.#clearUp(entry.record.config.id);
+    }
   }
 
   create(config: ContainerConfig): Promise<ContainerState> {
     return this.#mutex.run(config.id, async () => {
       const { registry, exits } = this.#modules;
-      const entry = await createContainer(config, this.#modules.create);
-      registry.add(entry);
+      registry.takeName(config.name, config.id);
+      try {
+        registry.add(await createContainer(config, this.#modules.create));
+      } catch (error) {
+        if (registry.get(config.id) === undefined) registry.freeName(config.name, config.id);
+        throw error;
+      }
+      registry.announce(config.id);
       exits.check(config.id);
-      return toContainerState(registry.mustGet(config.id));
+      return this.#state(config.id);
     });
   }
 
   start(id: string): Promise<ContainerState> {
     return this.#mutex.run(id, async () => {
-      const { registry, crun, clock, exits } = this.#modules;
-      const { status } = registry.mustGet(id).status;
-      if (status === 'exited') {
-        throw new HatobaError(
-          'failed-precondition',
-          `container ${id} has exited; remove it and create it again`,
-        );
-      }
-      if (status === 'created') {
-        // By the fifo nothing can come between the start and the note of it.
-        if (!crun.startByFifo(id)) await crun.start(id);
-        if (registry.mustGet(id).status.status === 'created') {
-          const { health } = registry.mustGet(id).record;
-          registry.update(
-            id,
-            {
-              status: 'running',
-              startedAtMs: clock.nowMs(),
-              health: health === undefined ? 'none' : 'starting',
-            },
-            'started',
-          );
-        }
-        exits.check(id);
-      }
-      return toContainerState(registry.mustGet(id));
+      await this.#modules.starter.start(id);
+      const state = this.#state(id);
+      this.#modules.exits.check(id);
+      return state;
     });
   }
 
-  async stop(id: string, options: { graceMs?: number } = {}): Promise<ContainerState> {
-    const { registry, clock } = this.#modules;
-    const { record, status } = registry.mustGet(id);
-    if (status.status === 'exited') return toContainerState(registry.mustGet(id));
-    const exited = new AbortController();
-    const wait = this.wait(id, exited.signal);
-    // Before its start no program is there that could hear the stop signal.
-    const signal = status.status === 'created' ? SIGKILL : record.stopSignal;
-    this.#signal(id, signal);
-    const graceMs = options.graceMs ?? record.config.spec.stopGracePeriodMs ?? DEFAULT_GRACE_MS;
-    const result = await withDeadline(clock, graceMs, wait, () => undefined);
-    if (result !== 'timeout') return result.value;
-    this.#signal(id, SIGKILL);
-    const killed = await withDeadline(clock, KILL_TIMEOUT_MS, wait, () => undefined);
-    if (killed !== 'timeout') return killed.value;
-    wait.catch(() => undefined); // aborted by the next line, and nobody waits any more
-    exited.abort();
-    throw new HatobaError(
-      'deadline',
-      `container ${id} does not end: process ${status.process?.pid ?? 0} hangs in the kernel`,
-    );
+  stop(id: string, options: { graceMs?: number; signal?: string } = {}): Promise<ContainerState> {
+    return this.#modules.stopper.stop(id, options);
+  }
+
+  async restart(
+    id: string,
+    options: { graceMs?: number; signal?: string } = {},
+  ): Promise<ContainerState> {
+    const { events, registry } = this.#modules;
+    this.#restarting.add(id);
+    try {
+      await this.stop(id, options);
+      const state = await this.start(id);
+      events.emit(containerEvent(registry.mustGet(id).record, 'restart'));
+      return state;
+    } finally {
+      this.#restarting.delete(id);
+    }
   }
 
   kill(id: string, signal: string): Promise<void> {
-    const number = parseSignal(signal);
-    const { status } = this.#modules.registry.mustGet(id).status;
-    if (status === 'exited') {
-      throw new HatobaError('failed-precondition', `container ${id} is not running`);
-    }
-    this.#signal(id, number);
+    this.#modules.stopper.signal(id, parseSignal(signal));
     return Promise.resolve();
   }
 
-  remove(id: string, options: { force?: boolean } = {}): Promise<void> {
+  pause(id: string): Promise<ContainerState> {
     return this.#mutex.run(id, async () => {
-      const { registry, teardown } = this.#modules;
+      await pauseContainer(id, this.#modules);
+      return this.#state(id);
+    });
+  }
+
+  unpause(id: string): Promise<ContainerState> {
+    return this.#mutex.run(id, () => {
+      unpauseContainer(id, this.#modules);
+      return this.#state(id);
+    });
+  }
+
+  rename(id: string, name: string): Promise<ContainerState> {
+    return this.#mutex.run(id, () => {
+      this.#modules.registry.updateConfig(id, { name }, 'renamed');
+      return this.#state(id);
+    });
+  }
+
+  update(id: string, change: { limits?: Limit; restart?: RestartRule }): Promise<ContainerState> {
+    return this.#mutex.run(id, async () => {
+      const { registry, limits } = this.#modules;
+      const entry = registry.mustGet(id);
+      checkRestartRule(change.restart, entry.record.config.autoRemove === true);
+      if (change.limits !== undefined) await limits.apply(entry, change.limits);
+      registry.updateConfig(id, change, 'updated');
+      const isWaiting = registry.mustGet(id).status.status === 'restarting';
+      if (isWaiting && change.restart?.name === 'no') {
+        registry.update(id, { status: 'exited' }, 'exited');
+      }
+      return this.#state(id);
+    });
+  }
+
+  remove(id: string, options: { force?: boolean; keepVolumes?: boolean } = {}): Promise<void> {
+    return this.#mutex.run(id, async () => {
+      const { registry, stopper, teardown } = this.#modules;
       const entry = registry.get(id);
       if (entry === undefined) return;
-      if (entry.status.status === 'running' && options.force !== true) {
+      const { status } = entry.status;
+      if (status !== 'exited' && status !== 'created' && options.force !== true) {
         throw new HatobaError(
           'failed-precondition',
-          `container ${id} is running; stop it first, or remove it by force`,
+          `container ${id} is ${status}; stop it first, or remove it by force`,
         );
       }
-      if (entry.status.status !== 'exited') await this.stop(id, { graceMs: 0 });
-      await teardown.all(id, entry.record);
+      await stopper.kill(id);
+      await teardown.all(id, entry.record, options);
       registry.delete(id);
       teardown.leaveGroup(entry.record);
     });
@@ -147,6 +188,10 @@ export class LinuxContainers implements Containers {
     return entry === undefined ? undefined : toContainerState(entry);
   }
 
+  find(nameOrId: string): ContainerState {
+    return toContainerState(this.#modules.registry.find(nameOrId));
+  }
+
   list(): ContainerState[] {
     return this.#modules.registry
       .list()
@@ -154,27 +199,8 @@ export class LinuxContainers implements Containers {
       .toSorted((a, b) => (a.config.id < b.config.id ? -1 : 1));
   }
 
-  wait(id: string, signal?: AbortSignal): Promise<ContainerState> {
-    const { registry } = this.#modules;
-    return new Promise((resolve, reject) => {
-      const entry = registry.mustGet(id);
-      if (entry.status.status === 'exited') {
-        resolve(toContainerState(entry));
-        return;
-      }
-      signal?.throwIfAborted();
-      const onAbort = (): void => {
-        end();
-        reject(signal?.reason as Error);
-      };
-      const end = registry.onEvent((event) => {
-        if (event.id !== id || event.type !== 'exited') return;
-        end();
-        signal?.removeEventListener('abort', onAbort);
-        resolve(event.state);
-      });
-      signal?.addEventListener('abort', onAbort, { once: true });
-    });
+  async wait(id: string, signal?: AbortSignal): Promise<ContainerState> {
+    return waitForExit(this.#modules.registry, id, signal);
   }
 
   onEvent(listener: (event: ContainerEvent) => void): () => void {
@@ -185,32 +211,103 @@ export class LinuxContainers implements Containers {
     return this.#modules.execs.start(mustRun(this.#modules.registry.mustGet(id)).record, options);
   }
 
+  stats(id: string): Promise<ContainerStats | undefined> {
+    return Promise.resolve(this.#modules.stats.read(this.#modules.registry.mustGet(id)));
+  }
+
+  top(id: string): Promise<ContainerProcess[]> {
+    return Promise.resolve(this.#modules.stats.processes(this.#modules.registry.mustGet(id)));
+  }
+
+  setGroupLimits(group: string, limits: Limit): Promise<void> {
+    return this.#modules.create.groupLimits.set(group, limits);
+  }
+
   async *logs(id: string, options: LogQuery, signal?: AbortSignal): AsyncIterable<LogLine> {
     const { registry, paths, clock } = this.#modules;
     registry.mustGet(id);
+    const hasEnded = (): boolean =>
+      (registry.get(id)?.status.status ?? 'exited') === 'exited' && !this.#restarting.has(id);
     const source = {
       log: paths.of(id).log,
-      hasEnded: () => (registry.get(id)?.status.status ?? 'exited') === 'exited',
+      hasEnded,
       onEnd: (listener: () => void) =>
         registry.onEvent((event) => {
-          if (event.id === id && event.type === 'exited') listener();
+          if (event.id === id && hasEnded()) listener();
         }),
     };
     yield* readLog(source, options, clock, signal);
   }
 
-  #signal(id: string, signal: number): void {
-    const { registry, bootId } = this.#modules;
-    const { process } = registry.mustGet(id).status;
-    if (process !== undefined) signalProcess(process, signal, bootId);
+  sizeRw(id: string): Promise<number> {
+    return this.#modules.trees.sizeRw(this.#modules.registry.mustGet(id));
+  }
+
+  async copyFrom(
+    id: string,
+    path: string,
+    options: { followLink: boolean; signal?: AbortSignal },
+  ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+    return this.#modules.trees.copyFrom(this.#modules.registry.mustGet(id), path, options);
+  }
+
+  async copyTo(
+    id: string,
+    path: string,
+    tar: AsyncIterable<Uint8Array>,
+    options: { copyOwners: boolean; signal?: AbortSignal },
+  ): Promise<void> {
+    await this.#modules.trees.copyTo(this.#modules.registry.mustGet(id), path, tar, options);
+  }
+
+  async *export(id: string, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+    yield* this.#modules.trees.export(this.#modules.registry.mustGet(id), signal);
+  }
+
+  async diff(id: string): Promise<PathChange[]> {
+    return this.#modules.trees.diff(this.#modules.registry.mustGet(id));
+  }
+
+  get #mutex(): KeyedMutex {
+    return this.#modules.mutex;
+  }
+
+  #state(id: string): ContainerState {
+    return toContainerState(this.#modules.registry.mustGet(id));
+  }
+
+  /** Takes away what the run of a container has left that has ended, or all of it where wanted. */
+  #clearUp(id: string): void {
+    const { background, registry, teardown } = this.#modules;
+    background.run('Clearing up after a container', id, async () => {
+      const entry = registry.get(id);
+      if (entry?.status.status === 'exited' && this.#isToGo(entry)) {
+        await this.remove(id);
+        return;
+      }
+      await this.#mutex.run(id, async () => {
+        const now = registry.get(id);
+        if (now !== undefined && isEnded(now)) await teardown.run(id, now.record);
+      });
+    });
+  }
+
+  #isToGo({ record, status }: ContainerEntry): boolean {
+    const wasStarted = status.startedAtMs !== undefined;
+    const { id, autoRemove } = record.config;
+    return autoRemove === true && wasStarted && !this.#restarting.has(id);
   }
 }
 
 /** @throws {HatobaError} failed-precondition */
 export function mustRun(entry: ContainerEntry): ContainerEntry {
-  if (entry.status.status === 'running') return entry;
+  const { status } = entry.status;
+  if (status === 'running') return entry;
+  const { name } = entry.record.config;
   throw new HatobaError(
     'failed-precondition',
-    `container ${entry.record.config.id} is not running (${entry.status.status})`,
+    status === 'paused'
+      ? `container ${name} is paused; unpause it first`
+      : `container ${name} is not running (${status})`,
   );
 }

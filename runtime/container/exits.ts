@@ -1,30 +1,42 @@
-import { readFileSync, statSync, watch, type FSWatcher } from 'node:fs';
+import { existsSync, readFileSync, statSync, watch, type FSWatcher } from 'node:fs';
 import type { Clock } from '../../common/clock.js';
 import { errnoOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { CgroupFs } from '../cgroup/cgroup-fs.js';
+import { decideRestart } from '../core/restart-policy.js';
+import { containerEvent } from '../events/container-event.js';
+import type { EventSink } from '../events/event-bus.js';
 import type { ContainerPaths } from './paths.js';
-import { isAlive } from './process-identity.js';
+import { isAlive, zombieExitCode } from './process-identity.js';
 import type { ContainerRegistry } from './registry.js';
-import type { ContainerEntry } from './record.js';
+import { hasProcess, type ContainerEntry } from './record.js';
 
 const SWEEP_MS = 2000;
-const SIGKILL_EXIT = 128 + 9;
 /** As Docker shows a container whose exit nobody saw. */
 const UNKNOWN_EXIT = 255;
 
 export interface ExitModules {
   paths: ContainerPaths;
   registry: ContainerRegistry;
-  cgroups: CgroupFs;
+  cgroups: Pick<CgroupFs, 'oomKills'>;
+  events: EventSink;
   clock: Clock;
   log: Logger;
   bootId: string;
 }
 
+interface Exit {
+  exitCode: number;
+  atMs: number;
+}
+
 /**
  * Learns of exits: conmon leaves the exit code in a file, the kernel tells of the file. A slow sweep
- * finds containers whose conmon was killed, and anything a lost notification hid.
+ * finds containers whose conmon was killed, and anything a lost notification hid. A container whose
+ * conmon was killed runs on; its exit code is then unknown, unless nobody has collected it yet.
+ *
+ * The exit and what the restart rule makes of it are one change of state, so that neither a crash
+ * nor anybody who listens finds a container that has exited and is to be restarted.
  */
 export class ExitWatcher implements Disposable {
   readonly #modules: ExitModules;
@@ -55,41 +67,72 @@ export class ExitWatcher implements Disposable {
   /** Records the exit of a container if it has ended. */
   check(id: string): void {
     const entry = this.#modules.registry.get(id);
-    if (entry === undefined || entry.status.status === 'exited') return;
-    const told = this.#readExit(id);
-    if (told !== undefined) {
-      this.#record(entry, told);
-      return;
-    }
-    if (this.#isWatched(entry)) return;
-    // It may have ended between the two looks.
-    const late = this.#readExit(id);
-    if (late === undefined) {
+    if (entry === undefined || !hasProcess(entry)) return;
+    const exit = this.#findExit(entry);
+    if (exit === 'none') {
+      this.#checkMemory(entry);
+    } else if (exit !== 'unseen') {
+      this.#record(entry, exit);
+    } else if (entry.status.status === 'created') {
+      // A reboot took the process that waited to be started; a start makes another one.
+      this.#modules.registry.note(id, { process: undefined, conmon: undefined });
+    } else {
       this.#modules.log.warn('Container ended unseen', { containerId: id });
+      this.#record(entry, { exitCode: UNKNOWN_EXIT, atMs: this.#modules.clock.nowMs() });
     }
-    this.#record(entry, late ?? { exitCode: UNKNOWN_EXIT, atMs: this.#modules.clock.nowMs() });
   }
 
-  #isWatched({ status }: ContainerEntry): boolean {
-    const { bootId } = this.#modules;
-    return [status.process, status.conmon].some((p) => p !== undefined && isAlive(p, bootId));
+  #findExit({ record, status }: ContainerEntry): Exit | 'none' | 'unseen' {
+    const { bootId, clock } = this.#modules;
+    const { id } = record.config;
+    const told = this.#readExit(id);
+    if (told !== undefined) return told;
+    if (status.conmon !== undefined && isAlive(status.conmon, bootId)) return 'none';
+    if (status.process !== undefined && isAlive(status.process, bootId)) {
+      const exitCode = zombieExitCode(status.process.pid);
+      return exitCode === undefined ? 'none' : { exitCode, atMs: clock.nowMs() };
+    }
+    // It may have ended between the two looks.
+    return this.#readExit(id) ?? 'unseen';
   }
 
-  #record({ record }: ContainerEntry, exit: { exitCode: number; atMs: number }): void {
-    const { registry, cgroups } = this.#modules;
-    registry.update(
-      record.config.id,
+  #record({ record, status }: ContainerEntry, { exitCode, atMs }: Exit): void {
+    const { registry, events } = this.#modules;
+    const { id } = record.config;
+    const oomKilled = status.oomKilled || this.#wasShortOfMemory(record);
+    const decision = decideRestart(
+      status.startedAtMs === undefined ? undefined : record.config.restart,
       {
-        status: 'exited',
-        exitCode: exit.exitCode,
-        finishedAtMs: exit.atMs,
-        oomKilled: exit.exitCode === SIGKILL_EXIT && cgroups.oomKills(record.cgroupPath) > 0,
+        exitCode,
+        ranMs: atMs - (status.startedAtMs ?? atMs),
+        isStoppedByHand: status.isStoppedByHand,
+        restartCount: status.restartCount,
+        backoffMs: status.backoffMs,
       },
-      'exited',
     );
+    const change = decision.restart
+      ? { status: 'restarting' as const, backoffMs: decision.backoffMs }
+      : { status: 'exited' as const };
+    registry.update(id, { ...change, exitCode, finishedAtMs: atMs, oomKilled }, 'exited');
+    if (oomKilled && !status.oomKilled) events.emit(containerEvent(record, 'oom'));
+    events.emit(containerEvent(record, 'die', { exitCode: String(exitCode) }));
   }
 
-  #readExit(id: string): { exitCode: number; atMs: number } | undefined {
+  /** A process of a container may be killed for want of memory while the container lives on. */
+  #checkMemory({ record, status }: ContainerEntry): void {
+    const { paths, registry, events } = this.#modules;
+    const { id } = record.config;
+    if (status.oomKilled || !existsSync(paths.of(id).oomFlag)) return;
+    registry.update(id, { oomKilled: true }, 'updated');
+    events.emit(containerEvent(record, 'oom'));
+  }
+
+  #wasShortOfMemory({ config, cgroupPath }: ContainerEntry['record']): boolean {
+    const { paths, cgroups } = this.#modules;
+    return existsSync(paths.of(config.id).oomFlag) || cgroups.oomKills(cgroupPath) > 0;
+  }
+
+  #readExit(id: string): Exit | undefined {
     const file = this.#modules.paths.exitOf(id);
     try {
       const text = readFileSync(file, 'utf8').trim();

@@ -5,8 +5,12 @@ import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
 import type { Kernel } from '../../linux/ports.js';
 import { CgroupFs, detectCgroups } from '../cgroup/cgroup-fs.js';
-import type { Containers } from '../engine.js';
+import { Freezer } from '../cgroup/freezer.js';
+import type { ContainerConfig, Containers } from '../engine.js';
+import type { EventSink } from '../events/event-bus.js';
 import { Execs } from '../exec/exec.js';
+import { ContainerTrees } from '../files/container-trees.js';
+import { CopyThreads } from '../files/copy-threads.js';
 import { HealthProber } from '../health/prober.js';
 import type { ImageLookup } from '../image/image-lookup.js';
 import { LogRotation } from '../log/log-rotation.js';
@@ -14,15 +18,24 @@ import { Crun } from '../oci/crun.js';
 import { readHostFacts, readKernelVersion } from '../oci/host-facts.js';
 import { SeccompCache } from '../oci/seccomp-cache.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
+import { StatsReader } from '../stats/container-stats.js';
 import { Volumes } from '../volume/volumes.js';
+import { Background } from './background.js';
 import { LinuxContainers } from './containers.js';
 import { ExitWatcher } from './exits.js';
+import { GroupLimits } from './group-limits.js';
 import { GroupUse } from './group-use.js';
+import { KeyedMutex } from './keyed-mutex.js';
+import { LimitUpdates } from './limit-updates.js';
 import { ContainerPaths } from './paths.js';
 import { readBootId } from './process-identity.js';
 import { recoverContainers } from './recover.js';
 import { ContainerRegistry } from './registry.js';
+import { Restarts } from './restarts.js';
+import { Starter } from './start.js';
+import { Stopper } from './stop.js';
 import { Teardown } from './teardown.js';
+import { tellEvents } from './tell-events.js';
 
 export interface OpenContainersOptions {
   stateDir: string;
@@ -35,6 +48,8 @@ export interface OpenContainersModules {
   kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces'>;
   images: ImageLookup;
   snapshotter: Snapshotter;
+  events: EventSink;
+  beforeRestart?: (config: ContainerConfig) => Promise<void>;
   clock: Clock;
   random: Random;
   log: Logger;
@@ -58,9 +73,27 @@ export async function openContainers(
   await volumes.clean();
   const registry = new ContainerRegistry(paths, log);
   const groups = new GroupUse();
-  const teardown = new Teardown({ paths, cgroups, snapshotter, volumes, groups });
+  const teardown = new Teardown({
+    paths,
+    cgroups,
+    snapshotter,
+    volumes,
+    groups,
+    mounts: kernel.mounts,
+  });
   const bootId = readBootId();
-  await recoverContainers({ paths, registry, teardown, groups, snapshotter, crun, clock, log });
+  const freezer = new Freezer(cgroups.layout, clock);
+  await recoverContainers({
+    paths,
+    registry,
+    teardown,
+    groups,
+    snapshotter,
+    crun,
+    freezer,
+    clock,
+    log,
+  });
 
   const end = new DisposableStack();
   end.defer('mounts', async () => {
@@ -68,9 +101,12 @@ export async function openContainers(
     cgroups.removeIfEmpty(options.cgroupParent);
     if (mountNamespace !== undefined) await closeNamespace(paths, kernel);
   });
-  const exits = new ExitWatcher({ paths, registry, cgroups, clock, log, bootId });
+  const background = new Background(log);
+  end.use('background work', background);
+  const { events } = modules;
+  end.defer('events', tellEvents(registry, events));
+  const exits = new ExitWatcher({ paths, registry, cgroups, events, clock, log, bootId });
   end.defer('exit watch', () => exits[Symbol.dispose]());
-  exits.start();
   const execs = new Execs({ paths, crun, spawner: kernel.spawner, clock });
   const prober = new HealthProber({
     registry,
@@ -86,8 +122,22 @@ export async function openContainers(
   rotation.start();
 
   const { arch } = process;
+  const host = readHostFacts(cgroups.layout);
+  const { cgroupParent } = options;
+  const groupLimits = new GroupLimits({
+    file: paths.groupLimits,
+    cgroupParent,
+    cgroups,
+    groups,
+    host,
+  });
+  const limits = new LimitUpdates({ cgroups, host });
   const create = {
     paths,
+    registry,
+    cgroups,
+    groupLimits,
+    mounts: kernel.mounts,
     cgroupParent: options.cgroupParent,
     images: modules.images,
     snapshotter,
@@ -96,22 +146,47 @@ export async function openContainers(
     crun,
     spawner: kernel.spawner,
     clock,
-    host: readHostFacts(cgroups.layout),
+    host,
     groups,
     teardown,
     bootId,
   };
+  const mutex = new KeyedMutex();
+  const starter = new Starter({
+    registry,
+    exits,
+    crun,
+    clock,
+    run: create,
+    beforeRestart: modules.beforeRestart ?? (() => Promise.resolve()),
+  });
+  const stopper = new Stopper({ registry, exits, freezer, events, clock, bootId });
+  const restarts = new Restarts({ registry, starter, mutex, background, clock });
+  end.defer('restarts', () => restarts[Symbol.dispose]());
+  const threads = new CopyThreads();
+  end.use('copying threads', threads);
+  const trees = new ContainerTrees({ paths, snapshotter, threads, volumes, bootId });
   const containers = new LinuxContainers({
     paths,
     registry,
     exits,
+    starter,
+    stopper,
     teardown,
+    freezer,
+    limits,
+    stats: new StatsReader({ cgroups, clock }),
     execs,
-    crun,
+    trees,
+    events,
     clock,
     create,
-    bootId,
+    mutex,
+    background,
   });
+  exits.start();
+  restarts.start();
+  containers.takeUp();
   return { containers, [Symbol.asyncDispose]: () => end[Symbol.asyncDispose]() };
 }
 
@@ -121,6 +196,7 @@ function makeFolders(paths: ContainerPaths): void {
     paths.exits,
     paths.volumes,
     paths.seccomp,
+    paths.runs,
     paths.crunRoot,
     paths.netns,
   ]) {

@@ -33,6 +33,14 @@ export class ContainerPaths {
   get seccomp(): string {
     return `${this.stateDir}/seccomp`;
   }
+  /** What each container needs while it runs; made anew for every run, gone with a reboot. */
+  get runs(): string {
+    return `${this.runDir}/containers`;
+  }
+  /** Limits of cgroup groups, by name. */
+  get groupLimits(): string {
+    return `${this.stateDir}/group-limits.json`;
+  }
   get crunRoot(): string {
     return `${this.runDir}/crun`;
   }
@@ -50,7 +58,7 @@ export class ContainerPaths {
   }
 
   of(id: string): ContainerFiles {
-    return new ContainerFiles(`${this.containers}/${id}`);
+    return new ContainerFiles(`${this.containers}/${id}`, `${this.runs}/${id}`);
   }
   exitOf(id: string): string {
     return `${this.exits}/${id}`;
@@ -60,15 +68,18 @@ export class ContainerPaths {
   }
 }
 
-/** The files of one container. */
+/** The files of one container: those that are kept, and those of its present run. */
 export class ContainerFiles {
   readonly dir: string;
+  /** OCI bundle, and where conmon stands; on a tmpfs, as a rule. */
+  readonly bundle: string;
 
-  constructor(dir: string) {
+  constructor(dir: string, bundle: string) {
     this.dir = dir;
+    this.bundle = bundle;
   }
 
-  /** What it was made from; written first, never changed. */
+  /** What it was made from; written first, replaced when it is renamed or updated. */
   get record(): string {
     return `${this.dir}/config.json`;
   }
@@ -76,24 +87,30 @@ export class ContainerFiles {
   get status(): string {
     return `${this.dir}/state.json`;
   }
-  get bundle(): string {
-    return `${this.dir}/bundle`;
-  }
   get spec(): string {
-    return `${this.dir}/bundle/config.json`;
+    return `${this.bundle}/config.json`;
   }
   /** conmon's fifo for messages. */
   get control(): string {
-    return `${this.dir}/bundle/ctl`;
+    return `${this.bundle}/ctl`;
   }
   get pidFile(): string {
-    return `${this.dir}/bundle/pid`;
+    return `${this.bundle}/pid`;
   }
   get conmonPidFile(): string {
-    return `${this.dir}/bundle/conmon.pid`;
+    return `${this.bundle}/conmon.pid`;
   }
+  /** conmon makes it when the kernel has killed one of the container's processes for memory. */
+  get oomFlag(): string {
+    return `${this.bundle}/oom`;
+  }
+  /** Folder of the container's own /etc/hosts, hostname and resolv.conf. */
   get etc(): string {
-    return `${this.dir}/etc`;
+    return this.bundle;
+  }
+  /** Mount point of its shared memory, where other containers may join that. */
+  get shm(): string {
+    return `${this.dir}/shm`;
   }
   get logDir(): string {
     return `${this.dir}/log`;

@@ -35,12 +35,29 @@ export function signalProcess(target: ProcessIdentity, signal: number, bootId: s
   }
 }
 
+/**
+ * What a process that has ended leaves for its parent to collect.
+ * @returns 0–255, signals as 128 + number; undefined for one that lives, or is gone
+ */
+export function zombieExitCode(pid: number): number | undefined {
+  const fields = readStat(pid);
+  if (fields?.[0] !== 'Z') return undefined;
+  const status = Number(fields[49]);
+  const signal = status & 0x7f;
+  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
+}
+
 function readStartTicks(pid: number): number | undefined {
+  const fields = readStat(pid);
+  return fields === undefined ? undefined : Number(fields[19]);
+}
+
+/** The fields of /proc/<pid>/stat from the third on; undefined when there is no such process. */
+function readStat(pid: number): readonly string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The name, in parentheses, may itself hold spaces and parentheses.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return Number(fields[19]);
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch (error) {
     if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return undefined;
     throw error;

@@ -10,15 +10,22 @@ import {
 } from 'node:fs';
 import { errnoOf } from '../../common/errors.js';
 import type { HealthCheck } from '../core/health-machine.js';
-import type { ContainerConfig, ContainerState, HealthStatus } from '../engine.js';
+import type { ImageConfig } from '../core/image-config.js';
+import type { ContainerConfig, ContainerMount, ContainerState, HealthStatus } from '../engine.js';
 import type { ContainerFiles } from './paths.js';
 import type { ProcessIdentity } from './process-identity.js';
 
-/** config.json: all that is needed to run a container on, or to take it away, after a restart. */
+/** config.json: all that is needed to run a container, once more too, and to take it away. */
 export interface ContainerRecord {
   config: ContainerConfig;
   imageId: string;
+  /** Kept here, so that a later run needs neither the tag nor the store. */
+  image: ImageConfig;
+  /** What it runs: the image's and its own words joined. */
+  command: readonly string[];
+  mounts: readonly ContainerMount[];
   cgroupPath: string;
+  logPath: string;
   stopSignal: number;
   /** Empty path → name of each anonymous volume; removed with the container. */
   anonymousVolumes: Readonly<Record<string, string>>;
@@ -29,20 +36,52 @@ export interface ContainerRecord {
 /** state.json, padded with spaces; replaced as a whole at each change. */
 export interface ContainerStatus {
   status: ContainerState['status'];
-  process?: ProcessIdentity;
-  conmon?: ProcessIdentity;
+  /** Undefined for a created one whose waiting process a reboot took. */
+  process?: ProcessIdentity | undefined;
+  conmon?: ProcessIdentity | undefined;
   health: HealthStatus;
   healthOutput: string;
   failingStreak: number;
-  exitCode?: number;
+  exitCode?: number | undefined;
   oomKilled: boolean;
   startedAtMs?: number;
   finishedAtMs?: number;
+  /** Why the last start failed; empty when it did not. */
+  error: string;
+  /** Starts by the restart rule since the last start by hand. */
+  restartCount: number;
+  /** What the restart rule waited last, or waits now; 0 before the first time. */
+  backoffMs: number;
+  /** Somebody wanted it to end: the restart rule leaves it alone. */
+  isStoppedByHand: boolean;
 }
+
+/** Of a container that has not run yet. */
+export const NEW_STATUS: ContainerStatus = {
+  status: 'created',
+  health: 'none',
+  healthOutput: '',
+  failingStreak: 0,
+  oomKilled: false,
+  error: '',
+  restartCount: 0,
+  backoffMs: 0,
+  isStoppedByHand: false,
+};
 
 export interface ContainerEntry {
   readonly record: ContainerRecord;
   readonly status: ContainerStatus;
+}
+
+export function isEnded({ status }: Pick<ContainerEntry, 'status'>): boolean {
+  return status.status === 'exited' || status.status === 'restarting';
+}
+
+/** Whether a process of it is there, or was when somebody last looked. */
+export function hasProcess({ status }: Pick<ContainerEntry, 'status'>): boolean {
+  if (isEnded({ status })) return false;
+  return status.status !== 'created' || status.process !== undefined;
 }
 
 /**
@@ -51,6 +90,11 @@ export interface ContainerEntry {
  */
 export function writeRecord(files: ContainerFiles, record: ContainerRecord): void {
   writeFileSync(files.record, JSON.stringify(record), { mode: 0o600 });
+}
+
+/** Atomic: a later engine sees the old or the new record. */
+export function replaceRecord(files: ContainerFiles, record: ContainerRecord): void {
+  replaceFile(files.record, JSON.stringify(record));
 }
 
 /** Every state but one with a long health check output has room in it. */
@@ -65,9 +109,13 @@ export function writeStatus(files: ContainerFiles, status: ContainerStatus): voi
   const text = JSON.stringify(status).padEnd(STATUS_BYTES);
   const fits = Buffer.byteLength(text) === STATUS_BYTES;
   if (fits && writeOver(files.status, text)) return;
-  const fresh = `${files.status}.new`;
+  replaceFile(files.status, text);
+}
+
+function replaceFile(file: string, text: string): void {
+  const fresh = `${file}.new`;
   writeFileSync(fresh, text, { mode: 0o600 });
-  renameSync(fresh, files.status);
+  renameSync(fresh, file);
 }
 
 /** @returns false when the file is longer than that */
@@ -103,7 +151,7 @@ export function toContainerState({ record, status }: ContainerEntry): ContainerS
   return {
     config: record.config,
     status: status.status,
-    pid: status.status === 'exited' ? 0 : (status.process?.pid ?? 0),
+    pid: isEnded({ status }) ? 0 : (status.process?.pid ?? 0),
     health: status.health,
     healthOutput: status.healthOutput,
     oomKilled: status.oomKilled,
@@ -111,6 +159,13 @@ export function toContainerState({ record, status }: ContainerEntry): ContainerS
     ...(status.exitCode !== undefined && { exitCode: status.exitCode }),
     ...(status.startedAtMs !== undefined && { startedAtMs: status.startedAtMs }),
     ...(status.finishedAtMs !== undefined && { finishedAtMs: status.finishedAtMs }),
+    error: status.error,
+    restartCount: status.restartCount,
+    imageId: record.imageId,
+    cgroupPath: record.cgroupPath,
+    logPath: record.logPath,
+    command: record.command,
+    mounts: record.mounts,
   };
 }
 

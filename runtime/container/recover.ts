@@ -1,13 +1,21 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
+import type { Freezer } from '../cgroup/freezer.js';
 import { endMakers } from '../oci/makers.js';
 import type { Crun } from '../oci/crun.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import type { GroupUse } from './group-use.js';
 import type { ContainerPaths } from './paths.js';
-import { readRecord, readStatus } from './record.js';
+import {
+  isEnded,
+  readRecord,
+  readStatus,
+  type ContainerEntry,
+  type ContainerRecord,
+  type ContainerStatus,
+} from './record.js';
 import type { ContainerRegistry } from './registry.js';
 import type { Teardown } from './teardown.js';
 
@@ -18,53 +26,72 @@ export interface RecoverModules {
   groups: GroupUse;
   snapshotter: Snapshotter;
   crun: Crun;
+  freezer: Freezer;
   clock: Clock;
   log: Logger;
 }
 
 /**
  * Takes up the containers an earlier engine left: whole ones as they are (their exits are found by
- * the ExitWatcher afterwards), half-made ones are undone. Starts and stops nothing that is whole.
+ * the ExitWatcher afterwards), half-made ones are undone, and so is the half-made new run of one
+ * that had ended. Starts and stops nothing that is whole.
  */
 export async function recoverContainers(modules: RecoverModules): Promise<void> {
-  const { paths, registry, teardown, groups, snapshotter, log } = modules;
+  const { paths, registry, teardown, groups } = modules;
   for (const id of teardown.listFolders()) {
     const record = readRecord(paths.of(id));
     const status = readStatus(paths.of(id));
     if (record === undefined || status === undefined) {
-      await undoHalfMade(id, modules);
+      await undoHalfMade(id, record, modules);
       continue;
     }
     groups.enter(dirname(record.cgroupPath));
-    // The engine may have been killed between the start and its note of it.
-    const wasStarted = status.status === 'created' && isStarted(id, modules);
-    registry.add({
-      record,
-      status: wasStarted
-        ? { ...status, status: 'running', startedAtMs: status.startedAtMs ?? record.createdAtMs }
-        : status,
-    });
+    const entry = { record, status: correct(record, status, modules) };
+    registry.add(entry);
+    if (isEnded(entry)) await undoRun(entry, modules);
   }
-  for (const id of readdirSync(paths.exits)) {
-    if (registry.get(id) === undefined) rmSync(paths.exitOf(id), { force: true });
+  await removeStrays(modules);
+}
+
+/** The engine may have been killed between an act and its note of it. */
+function correct(
+  record: ContainerRecord,
+  status: ContainerStatus,
+  { crun, freezer }: RecoverModules,
+): ContainerStatus {
+  const { id } = record.config;
+  if (status.status === 'created' && crun.isKnown(id) && !crun.isWaiting(id)) {
+    return { ...status, status: 'running', startedAtMs: status.startedAtMs ?? record.createdAtMs };
   }
-  for (const id of await snapshotter.list()) {
-    if (registry.get(id) !== undefined) continue;
-    await snapshotter.remove(id);
-    log.info('Removed writable layer without container', { containerId: id });
+  if (status.status === 'running' || status.status === 'paused') {
+    return { ...status, status: freezer.isFrozen(record.cgroupPath) ? 'paused' : 'running' };
+  }
+  return status;
+}
+
+/** What is there of a run although the container has ended: its rest, or the start of a new one. */
+async function undoRun({ record }: ContainerEntry, modules: RecoverModules): Promise<void> {
+  const { paths, teardown, clock, log } = modules;
+  const { id } = record.config;
+  const { bundle } = paths.of(id);
+  if (!existsSync(bundle) && !existsSync(paths.crunOf(id))) return;
+  try {
+    await endMakers(bundle, clock);
+    await teardown.run(id, record);
+  } catch (error) {
+    // Its next start tries again.
+    log.warn('Removing the rest of a container run failed', { containerId: id }, error);
   }
 }
 
-function isStarted(id: string, { crun }: RecoverModules): boolean {
-  return crun.isKnown(id) && !crun.isWaiting(id);
-}
-
-async function undoHalfMade(id: string, modules: RecoverModules): Promise<void> {
-  const { paths, teardown, groups, log } = modules;
-  const record = readRecord(paths.of(id));
+async function undoHalfMade(
+  id: string,
+  record: ContainerRecord | undefined,
+  { paths, teardown, groups, clock, log }: RecoverModules,
+): Promise<void> {
   if (record !== undefined) groups.enter(dirname(record.cgroupPath));
   try {
-    await endMakers(paths.of(id).bundle, modules.clock);
+    await endMakers(paths.of(id).bundle, clock);
     await teardown.all(id, record);
     log.info('Removed half-made container', { containerId: id });
   } catch (error) {
@@ -72,4 +99,20 @@ async function undoHalfMade(id: string, modules: RecoverModules): Promise<void> 
     log.warn('Removing half-made container failed', { containerId: id }, error);
   }
   if (record !== undefined) teardown.leaveGroup(record);
+}
+
+/** What belongs to no container any more. */
+async function removeStrays({ paths, registry, snapshotter, log }: RecoverModules): Promise<void> {
+  const strays = (folder: string): readonly string[] =>
+    readdirSync(folder)
+      .filter((id) => registry.get(id) === undefined)
+      .map((id) => `${folder}/${id}`);
+  for (const path of [paths.exits, paths.runs, paths.crunRoot].flatMap(strays)) {
+    rmSync(path, { recursive: true, force: true });
+  }
+  for (const id of await snapshotter.list()) {
+    if (registry.get(id) !== undefined) continue;
+    await snapshotter.remove(id);
+    log.info('Removed writable layer without container', { containerId: id });
+  }
 }

@@ -1,8 +1,9 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf } from '../../common/errors.js';
 import { DisposableStack } from '../../common/disposable.js';
+import type { Mounts } from '../../linux/ports.js';
 import type { CgroupFs } from '../cgroup/cgroup-fs.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import type { Volumes } from '../volume/volumes.js';
@@ -16,6 +17,7 @@ export interface TeardownModules {
   snapshotter: Snapshotter;
   volumes: Volumes;
   groups: GroupUse;
+  mounts: Pick<Mounts, 'unmount'>;
 }
 
 /**
@@ -33,17 +35,37 @@ export class Teardown {
    * Everything of an ended container; all steps run, whatever the others throw. The folder with the
    * record goes when all else has gone, so that a later call knows what to go on with.
    */
-  async all(id: string, record: ContainerRecord | undefined): Promise<void> {
+  async all(
+    id: string,
+    record: ContainerRecord | undefined,
+    options: { keepVolumes?: boolean } = {},
+  ): Promise<void> {
     // Runs from the last to the first.
     const steps = new DisposableStack();
-    if (record !== undefined) {
+    if (record !== undefined && options.keepVolumes !== true) {
       steps.defer('removing anonymous volumes', () => this.volumes(record));
     }
     steps.defer('removing the writable layer', () => this.#modules.snapshotter.remove(id));
-    steps.defer('removing what crun knows', () => this.runtime(id));
-    if (record !== undefined) steps.defer('removing cgroups', () => this.cgroup(record));
+    steps.defer('removing what its last run left', () => this.run(id, record));
     await steps[Symbol.asyncDispose]();
     await this.folder(id);
+  }
+
+  /**
+   * What one run of a container leaves: processes, cgroup, what crun knows, the bundle. Its root
+   * stays mounted, and conmon's exit file where it is, for those who have not yet read it.
+   */
+  async run(id: string, record: ContainerRecord | undefined): Promise<void> {
+    const { paths } = this.#modules;
+    const steps = new DisposableStack();
+    steps.defer('removing the bundle', () =>
+      rm(paths.of(id).bundle, { recursive: true, force: true }),
+    );
+    steps.defer('removing what crun knows', () =>
+      rm(paths.crunOf(id), { recursive: true, force: true }),
+    );
+    if (record !== undefined) steps.defer('removing cgroups', () => this.cgroup(record));
+    await steps[Symbol.asyncDispose]();
   }
 
   /** Kills what still runs in the container's cgroup, then removes it. */
@@ -53,21 +75,19 @@ export class Teardown {
     await cgroups.remove(record.cgroupPath);
   }
 
-  /** crun's own folder of it, and conmon's exit file. */
-  async runtime(id: string): Promise<void> {
-    const { paths } = this.#modules;
-    await rm(paths.crunOf(id), { recursive: true, force: true });
-    await rm(paths.exitOf(id), { force: true });
-  }
-
   async volumes(record: Pick<ContainerRecord, 'anonymousVolumes'>): Promise<void> {
     for (const name of Object.values(record.anonymousVolumes)) {
       await this.#modules.volumes.remove(name);
     }
   }
 
+  /** The container's own folder, the last to go, and conmon's exit file. */
   async folder(id: string): Promise<void> {
-    await rm(this.#modules.paths.of(id).dir, { recursive: true, force: true });
+    const { paths } = this.#modules;
+    const { dir, shm } = paths.of(id);
+    if (existsSync(shm)) await this.#modules.mounts.unmount(shm);
+    await rm(paths.exitOf(id), { force: true });
+    await rm(dir, { recursive: true, force: true });
   }
 
   /** A container (or the attempt at one) needs its group's cgroup no more. */

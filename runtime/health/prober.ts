@@ -33,8 +33,8 @@ export class HealthProber implements Disposable {
   constructor(modules: ProberModules) {
     this.#modules = modules;
     this.#unsubscribe = modules.registry.onEvent(({ id, type }) => {
-      if (type === 'started') this.watch(id);
-      if (type === 'exited') this.#forget(id);
+      if (type === 'started' || type === 'unpaused') this.watch(id);
+      if (type === 'exited' || type === 'paused') this.#forget(id);
     });
   }
 

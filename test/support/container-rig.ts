@@ -22,6 +22,7 @@ import { detectCgroups } from '../../runtime/cgroup/cgroup-fs.js';
 import { openContainers } from '../../runtime/container/open-containers.js';
 import type { ImageConfig } from '../../runtime/core/image-config.js';
 import type { LayerId } from '../../runtime/core/layer-chain.js';
+import { EventBus } from '../../runtime/events/event-bus.js';
 import type { ContainerConfig, Containers, ExecOptions } from '../../runtime/engine.js';
 import { openOverlaySnapshotter } from '../../runtime/snapshot/overlay.js';
 
@@ -45,6 +46,8 @@ const IMAGES: Readonly<Record<string, Partial<ImageConfig>>> = {
 /** A container engine of its own on real crun, with a kernel and images made on the spot. */
 export interface ContainerRig {
   readonly kernel: Kernel;
+  readonly events: EventBus;
+  readonly hooks: RigHooks;
   readonly containers: Containers;
   readonly root: string;
   readonly stateDir: string;
@@ -56,6 +59,11 @@ export interface ContainerRig {
   netns(): Promise<string>;
   /** Removes everything. @throws what would have been left, in words */
   close(): Promise<void>;
+}
+
+/** What a test may put in place of what the engine's owner does. */
+export interface RigHooks {
+  beforeRestart: (config: ContainerConfig) => Promise<void>;
 }
 
 export interface RigFolders {
@@ -77,6 +85,8 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
     },
   });
   const netnsFiles: string[] = [];
+  const events = new EventBus({ clock: systemClock, log: silentLogger });
+  const hooks: RigHooks = { beforeRestart: () => Promise.resolve() };
   const open = async (): ReturnType<typeof openContainers> =>
     openContainers(
       { stateDir, runDir, cgroupParent },
@@ -84,6 +94,8 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
         kernel,
         images: { lookup: (reference) => Promise.resolve(lookup(reference, chain)) },
         snapshotter: await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts }),
+        events,
+        beforeRestart: (config) => hooks.beforeRestart(config),
         clock: systemClock,
         random: systemRandom,
         log: silentLogger,
@@ -92,6 +104,8 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
   let engine = await open();
   return {
     kernel,
+    events,
+    hooks,
     root,
     stateDir,
     runDir,

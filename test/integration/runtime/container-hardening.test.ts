@@ -97,7 +97,7 @@ describe('containers on crun: against what goes wrong, and who means harm', func
       assert.deepEqual(output, ['stdout: Seccomp:\t2'], `${length} bytes left`);
     }
     await runToEnd(rig.containers, aContainer('last', status));
-    const spec = readFileSync(join(rig.stateDir, 'containers/last/bundle/config.json'), 'utf8');
+    const spec = readFileSync(join(rig.runDir, 'containers/last/config.json'), 'utf8');
     assert.ok(spec.includes('run.oci.seccomp_bpf_data'), 'a whole program was stored again');
   });
 
@@ -143,7 +143,7 @@ describe('containers on crun: against what goes wrong, and who means harm', func
   });
 
   it('ends what still makes a container for an engine that was killed', async () => {
-    const bundle = join(rig.stateDir, 'containers/cut-off/bundle');
+    const bundle = join(rig.runDir, 'containers/cut-off');
     mkdirSync(bundle, { recursive: true });
     const makers = [
       spawn('/bin/sh', ['-c', 'read x', 'conmon', `--bundle=${bundle}`]),

@@ -88,10 +88,7 @@ describe('containers on crun: inside', function () {
       const want = ['stdout: CapEff:\t00000000a80425fb', 'stdout: Seccomp:\t2', 'stdout: 0'];
       assert.deepEqual(first.output, want);
       assert.deepEqual(second.output, want, 'also with the program compiled before');
-      const program = readFileSync(
-        join(rig.stateDir, 'containers/sec2/bundle/config.json'),
-        'utf8',
-      );
+      const program = readFileSync(join(rig.runDir, 'containers/sec2/config.json'), 'utf8');
       assert.ok(program.includes('run.oci.seccomp_bpf_data'), 'and it was that program');
       const free = await runToEnd(
         rig.containers,
@@ -182,7 +179,7 @@ describe('containers on crun: inside', function () {
       assert.equal(stdout, 'from the image');
       const volumes = join(rig.stateDir, 'volumes');
       const source = /volumes\/([0-9a-f]{64})/.exec(
-        readFileSync(join(rig.stateDir, 'containers/anon/bundle/config.json'), 'utf8'),
+        readFileSync(join(rig.runDir, 'containers/anon/config.json'), 'utf8'),
       )?.[1];
       assert.ok(source !== undefined && statSync(join(volumes, source)).isDirectory());
       await rig.containers.remove('anon', { force: true });

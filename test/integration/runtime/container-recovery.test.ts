@@ -88,9 +88,7 @@ describe('containers on crun: an engine that was killed', function () {
     const folders = await killEngineWith(['half']);
     // As if it had been killed before the creation was complete.
     rmSync(join(folders.root, 'state/containers/half/state.json'));
-    const pid = Number(
-      readFileSync(join(folders.root, 'state/containers/half/bundle/pid'), 'utf8'),
-    );
+    const pid = Number(readFileSync(join(folders.root, 'run/containers/half/pid'), 'utf8'));
     mkdirSync(join(folders.root, 'state/containers/empty'));
     writeFileSync(join(folders.root, 'state/exits/ghost'), '1');
     rig = await openContainerRig(folders);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { ContainerPaths } from '../../../../runtime/container/paths.js';
 import {
+  NEW_STATUS,
   readStatus,
   writeStatus,
   type ContainerStatus,
@@ -17,6 +18,7 @@ describe('state of a container on disk', () => {
   after(() => rmSync(dir, { recursive: true }));
 
   const statusWith = (healthOutput: string): ContainerStatus => ({
+    ...NEW_STATUS,
     status: 'running',
     process: { pid: 7, startTicks: 1234, bootId: 'boot' },
     health: 'healthy',

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { silentLogger } from '../../../../common/logger.js';
-import { ContainerSpec, Limit } from '../../../../proto/gen/hatoba/v1/types.js';
 import { ContainerPaths } from '../../../../runtime/container/paths.js';
 import { ContainerRegistry } from '../../../../runtime/container/registry.js';
 import type { ExecSession } from '../../../../runtime/engine.js';
 import { HealthProber } from '../../../../runtime/health/prober.js';
+import { anEntry } from '../../../support/container-records.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 
 /** A probe that the test ends by itself. */
@@ -68,42 +68,20 @@ describe('HealthProber', () => {
     registry.onEvent(({ type, state }) => {
       if (type === 'health') health.push(`${state.health}: ${state.healthOutput}`);
     });
-    registry.add({
-      record: {
-        config: {
-          id: 'c',
-          name: 'c',
-          spec: ContainerSpec.fromPartial({}),
-          limits: Limit.fromPartial({}),
-          netns: 'host',
-          cgroupGroup: 'g',
-          dns: { nameservers: [], search: [], options: [] },
-          hosts: [],
-          log: { maxSizeBytes: 0, maxFiles: 1 },
-          labels: {},
+    registry.add(
+      anEntry('c', {
+        record: {
+          health: {
+            command: ['probe'],
+            intervalMs: 1000,
+            timeoutMs: 300,
+            startPeriodMs: 0,
+            startIntervalMs: 100,
+            retries: 2,
+          },
         },
-        imageId: 'i',
-        cgroupPath: '/x',
-        stopSignal: 15,
-        anonymousVolumes: {},
-        health: {
-          command: ['probe'],
-          intervalMs: 1000,
-          timeoutMs: 300,
-          startPeriodMs: 0,
-          startIntervalMs: 100,
-          retries: 2,
-        },
-        createdAtMs: 0,
-      },
-      status: {
-        status: 'created',
-        health: 'none',
-        healthOutput: '',
-        failingStreak: 0,
-        oomKilled: false,
-      },
-    });
+      }),
+    );
     registry.update(
       'c',
       { status: 'running', health: 'starting', startedAtMs: clock.nowMs() },
