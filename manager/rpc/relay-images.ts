@@ -63,7 +63,7 @@ export class ImageRelay {
     const reading = new AbortController();
     const both = AbortSignal.any([signal, reading.signal]);
     setMaxListeners(0, both); // each node's stream is one
-    const copies = nodes.map((node) => this.#pullOn(node, request.reference, channel, both));
+    const copies = nodes.map((node) => this.#pullOn(node, request, channel, both));
     void Promise.all(copies).then(() => channel.close());
     try {
       yield* channel.read();
@@ -118,13 +118,13 @@ export class ImageRelay {
   /** Never rejects. */
   async #pullOn(
     node: Node,
-    reference: string,
+    { reference, auth }: ImagePullRequest,
     channel: Channel<ImageProgress>,
     signal: AbortSignal,
   ): Promise<void> {
     const origin = { nodeId: node.id, hostname: nodeLabel(node) };
     try {
-      const call = this.#agents.of(node.id).imagePull({ reference, nodes: [] });
+      const call = this.#agents.of(node.id).imagePull({ reference, auth, nodes: [] });
       for await (const progress of readStream(call, signal)) {
         if (!(await channel.push({ ...progress, ...origin }))) return;
       }

@@ -286,7 +286,9 @@ describe('relays to agents', () => {
     it('are pulled by each node with its own progress', async () => {
       await setNode('n3', NodeState.DOWN);
       const relay = new ImageRelay({ view: rig.view, agents });
-      const progress = await collect(relay.pull({ reference: 'web:1', nodes: [] }, never));
+      const progress = await collect(
+        relay.pull({ reference: 'web:1', nodes: [], auth: undefined }, never),
+      );
       const of = (id: string): string[] =>
         progress.filter((p) => p.nodeId === id).map((p) => `${p.status} ${p.image?.id ?? ''}`);
       assert.deepEqual(of('n1'), ['downloading ', 'done web:1']);

@@ -140,7 +140,7 @@ describe('calls and streams', () => {
   });
 
   it('an error keeps its kind, message and detail', async () => {
-    const pulling = readStream(client.imagePull({ reference: 'x', nodes: [] }));
+    const pulling = readStream(client.imagePull({ reference: 'x', nodes: [], auth: undefined }));
     await assert.rejects(pulling.next(), (error) => {
       assert.ok(error instanceof HatobaError);
       assert.deepEqual(
@@ -153,7 +153,7 @@ describe('calls and streams', () => {
   });
 
   it('an error that comes before anybody reads waits for the reader', async () => {
-    const pulling = readStream(client.imagePull({ reference: 'x', nodes: [] }));
+    const pulling = readStream(client.imagePull({ reference: 'x', nodes: [], auth: undefined }));
     await unary(client.imageList.bind(client), {}, { timeoutMs: 100 }).catch(() => undefined);
     await assert.rejects(pulling.next(), { kind: 'not-found' });
   });
