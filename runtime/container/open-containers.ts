@@ -11,7 +11,7 @@ import type { EventSink } from '../events/event-bus.js';
 import { Execs } from '../exec/exec.js';
 import { ContainerTrees } from '../files/container-trees.js';
 import { CopyThreads } from '../files/copy-threads.js';
-import { HealthProber } from '../health/prober.js';
+import { HealthProber, type ProberModules } from '../health/prober.js';
 import type { ImageLookup } from '../image/image-lookup.js';
 import { LogRotation } from '../log/log-rotation.js';
 import { Crun } from '../oci/crun.js';
@@ -22,6 +22,8 @@ import { StatsReader } from '../stats/container-stats.js';
 import { Volumes } from '../volume/volumes.js';
 import { Background } from './background.js';
 import { LinuxContainers } from './containers.js';
+import type { CreateModules } from './create.js';
+import { closeCrunNamespace, openCrunNamespace } from './crun-namespace.js';
 import { ExitWatcher } from './exits.js';
 import { GroupLimits } from './group-limits.js';
 import { GroupUse } from './group-use.js';
@@ -55,139 +57,122 @@ export interface OpenContainersModules {
   log: Logger;
 }
 
+/** What all parts stand on. */
+type Ground = Awaited<ReturnType<typeof openGround>>;
+
 /**
  * Opens the containers of a state folder: takes up those that are there, undoes half-made ones,
- * watches exits, probes health, rotates logs. Ending it ends the watching, never a container.
+ * watches exits, probes health, rotates logs, restarts what its rule wants. Ending it ends the
+ * watching, never a container.
  */
 export async function openContainers(
   options: OpenContainersOptions,
   modules: OpenContainersModules,
 ): Promise<{ containers: Containers } & AsyncDisposable> {
-  const { kernel, snapshotter, clock, random, log } = modules;
-  const paths = new ContainerPaths(options.stateDir, options.runDir);
-  makeFolders(paths);
-  const cgroups = new CgroupFs(detectCgroups(), paths.cgroupDecoy, clock);
-  const mountNamespace = await openNamespace(paths, cgroups, kernel);
-  const crun = new Crun({ root: paths.crunRoot, mountNamespace }, kernel.spawner);
-  const volumes = new Volumes(paths.volumes, { spawner: kernel.spawner, random });
-  await volumes.clean();
-  const registry = new ContainerRegistry(paths, log);
-  const groups = new GroupUse();
-  const teardown = new Teardown({
-    paths,
-    cgroups,
-    snapshotter,
-    volumes,
-    groups,
-    mounts: kernel.mounts,
-  });
-  const bootId = readBootId();
-  const freezer = new Freezer(cgroups.layout, clock);
-  await recoverContainers({
-    paths,
-    registry,
-    teardown,
-    groups,
-    snapshotter,
-    crun,
-    freezer,
-    clock,
-    log,
-  });
-
+  const ground = await openGround(options, modules);
   const end = new DisposableStack();
-  end.defer('mounts', async () => {
-    if (registry.list().length > 0) return;
-    cgroups.removeIfEmpty(options.cgroupParent);
-    if (mountNamespace !== undefined) await closeNamespace(paths, kernel);
-  });
-  const background = new Background(log);
-  end.use('background work', background);
-  const { events } = modules;
-  end.defer('events', tellEvents(registry, events));
-  const exits = new ExitWatcher({ paths, registry, cgroups, events, clock, log, bootId });
+  end.defer('mounts', () => closeGround(options, ground, modules));
+  const background = end.use('background work', new Background(modules.log));
+  const parts = { ...modules, ...ground, background, mutex: new KeyedMutex() };
+  end.defer('events', tellEvents(ground.registry, modules.events));
+  const exits = new ExitWatcher(parts);
   end.defer('exit watch', () => exits[Symbol.dispose]());
-  const execs = new Execs({ paths, crun, spawner: kernel.spawner, clock });
-  const prober = new HealthProber({
-    registry,
-    clock,
-    log,
-    exec: (entry, command) =>
-      execs.start(entry.record, { command, env: [], user: '', dir: '', tty: false, stdin: false }),
-  });
-  end.defer('health checks', () => prober[Symbol.dispose]());
-  for (const { record } of registry.list()) prober.watch(record.config.id);
-  const rotation = new LogRotation({ paths, registry, clock, log });
+  const execs = new Execs({ ...parts, spawner: modules.kernel.spawner });
+  watchHealth(execs, parts, end);
+  const rotation = new LogRotation(parts);
   end.defer('log rotation', () => rotation[Symbol.dispose]());
   rotation.start();
 
-  const { arch } = process;
-  const host = readHostFacts(cgroups.layout);
-  const { cgroupParent } = options;
-  const groupLimits = new GroupLimits({
-    file: paths.groupLimits,
-    cgroupParent,
-    cgroups,
-    groups,
-    host,
-  });
-  const limits = new LimitUpdates({ cgroups, host });
-  const create = {
-    paths,
-    registry,
-    cgroups,
-    groupLimits,
-    mounts: kernel.mounts,
-    cgroupParent: options.cgroupParent,
-    images: modules.images,
-    snapshotter,
-    volumes,
-    seccomp: new SeccompCache(paths.seccomp, { arch, kernel: readKernelVersion() }),
-    crun,
-    spawner: kernel.spawner,
-    clock,
-    host,
-    groups,
-    teardown,
-    bootId,
-  };
-  const mutex = new KeyedMutex();
-  const starter = new Starter({
-    registry,
-    exits,
-    crun,
-    clock,
-    run: create,
-    beforeRestart: modules.beforeRestart ?? (() => Promise.resolve()),
-  });
-  const stopper = new Stopper({ registry, exits, freezer, events, clock, bootId });
-  const restarts = new Restarts({ registry, starter, mutex, background, clock });
+  const create = toCreateModules(options, ground, modules);
+  const beforeRestart = modules.beforeRestart ?? (() => Promise.resolve());
+  const starter = new Starter({ ...parts, exits, run: create, beforeRestart });
+  const restarts = new Restarts({ ...parts, starter });
   end.defer('restarts', () => restarts[Symbol.dispose]());
-  const threads = new CopyThreads();
-  end.use('copying threads', threads);
-  const trees = new ContainerTrees({ paths, snapshotter, threads, volumes, bootId });
+  const threads = end.use('copying threads', new CopyThreads());
   const containers = new LinuxContainers({
-    paths,
-    registry,
+    ...parts,
     exits,
     starter,
-    stopper,
-    teardown,
-    freezer,
-    limits,
-    stats: new StatsReader({ cgroups, clock }),
+    stopper: new Stopper({ ...parts, exits }),
+    limits: new LimitUpdates(parts),
+    stats: new StatsReader(parts),
     execs,
-    trees,
-    events,
-    clock,
+    trees: new ContainerTrees({ ...parts, threads }),
     create,
-    mutex,
-    background,
   });
   exits.start();
   restarts.start();
   containers.takeUp();
   return { containers, [Symbol.asyncDispose]: () => end[Symbol.asyncDispose]() };
+}
+
+/** Folders, cgroups and mounts, and the containers an earlier engine left. */
+async function openGround(
+  options: OpenContainersOptions,
+  { kernel, snapshotter, clock, random, log }: OpenContainersModules,
+) {
+  const paths = new ContainerPaths(options.stateDir, options.runDir);
+  makeFolders(paths);
+  const cgroups = new CgroupFs(detectCgroups(), paths.cgroupDecoy, clock);
+  const mountNamespace = await openCrunNamespace(paths, cgroups, kernel);
+  const crun = new Crun({ root: paths.crunRoot, mountNamespace }, kernel.spawner);
+  const volumes = new Volumes(paths.volumes, { spawner: kernel.spawner, random });
+  await volumes.clean();
+  const registry = new ContainerRegistry(paths, log);
+  const groups = new GroupUse();
+  const { mounts } = kernel;
+  const teardown = new Teardown({ paths, cgroups, snapshotter, volumes, groups, mounts });
+  const freezer = new Freezer(cgroups.layout, clock);
+  const host = readHostFacts(cgroups.layout);
+  const bootId = readBootId();
+  const ground = { paths, cgroups, crun, volumes, registry, groups, teardown, freezer };
+  await recoverContainers({ ...ground, snapshotter, clock, log });
+  return { ...ground, host, bootId, mountNamespace };
+}
+
+async function closeGround(
+  { cgroupParent }: OpenContainersOptions,
+  { registry, cgroups, paths, mountNamespace }: Ground,
+  { kernel }: OpenContainersModules,
+): Promise<void> {
+  if (registry.list().length > 0) return;
+  cgroups.removeIfEmpty(cgroupParent);
+  if (mountNamespace !== undefined) await closeCrunNamespace(paths, kernel);
+}
+
+function toCreateModules(
+  { cgroupParent }: OpenContainersOptions,
+  ground: Ground,
+  modules: OpenContainersModules,
+): CreateModules {
+  const { paths } = ground;
+  const { spawner, mounts } = modules.kernel;
+  return {
+    ...modules,
+    ...ground,
+    cgroupParent,
+    spawner,
+    mounts,
+    groupLimits: new GroupLimits({ ...ground, cgroupParent, file: paths.groupLimits }),
+    seccomp: new SeccompCache(paths.seccomp, {
+      arch: process.arch,
+      kernel: readKernelVersion(),
+    }),
+  };
+}
+
+function watchHealth(
+  execs: Execs,
+  modules: Pick<ProberModules, 'registry' | 'clock' | 'log'>,
+  end: DisposableStack,
+): void {
+  const prober = new HealthProber({
+    ...modules,
+    exec: (entry, command) =>
+      execs.start(entry.record, { command, env: [], user: '', dir: '', tty: false, stdin: false }),
+  });
+  end.defer('health checks', () => prober[Symbol.dispose]());
+  for (const { record } of modules.registry.list()) prober.watch(record.config.id);
 }
 
 function makeFolders(paths: ContainerPaths): void {
@@ -201,33 +186,5 @@ function makeFolders(paths: ContainerPaths): void {
     paths.netns,
   ]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-  }
-}
-
-/**
- * What is mounted under the state folder and the network namespaces must show in the namespace crun
- * runs in, also what comes later: so both are shared mounts, made before it.
- */
-async function openNamespace(
-  paths: ContainerPaths,
-  cgroups: CgroupFs,
-  kernel: Pick<Kernel, 'mounts' | 'namespaces'>,
-): Promise<string | undefined> {
-  if (!cgroups.layout.hybrid) return undefined;
-  const shared = [paths.stateDir, paths.netns];
-  for (const folder of shared) await kernel.mounts.makeShared(folder);
-  await kernel.namespaces.pinCrunMountNamespace(paths.crunNamespace, shared);
-  return paths.crunNamespace;
-}
-
-/** Undoes openNamespace; only when no container is left. Namespaces still in use keep their folder. */
-async function closeNamespace(
-  paths: ContainerPaths,
-  kernel: Pick<Kernel, 'mounts' | 'namespaces'>,
-): Promise<void> {
-  await kernel.namespaces.unpinMountNamespace(paths.crunNamespace);
-  for (const folder of [paths.stateDir, paths.netns]) {
-    const mounts = await kernel.mounts.list(folder);
-    if (mounts.every((path) => path === folder)) await kernel.mounts.unmount(folder);
   }
 }
