@@ -16,6 +16,7 @@ import type {
   LogLine,
   PathChange,
   PathStat,
+  Pruned,
   RestartRule,
 } from '../engine.js';
 import { containerEvent } from '../events/container-event.js';
@@ -31,6 +32,7 @@ import type { KeyedMutex } from './keyed-mutex.js';
 import type { LimitUpdates } from './limit-updates.js';
 import type { ContainerPaths } from './paths.js';
 import { pauseContainer, unpauseContainer } from './pause.js';
+import { pruneContainers, type PruneOptions } from './prune.js';
 import { isEnded, toContainerState, type ContainerEntry } from './record.js';
 import type { ContainerRegistry } from './registry.js';
 import type { Starter } from './start.js';
@@ -181,6 +183,10 @@ export class LinuxContainers implements Containers {
       registry.delete(id);
       teardown.leaveGroup(entry.record);
     });
+  }
+
+  prune(options: PruneOptions): Promise<Pruned> {
+    return pruneContainers(options, this.#modules.clock.nowMs(), this);
   }
 
   get(id: string): ContainerState | undefined {
