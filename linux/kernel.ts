@@ -6,12 +6,14 @@ import type {
   Namespaces,
   Netlink,
   Nftables,
+  Sockets,
   SpawnedProcess,
   SpawnOptions,
   Spawner,
 } from './ports.js';
-import { WorkerClient } from './worker-client.js';
+import { toSockets } from './sockets.js';
 import { ensureUserNamespace } from './user-namespaces.js';
+import { WorkerClient } from './worker-client.js';
 
 /** How to open the kernel. */
 export interface KernelOptions {
@@ -38,6 +40,7 @@ class LinuxKernel implements Kernel {
   readonly spawner: Spawner;
   readonly nftables: Nftables;
   readonly files: Files;
+  readonly sockets: Sockets;
   readonly #client: WorkerClient;
   readonly #children: Children;
 
@@ -47,11 +50,12 @@ class LinuxKernel implements Kernel {
     this.netlink = toNetlink(client);
     this.namespaces = toNamespaces(client);
     this.spawner = { spawn: (request) => children.spawn(client, request) };
+    this.mounts = toMounts(client, this.spawner);
     this.nftables = {
       run: (script, netns) => client.call('nftables.run', script, netns),
       query: (command, netns) => client.call('nftables.query', command, netns),
-    this.mounts = toMounts(client, this.spawner);
     };
+    this.sockets = toSockets(client);
     this.files = {
       mknod: (path, mode, major, minor) => client.call('files.mknod', path, mode, major, minor),
       setXattr: (path, name, value) => client.call('files.setXattr', path, name, value),

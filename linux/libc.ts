@@ -11,6 +11,27 @@ const library = koffi.load('libc.so.6');
 
 type Pointer = Uint8Array | null;
 
+/** struct msghdr, recvmsg(2); the buffers are filled in place. */
+export interface MessageHeader {
+  name: null;
+  nameBytes: number;
+  parts: { base: Uint8Array; sizeBytes: number };
+  partCount: number;
+  control: Uint8Array;
+  controlBytes: number;
+  flags: number;
+}
+koffi.struct('hatoba_iovec', { base: 'void *', sizeBytes: 'size_t' });
+koffi.struct('hatoba_msghdr', {
+  name: 'void *',
+  nameBytes: 'uint32_t',
+  parts: 'hatoba_iovec *',
+  partCount: 'size_t',
+  control: 'void *',
+  controlBytes: 'size_t',
+  flags: 'int',
+});
+
 /** See the manual page of each in section 2 or 3. The spawn functions return the errno itself. */
 interface Libc {
   open: (path: string, flags: number, mode: number) => number;
@@ -55,6 +76,12 @@ interface Libc {
   mknodat: (dirFd: number, name: Uint8Array, mode: number, device: bigint) => number;
   socket: (domain: number, type: number, protocol: number) => number;
   bind: (fd: number, address: Uint8Array, sizeBytes: number) => number;
+  connect: (fd: number, address: Uint8Array, sizeBytes: number) => number;
+  listen: (fd: number, backlog: number) => number;
+  accept4: (fd: number, address: Pointer, sizeBytes: Pointer, flags: number) => number;
+  socketpair: (domain: number, type: number, protocol: number, fds: Uint8Array) => number;
+  dup3: (fd: number, onto: number, flags: number) => number;
+  recvmsg: (fd: number, message: MessageHeader, flags: number) => number;
   setsockopt: (
     fd: number,
     level: number,
@@ -132,6 +159,12 @@ export const libc: Libc = {
   ),
   socket: library.func('int socket(int domain, int type, int protocol)'),
   bind: library.func('int bind(int fd, void *address, unsigned int sizeBytes)'),
+  connect: library.func('int connect(int fd, void *address, unsigned int sizeBytes)'),
+  listen: library.func('int listen(int fd, int backlog)'),
+  accept4: library.func('int accept4(int fd, void *address, void *sizeBytes, int flags)'),
+  socketpair: library.func('int socketpair(int domain, int type, int protocol, void *fds)'),
+  dup3: library.func('int dup3(int fd, int onto, int flags)'),
+  recvmsg: library.func('long recvmsg(int fd, _Inout_ hatoba_msghdr *message, int flags)'),
   setsockopt: library.func(
     'int setsockopt(int fd, int level, int option, void *value, unsigned int sizeBytes)',
   ),
@@ -224,6 +257,7 @@ const syscallFsopen = syscall('const char *', 'unsigned int');
 const syscallFsconfig = syscall('int', 'unsigned int', 'const char *', 'const char *', 'int');
 const syscallFsmount = syscall('int', 'unsigned int', 'unsigned int');
 const syscallMoveMount = syscall('int', 'const char *', 'int', 'const char *', 'unsigned int');
+const syscallOpenTree = syscall('int', 'const char *', 'unsigned int');
 const syscallMountSetattr = syscall('int', 'const char *', 'unsigned int', 'void *', 'size_t');
 
 /** The file-descriptor based mount calls (Linux ≥ 5.2, mount_setattr ≥ 5.12). */
@@ -237,16 +271,24 @@ export const mountApi = {
     syscallMoveMount(429, fromFd, '', AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH),
   mountSetattr: (path: string, flags: number, attributes: Uint8Array): number =>
     syscallMountSetattr(442, AT_FDCWD, path, flags, attributes, attributes.length),
+  /** Of the mount that a descriptor is of. */
+  mountSetattrFd: (fd: number, attributes: Uint8Array): number =>
+    syscallMountSetattr(442, fd, '', AT_EMPTY_PATH, attributes, attributes.length),
+  openTree: (path: string, flags: number): number => syscallOpenTree(428, AT_FDCWD, path, flags),
 };
 
 export const AT_FDCWD = -100;
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
+const AT_EMPTY_PATH = 0x1000;
 
 /** Descriptor flags of open(2), pipe2(2), socket(2), fcntl(2). */
 export const O_RDONLY = 0;
 export const O_RDWR = 2;
 export const O_CLOEXEC = 0o2000000;
 export const F_DUPFD_CLOEXEC = 1030;
+export const O_NONBLOCK = 0o4000;
+export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const CLONE_FS = 0x200;
 export const CLONE_NEWNS = 0x20000;
 export const CLONE_NEWNET = 0x40000000;
@@ -259,7 +301,6 @@ export function lastErrno(): number {
 /**
  * Passes a system call's result through.
  * @param action what was being done, to what; a function where building it costs
-const syscallOpenTree = syscall('int', 'const char *', 'unsigned int');
  * @throws {HatobaError} of the errno, when the result is negative
  */
 export function check(result: number, action: string | (() => string)): number {
@@ -273,15 +314,10 @@ export function check(result: number, action: string | (() => string)): number {
  * @returns whether the call did something
  */
 export function checkUnless(
-  /** Of the mount that a descriptor is of. */
-  mountSetattrFd: (fd: number, attributes: Uint8Array): number =>
-    syscallMountSetattr(442, fd, '', AT_EMPTY_PATH, attributes, attributes.length),
-  openTree: (path: string, flags: number): number => syscallOpenTree(428, AT_FDCWD, path, flags),
   result: number,
   tolerated: readonly (keyof typeof constants.errno)[],
   action: string,
 ): boolean {
-const AT_EMPTY_PATH = 0x1000;
   if (result >= 0) return true;
   const errno = lastErrno();
   if (tolerated.some((name) => constants.errno[name] === errno)) return false;

@@ -6,6 +6,7 @@
  *
  * All ports throw HatobaError whose message names the operation, its target and the errno.
  */
+import type { Duplex } from 'node:stream';
 
 /**
  * One network change; see rtnetlink(7). Applied in order, several in one message where possible.
@@ -165,7 +166,6 @@ export interface Namespaces {
   setSysctls(values: Readonly<Record<string, string>>, netns?: string): Promise<void>;
 }
 
-export interface OverlayMount {
 /** So many ids, 0 and up, stand for as many others. */
 export interface IdRange {
   firstId: number;
@@ -177,17 +177,18 @@ export interface IdMap {
   gids: IdRange;
 }
 
+export interface OverlayMount {
   /** Topmost first. */
   lowerDirs: readonly string[];
   upperDir: string;
   workDir: string;
   target: string;
-}
   /**
    * Shows what belongs to 0 in the lower directories as belonging to `firstId`. On disk nothing
    * changes; the upper directory itself must belong to `firstId` already. Needs Linux 5.19.
    */
   idMap?: IdMap;
+}
 
 export interface Mounts {
   /** overlayfs of up to 500 layers, whatever the length of their paths. */
@@ -255,6 +256,38 @@ export interface Files {
   syncFilesystem(path: string): Promise<void>;
 }
 
+/** Sockets and terminals that Node has no class for, as streams on the event loop. */
+export interface Sockets {
+  /**
+   * A connection to a SOCK_SEQPACKET socket: one Buffer for each packet that comes; what is written
+   * goes in packets of at most `packetBytes`, and its end is passed on. While it is not read, the
+   * peer's writes wait. It ends when the peer closes, after all that it has sent; what a peer that is
+   * gone should have got is dropped, and is no error.
+   * @param path may be longer than a socket's address holds
+   * @throws {HatobaError} not-found; unavailable while too many others wait for the peer
+   */
+  connectPackets(path: string, packetBytes: number): Promise<Duplex>;
+  /** A socket over which another program hands on the terminal it has made (--console-socket). */
+  listenForTerminal(path: string): Promise<TerminalListener>;
+}
+
+export interface TerminalListener {
+  /** Rejects with `cancelled` when the listener is closed before. */
+  readonly terminal: Promise<Terminal>;
+  /** Takes the socket's file away, too. */
+  close(): Promise<void>;
+}
+
+/** The master side of a terminal. */
+export interface Terminal {
+  /**
+   * What programs write to it, and what is typed. Ends when no program has it open any more.
+   * Destroying it hangs up.
+   */
+  readonly stream: Duplex;
+  resize(size: { rows: number; columns: number }): Promise<void>;
+}
+
 /** Everything the worker thread offers; `main.ts` opens it once and hands out the parts. */
 export interface Kernel extends AsyncDisposable {
   readonly netlink: Netlink;
@@ -263,4 +296,5 @@ export interface Kernel extends AsyncDisposable {
   readonly spawner: Spawner;
   readonly nftables: Nftables;
   readonly files: Files;
+  readonly sockets: Sockets;
 }

@@ -52,6 +52,20 @@ export interface KernelCalls {
   'files.mknod': (path: string, mode: number, major: number, minor: number) => void;
   'files.setXattr': (path: string, name: string, value: Uint8Array) => void;
   'files.getXattr': (path: string, name: string) => Uint8Array | undefined;
+  /** A connection to a SOCK_SEQPACKET socket. */
+  'sockets.connect': (path: string) => number;
+  'sockets.listen': (path: string) => number;
+  /** Undefined while there is none. */
+  'sockets.accept': (listener: number) => number | undefined;
+  /** The descriptor sent with the first message of a connection. */
+  'sockets.receiveFd': (connection: number) => number;
+  /** Two ends of a connection: one to be replaced by another descriptor, and its peer. */
+  'sockets.openCarrier': () => readonly [carrier: number, peer: number];
+  /** Puts `fd` in the place of a carrier; the carrier's number is all that remains. */
+  'sockets.moveOnto': (fd: number, carrier: readonly [number, number]) => void;
+  'sockets.duplicate': (fd: number) => number;
+  'sockets.close': (fd: number) => void;
+  'sockets.resize': (terminal: number, rows: number, columns: number) => void;
   /** Closes what the worker holds open, before it is ended. */
   close: () => void;
 }

@@ -10,6 +10,7 @@ import type { CallError, CallRequest, KernelCalls, WorkerMessage } from './proto
 import { mountOverlay } from './overlay.js';
 import { ProcessSpawner } from './spawn.js';
 import { UserNamespaces } from './user-namespaces.js';
+import { socketHandlers } from './unix-socket.js';
 
 /**
  * The worker thread that makes Hatoba's system calls, one at a time and each to its end: many of
@@ -41,19 +42,20 @@ function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
   });
   const netlink = new LinuxNetlink(thread);
   const nftables = new LinuxNftables(thread);
-  return {
   const userNamespaces = new UserNamespaces();
+  return {
     ...mountHandlers,
     ...fileHandlers,
+    ...socketHandlers,
     ...netlink.handlers,
     ...nftables.handlers,
-    'spawner.spawn': (options) => spawner['spawner.spawn'](options),
-    'spawner.reap': () => {
     ...userNamespaces.handlers,
     'mounts.overlay': (request) => {
       const { idMap } = request;
       mountOverlay(request, idMap === undefined ? {} : { usernsFd: userNamespaces.fdOf(idMap) });
     },
+    'spawner.spawn': (options) => spawner['spawner.spawn'](options),
+    'spawner.reap': () => {
       spawner['spawner.reap']();
     },
     'namespaces.createNetns': (path) => {
@@ -75,9 +77,9 @@ function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
     close: () => {
       netlink.close();
       nftables.close();
+      userNamespaces.close();
       thread.close();
     },
-      userNamespaces.close();
   };
 }
 

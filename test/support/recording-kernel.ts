@@ -10,10 +10,12 @@ import type {
   Namespaces,
   Netlink,
   Nftables,
+  Sockets,
   SpawnedProcess,
   SpawnOptions,
   Spawner,
 } from '../../linux/ports.js';
+import { FakeConsole, type FakePeer } from './fake-sockets.js';
 import { FakeNetwork } from './recording-network.js';
 
 /** One call as it was made: `call` is "netlink.apply", `args` what it was given. */
@@ -52,6 +54,10 @@ export class RecordingKernel implements Kernel {
   readonly nodes = new Map<string, { mode: number; major: number; minor: number }>();
   readonly xattrs = new Map<string, Uint8Array>();
   readonly spawned: SpawnOptions[] = [];
+  /** Who answers at the path of a packet socket; put there by the test. */
+  readonly peers = new Map<string, FakePeer>();
+  /** Console sockets by path, as long as they are listened on. */
+  readonly consoles = new Map<string, FakeConsole>();
   /** Every nft script run, in order. */
   readonly nftScripts: { script: string; netns: string | undefined }[] = [];
   /** What a spawned process does; changed by the test. */
@@ -187,6 +193,21 @@ export class RecordingKernel implements Kernel {
     getXattr: (path, name) =>
       this.#record('files.getXattr', [path, name], () => this.xattrs.get(`${path}\0${name}`)),
     syncFilesystem: (path) => this.#record('files.syncFilesystem', [path], () => undefined),
+  };
+
+  readonly sockets: Sockets = {
+    connectPackets: (path, packetBytes) =>
+      this.#record('sockets.connectPackets', [path, packetBytes], () => {
+        const peer = this.peers.get(path);
+        if (peer !== undefined) return peer.connect(packetBytes);
+        throw new HatobaError('not-found', `connecting to ${path}: ENOENT`);
+      }),
+    listenForTerminal: (path) =>
+      this.#record('sockets.listenForTerminal', [path], () => {
+        const console = new FakeConsole(() => this.consoles.delete(path));
+        this.consoles.set(path, console);
+        return console;
+      }),
   };
 
   [Symbol.asyncDispose](): Promise<void> {
