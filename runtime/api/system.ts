@@ -20,8 +20,10 @@ export interface GarbageRules {
   diskHighWatermark: number;
   /** … until it is below this. */
   diskLowWatermark: number;
-  /** Interrupted downloads are kept this long. */
+  /** Interrupted downloads, and what an interrupted pull has unpacked, are kept this long. */
   partialMaxAgeMs: number;
+  /** Containers that have ended are kept this long; undefined: until somebody removes them. */
+  containerMaxAgeMs: number | undefined;
 }
 
 export interface EngineSystem {

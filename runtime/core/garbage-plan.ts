@@ -1,0 +1,98 @@
+import type { GarbageRules } from '../api/system.js';
+import type { Digest } from './digest.js';
+
+/**
+ * A day for an image that is between two deployments; a week for a download somebody may go on
+ * with; and the watermarks of those who collect garbage elsewhere. Ended containers stay.
+ */
+export const DEFAULT_GARBAGE_RULES: GarbageRules = {
+  imageMinAgeMs: 24 * 3_600_000,
+  diskHighWatermark: 0.85,
+  diskLowWatermark: 0.8,
+  partialMaxAgeMs: 7 * 24 * 3_600_000,
+  containerMaxAgeMs: undefined,
+};
+
+export interface InventoryImage {
+  readonly id: Digest;
+  /** When a container was last made from it, or when it came. */
+  readonly lastUsedAtMs: number;
+  /** By a container, or by running work. */
+  readonly isUsed: boolean;
+  /** Names of its layers and blobs in `bytes`. */
+  readonly data: readonly string[];
+}
+
+/** Data that no image, container or running work needs: what interrupted pulls left. */
+export interface Leftover {
+  readonly name: string;
+  readonly writtenAtMs: number;
+}
+
+export interface Inventory {
+  readonly images: readonly InventoryImage[];
+  /** Bytes of every layer and blob that images have. */
+  readonly bytes: ReadonlyMap<string, number>;
+  readonly leftovers: readonly Leftover[];
+}
+
+export interface DiskSpace {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface GarbagePlan {
+  /** In the order in which they go. */
+  readonly images: readonly Digest[];
+  /** Names of leftovers. */
+  readonly leftovers: readonly string[];
+}
+
+/**
+ * What goes in one round: leftovers by their age; and while the disk is too full, images that
+ * nothing uses, the longest unused first, until it is full no more than the low watermark. Data that
+ * images share is freed with the last of them.
+ */
+export function planGarbage(
+  inventory: Inventory,
+  rules: GarbageRules,
+  disk: DiskSpace,
+  nowMs: number,
+): GarbagePlan {
+  const oldest = nowMs - rules.partialMaxAgeMs;
+  const leftovers = inventory.leftovers.filter((leftover) => leftover.writtenAtMs <= oldest);
+  const usedBytes = disk.totalBytes - disk.freeBytes;
+  const isTooFull = usedBytes > rules.diskHighWatermark * disk.totalBytes;
+  const excessBytes = usedBytes - rules.diskLowWatermark * disk.totalBytes;
+  return {
+    images: isTooFull ? planImages(inventory, nowMs - rules.imageMinAgeMs, excessBytes) : [],
+    leftovers: leftovers.map((leftover) => leftover.name),
+  };
+}
+
+function planImages(inventory: Inventory, usedBefore: number, excessBytes: number): Digest[] {
+  const users = countUsers(inventory.images);
+  const unused = inventory.images
+    .filter((image) => !image.isUsed && image.lastUsedAtMs <= usedBefore)
+    .sort((a, b) => a.lastUsedAtMs - b.lastUsedAtMs || (a.id < b.id ? -1 : 1));
+  const planned: Digest[] = [];
+  let freed = 0;
+  for (const image of unused) {
+    if (freed >= excessBytes) break;
+    for (const name of new Set(image.data)) {
+      const left = (users.get(name) ?? 0) - 1;
+      users.set(name, left);
+      if (left === 0) freed += inventory.bytes.get(name) ?? 0;
+    }
+    planned.push(image.id);
+  }
+  return planned;
+}
+
+function countUsers(images: readonly InventoryImage[]): Map<string, number> {
+  const users = new Map<string, number>();
+  for (const { data } of images) {
+    for (const name of new Set(data)) users.set(name, (users.get(name) ?? 0) + 1);
+  }
+  return users;
+}
