@@ -21,6 +21,8 @@ export interface EngineOptions {
   insecureRegistries: readonly string[];
   /** Registry → base addresses asked before it, in order: {"docker.io": ["http://10.0.0.5:5000"]}. */
   registryMirrors?: Readonly<Record<string, readonly string[]>>;
+  /** Credentials for registries, in the format of docker's config.json; read anew for each use. */
+  credentialsFile?: string;
   /** Default: overlayfs where the kernel and the file system of stateDir can, else copies. */
   snapshotter?: 'overlay' | 'copy';
   garbage?: Partial<GarbageRules>;
@@ -56,10 +58,12 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
       random,
       logger,
       insecureRegistries: options.insecureRegistries,
+      ...(options.registryMirrors && { registryMirrors: options.registryMirrors }),
+      ...(options.credentialsFile !== undefined && { credentialsFile: options.credentialsFile }),
     });
     opened.use('images', images);
     const snapshotter = await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts });
-    const { containers } = opened.use(
+    const { containers, volumes } = opened.use(
       'containers',
       await openContainers(options, {
         kernel,
@@ -72,7 +76,7 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
         ...(modules.beforeRestart !== undefined && { beforeRestart: modules.beforeRestart }),
       }),
     );
-    return { images, containers, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+    return { images, containers, volumes, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
   } catch (error) {
     await opened[Symbol.asyncDispose]();
     throw error;

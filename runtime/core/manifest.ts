@@ -133,8 +133,33 @@ export function platformOf(nodeArch: string): Platform {
 }
 
 /**
- * The manifest of an index that fits a machine: same system and processor; of several variants
- * ("v6", "v7") the newest. An entry without platform fits only where it is the only one.
+ * Reads a platform as users write it: "linux/arm64", "linux/arm/v7", or "arm64" for Linux.
+ * @throws {HatobaError} invalid-argument
+ */
+export function parsePlatformName(text: string): Platform {
+  const parts = text.includes('/') ? text.split('/') : ['linux', text];
+  const [os = '', architecture = '', variant = ''] = parts;
+  const isRight = parts.length <= 3 && parts.every((part) => /^[a-z0-9_.-]+$/.test(part));
+  if (isRight) return { os, architecture: GO_ALIASES[architecture] ?? architecture, variant };
+  throw new HatobaError(
+    'invalid-argument',
+    `platform "${text}": a system and a processor are expected, like "linux/arm64" or "linux/arm/v7"`,
+  );
+}
+
+/** Names of processors that people write, and what images call them. */
+const GO_ALIASES: Readonly<Record<string, string>> = {
+  x86_64: 'amd64',
+  'x86-64': 'amd64',
+  aarch64: 'arm64',
+  i386: '386',
+  armhf: 'arm',
+};
+
+/**
+ * The manifest of an index that fits a machine: same system and processor, and variant if one is
+ * wanted; of several variants ("v6", "v7") the newest. An entry without platform fits only where it
+ * is the only one.
  * @throws {HatobaError} not-found naming the platforms there are
  */
 export function choosePlatform(
@@ -145,18 +170,50 @@ export function choosePlatform(
   const [only] = manifests;
   if (manifests.length === 1 && only?.platform === undefined && only !== undefined) return only;
   const fits = manifests
-    .filter((m) => m.platform?.os === wanted.os && m.platform.architecture === wanted.architecture)
+    .filter(({ platform }) => platform !== undefined && isSamePlatform(platform, wanted))
     .sort((a, b) => compareText(b.platform?.variant ?? '', a.platform?.variant ?? ''));
   if (fits[0] !== undefined) return fits[0];
-  const offered = manifests.flatMap(({ platform: p }) =>
-    // attestations are entries of platform unknown/unknown
-    p === undefined || p.os === 'unknown' ? [] : [[p.os, p.architecture, p.variant]],
+  // attestations are entries of platform unknown/unknown
+  const offered = manifests.flatMap(({ platform }) =>
+    platform === undefined || platform.os === 'unknown' ? [] : [platform],
   );
-  const names = offered.map((parts) => parts.filter((part) => part !== '').join('/'));
-  throw new HatobaError(
-    'not-found',
-    `${what} has no manifest for ${wanted.os}/${wanted.architecture}; it has ${names.join(', ') || 'none'}`,
+  throw noPlatform(offered, wanted, what);
+}
+
+/**
+ * Checks what an image's own configuration says it is for.
+ * @throws {HatobaError} not-found naming both platforms
+ */
+export function requirePlatform(
+  found: { readonly os: string; readonly architecture: string },
+  wanted: Platform,
+  what: string,
+): void {
+  // configurations seldom tell a variant
+  if (found.os === wanted.os && found.architecture === wanted.architecture) return;
+  throw noPlatform([{ ...found, variant: '' }], wanted, what);
+}
+
+function isSamePlatform(found: Platform, wanted: Platform): boolean {
+  const variants = [found.variant, wanted.variant].map((variant) =>
+    // of 64-bit ARM there is one, which most do not write
+    wanted.architecture === 'arm64' && variant === '' ? 'v8' : variant,
   );
+  return (
+    found.os === wanted.os &&
+    found.architecture === wanted.architecture &&
+    (wanted.variant === '' || variants[0] === variants[1])
+  );
+}
+
+function noPlatform(offered: readonly Platform[], wanted: Platform, what: string): HatobaError {
+  const names = offered.map(platformName).join(', ');
+  const text = `${what} has no manifest for ${platformName(wanted)}; it has ${names || 'none'}`;
+  return new HatobaError('not-found', text);
+}
+
+function platformName({ os, architecture, variant }: Platform): string {
+  return [os, architecture, variant].filter((part) => part !== '').join('/');
 }
 
 /** Comparison of plain text, the same under every locale. */

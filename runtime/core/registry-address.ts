@@ -54,20 +54,64 @@ export interface AuthChallenge {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
+/** More is no header, but an attack. */
+const MAX_CHALLENGE_CHARS = 8192;
+
 /**
- * Reads the first challenge of a WWW-Authenticate header:
- * `Bearer realm="https://auth.example/token",service="registry",scope="repository:web:pull"`.
- * @returns undefined when there is none
+ * Reads the challenges of a WWW-Authenticate header, which may hold several:
+ * `Basic realm="x", Bearer realm="https://auth.example/token",service="registry"`.
+ * @returns in the order they came; what cannot be read ends the list
  * @see RFC 9110, section 11.6.1
  */
-export function parseAuthChallenge(header: string): AuthChallenge | undefined {
-  const scheme = /^\s*([A-Za-z][A-Za-z0-9-]*)/.exec(header)?.[1];
-  if (scheme === undefined) return undefined;
-  const parameters: Record<string, string> = {};
-  const pair = /([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g;
-  for (const [, key, quoted, plain] of header.slice(scheme.length).matchAll(pair)) {
-    if (key === undefined) continue;
-    parameters[key.toLowerCase()] = quoted?.replace(/\\(.)/g, '$1') ?? plain ?? '';
+export function parseAuthChallenges(header: string): AuthChallenge[] {
+  const found: { scheme: string; parameters: Record<string, string> }[] = [];
+  const text = header.slice(0, MAX_CHALLENGE_CHARS);
+  const token = "[A-Za-z0-9!#$%&'*+.^_`|~-]+";
+  // a scheme, a parameter in quotes or without, or the commas between them
+  const part = new RegExp(
+    `[\\s,]*(?:(${token})\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^\\s,"]+))|(${token})(?=[\\s,]|$))`,
+    'y',
+  );
+  for (let match = part.exec(text); match !== null; match = part.exec(text)) {
+    const [, key, quoted, plain, scheme] = match;
+    if (scheme !== undefined) found.push({ scheme: scheme.toLowerCase(), parameters: {} });
+    else if (key !== undefined) {
+      const last = found.at(-1);
+      if (last === undefined) return [];
+      last.parameters[key.toLowerCase()] = quoted?.replace(/\\(.)/g, '$1') ?? plain ?? '';
+    }
   }
-  return { scheme: scheme.toLowerCase(), parameters };
+  return found;
+}
+
+/** Where the content of a registry can be had: the registry itself, or a mirror of it. */
+export interface RegistryEndpoint {
+  /** "https://registry-1.docker.io", without a slash at its end. */
+  readonly baseUrl: string;
+  /** Whose credentials are meant for it: "docker.io", "10.0.0.5:5000". */
+  readonly host: string;
+  readonly isMirror: boolean;
+}
+
+/**
+ * Where to ask for an image, in order: the mirrors of its registry, then the registry.
+ * @param mirrors of the registry: "http://10.0.0.5:5000", or a host, of which the rules for
+ *   registries decide whether TLS is spoken
+ */
+export function registryEndpoints(
+  registry: string,
+  insecureRegistries: readonly string[],
+  mirrors: readonly string[] = [],
+): readonly RegistryEndpoint[] {
+  const origin = { baseUrl: registryBaseUrl(registry, insecureRegistries), host: registry };
+  return [
+    ...mirrors.map((mirror) => {
+      const host = mirror.replace(/^https?:\/\//i, '').replace(/\/.*$/, '');
+      const baseUrl = /^https?:/i.test(mirror)
+        ? mirror.replace(/\/+$/, '')
+        : registryBaseUrl(mirror, insecureRegistries);
+      return { baseUrl, host, isMirror: true };
+    }),
+    { ...origin, isMirror: false },
+  ];
 }

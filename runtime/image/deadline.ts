@@ -39,6 +39,11 @@ export class Deadline {
     });
   }
 
+  /** What is waited for now is not the other side: no time is counted until touch(). */
+  pause(): void {
+    this.#cancelTimer();
+  }
+
   dispose(): void {
     this.#cancelTimer();
     this.#outer.removeEventListener('abort', this.#onOuterAbort);

@@ -1,12 +1,14 @@
 import { HatobaError, kindOf, wrapError } from '../../common/errors.js';
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
+import { registryOfServer } from '../../common/registry-credentials.js';
 import type { Random } from '../../common/random.js';
 import type { Files } from '../../linux/ports.js';
 import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import { ContentStore } from '../content/content-store.js';
 import { explainFullDisk } from '../content/durable-file.js';
 import { LayerStore } from '../content/layer-store.js';
+import { PartialBlobs } from '../content/partial-blobs.js';
 import { Limiter } from '../content/limiter.js';
 import { SharedWork } from '../content/shared-work.js';
 import { Unpacker } from '../content/unpacker.js';
@@ -19,24 +21,31 @@ import {
   type ImageReference,
 } from '../core/image-ref.js';
 import type { ImageUser } from '../core/image-removal.js';
-import { platformOf } from '../core/manifest.js';
+import { parsePlatformName, platformOf, type Platform } from '../core/manifest.js';
 import type {
   ArchiveFormat,
   ImageDetails,
   ImageHistoryEntry,
   Images,
   Pruned,
+  RegistryAuth,
+  TransferOptions,
   TransferProgress,
 } from '../engine.js';
 import type { EventSink } from '../events/event-bus.js';
+import { BlobOrigins } from './blob-origins.js';
 import { ImageCatalog } from './catalog.js';
+import { fileCredentials } from './credentials-source.js';
+import { downloadImage } from './download.js';
 import { ImageIndex } from './image-index.js';
+import type { KnownImage } from './image-record.js';
 import type { ImageLookup, LocalImage } from './image-lookup.js';
 import { importImage, type ImportOptions } from './import.js';
 import { LastUse } from './last-use.js';
 import { Leases, type Lease } from './leases.js';
 import { loadArchive, type LoaderModules } from './load.js';
-import { Puller } from './pull.js';
+import { Puller, keyOfAuth } from './pull.js';
+import { Pusher } from './push.js';
 import { Reclaimer } from './reclaimer.js';
 import { RegistryClient } from './registry-client.js';
 import { saveImages } from './save.js';
@@ -52,6 +61,10 @@ export interface ImageStoreOptions {
   readonly fetch?: typeof fetch;
   /** Registries without TLS besides those on loopback: "host", "host:port", "10.0.0.0/8". */
   readonly insecureRegistries: readonly string[];
+  /** Registry → addresses asked before it: {"docker.io": ["http://10.0.0.5:5000"]}. */
+  readonly registryMirrors?: Readonly<Record<string, readonly string[]>>;
+  /** Credentials for calls that bring none, in the format of docker's config.json; may be missing. */
+  readonly credentialsFile?: string;
   /** What the rest of the engine says of images; without it nobody uses any. */
   readonly surroundings?: ImageSurroundings;
 }
@@ -98,22 +111,40 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
     clock,
     random,
     insecureRegistries,
+    mirrors: options.registryMirrors ?? {},
+    credentials: fileCredentials(options.credentialsFile),
   });
   const platform = platformOf(process.arch);
   const loader = { content, layers, index, clock, platform };
-  const puller = new Puller({ ...loader, registry, downloads: new Limiter(PARALLEL_DOWNLOADS) });
+  const partials = await PartialBlobs.open(root, content);
+  const origins = await BlobOrigins.open(root, { content, logger });
+  const downloads = new Limiter(PARALLEL_DOWNLOADS);
+  const puller = new Puller({ ...loader, registry, partials, origins, downloads });
+  const pusher = new Pusher({ registry, content, layers, origins });
   const surroundings = options.surroundings ?? NO_SURROUNDINGS;
   const leases = new Leases();
   const reclaimer = new Reclaimer({ content, layers, index, leases, ...surroundings });
   const lastUse = await LastUse.open(index.dir, { clock, logger });
   const stores = { content, layers, index, leases, reclaimer, lastUse };
   const catalog = new ImageCatalog({ ...stores, ...surroundings, clock });
-  return new ImageStore({ ...stores, ...surroundings, loader, puller, catalog, unpacker, logger });
+  const transfers = { registry, puller, pusher, partials };
+  return new ImageStore({
+    ...stores,
+    ...surroundings,
+    ...transfers,
+    loader,
+    catalog,
+    unpacker,
+    logger,
+  });
 }
 
 interface Parts {
   readonly loader: LoaderModules;
+  readonly registry: RegistryClient;
   readonly puller: Puller;
+  readonly pusher: Pusher;
+  readonly partials: PartialBlobs;
   readonly content: ContentStore;
   readonly layers: LayerStore;
   readonly index: ImageIndex;
@@ -178,25 +209,54 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
 
   async pull(
     reference: string,
-    options: {
-      signal?: AbortSignal;
-      onProgress?: (progress: TransferProgress) => void;
-      refresh?: boolean;
-    } = {},
+    options: TransferOptions & { refresh?: boolean; platform?: string } = {},
   ): Promise<Image> {
     const parsed = parseImageReference(reference);
-    const key = referenceKey(parsed);
-    // what a digest names never changes
-    const mayBeLocal = options.refresh !== true || parsed.digest !== undefined;
-    const local = mayBeLocal ? this.#parts.index.find(key) : undefined;
+    const platform = options.platform ? parsePlatformName(options.platform) : undefined;
+    const local = this.#findLocal(parsed, options.refresh === true, platform);
     if (local !== undefined) return this.#parts.index.describe(local);
-    const { onProgress } = options;
+    const { onProgress, auth } = options;
+    const key = [referenceKey(parsed), options.platform ?? '', keyOfAuth(auth)].join(' ');
+    const wanted = { ...(platform && { platform }), ...(auth && { auth }) };
     return await this.#track(
-      this.#pulls.run(key, (signal, tell) => this.#pull(parsed, signal, tell), {
+      this.#pulls.run(key, (signal, tell) => this.#pull(parsed, wanted, signal, tell), {
         signal: this.#withClosing(options.signal),
         ...(onProgress === undefined ? {} : { onProgress }),
       }),
     );
+  }
+
+  async *download(
+    reference: string,
+    options: TransferOptions & { format: ArchiveFormat; platform?: string },
+  ): AsyncGenerator<Uint8Array> {
+    const { format, auth, platform } = options;
+    yield* downloadImage(parseImageReference(reference), this.#parts.registry, {
+      format,
+      signal: this.#withClosing(options.signal),
+      ownPlatform: this.#parts.loader.platform,
+      platform: platform ? parsePlatformName(platform) : undefined,
+      ...(auth && { auth }),
+    });
+  }
+
+  async push(reference: string, options: TransferOptions = {}): Promise<{ digest: string }> {
+    const parsed = parseImageReference(reference);
+    if (parsed.digest !== undefined) {
+      const text = `image "${reference}": a digest cannot be pushed, only a tag`;
+      throw new HatobaError('invalid-argument', text);
+    }
+    return await this.#track(this.#push(parsed, options));
+  }
+
+  async login(
+    server: string,
+    auth: RegistryAuth,
+    signal?: AbortSignal,
+  ): Promise<{ identityToken: string }> {
+    const { registry } = this.#parts;
+    const host = registryOfServer(server);
+    return { identityToken: await registry.login(host, auth, this.#withClosing(signal)) };
   }
 
   async find(reference: string): Promise<Image | undefined> {
@@ -252,14 +312,64 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     await this.#parts.unpacker[Symbol.asyncDispose]();
   }
 
+  /** The image that is here already, unless the registry is to be asked for it. */
+  #findLocal(
+    reference: ImageReference,
+    isRefresh: boolean,
+    platform: Platform | undefined,
+  ): KnownImage | undefined {
+    // what a digest names never changes
+    if (isRefresh && reference.digest === undefined) return undefined;
+    const known = this.#parts.index.find(referenceKey(reference));
+    if (known === undefined || platform === undefined) return known;
+    const { os, architecture } = known.blob.config;
+    return os === platform.os && architecture === platform.architecture ? known : undefined;
+  }
+
+  async #push(reference: ImageReference, options: TransferOptions): Promise<{ digest: string }> {
+    const { pusher, index, logger } = this.#parts;
+    const { onProgress = () => undefined, auth } = options;
+    const signal = this.#withClosing(options.signal);
+    const key = referenceKey(reference);
+    const digest = await this.#withLease(
+      async (lease) => {
+        const known = await this.#holdWhole(key, lease);
+        const pushed = await pusher.push(known, reference, {
+          signal,
+          onProgress,
+          ...(auth && { auth }),
+        });
+        const atRegistry = referenceKey({ ...reference, tag: undefined, digest: pushed });
+        await index.tag(known.record.id, atRegistry);
+        logger.info('Pushed image', { image: key, id: known.record.id, digest: pushed });
+        this.#tell('push', known.record.id, familiarReference(reference));
+        return pushed;
+      },
+      () => false,
+    );
+    return { digest };
+  }
+
+  /** An image none of whose parts can be removed while the lease lasts. */
+  async #holdWhole(reference: string, lease: Lease): Promise<KnownImage> {
+    const { catalog, reclaimer } = this.#parts;
+    const { id } = catalog.mustFind(reference).record;
+    await lease.hold(id);
+    const known = catalog.mustFind(id);
+    const { blobs, layers } = reclaimer.candidatesOf(known);
+    await lease.hold(...blobs, ...layers);
+    return catalog.mustFind(id); // a removal may have come before the lease was whole
+  }
+
   async #pull(
     reference: ImageReference,
+    wanted: { platform?: Platform; auth?: RegistryAuth },
     signal: AbortSignal,
     tell: (progress: TransferProgress) => void,
   ): Promise<Image> {
     const { puller, logger } = this.#parts;
     const image = await this.#withLease(
-      (lease) => puller.pull(reference, { lease, signal, onProgress: tell }),
+      (lease) => puller.pull(reference, { ...wanted, lease, signal, onProgress: tell }),
       // an interrupted pull goes on from what it has; a full disk needs that back
       (error) => kindOf(error) === 'resource-exhausted',
     );

@@ -1,23 +1,29 @@
+import { createHash } from 'node:crypto';
+import { HatobaError, describeError, isRetryable, kindOf } from '../../common/errors.js';
 import type { Image } from '../../proto/gen/hatoba/v1/types.js';
-import { HatobaError, describeError, kindOf } from '../../common/errors.js';
 import type { Limiter } from '../content/limiter.js';
+import type { PartialBlob, PartialBlobs } from '../content/partial-blobs.js';
 import { SharedWork } from '../content/shared-work.js';
-import type { Digest } from '../core/digest.js';
+import { parseImageConfig } from '../core/image-config.js';
 import { familiarReference, referenceKey, type ImageReference } from '../core/image-ref.js';
 import {
-  choosePlatform,
-  parseManifest,
+  MAX_MANIFEST_BYTES,
+  requirePlatform,
   type Descriptor,
-  type Manifest,
   type Platform,
 } from '../core/manifest.js';
-import type { TransferProgress } from '../engine.js';
+import type { RegistryAuth, TransferProgress } from '../engine.js';
+import type { BlobOrigins } from './blob-origins.js';
 import { installImage, type InstallModules } from './install.js';
 import type { Lease } from './leases.js';
-import type { FetchedManifest, RegistryClient } from './registry-client.js';
+import type { RegistryCall, RegistryClient } from './registry-client.js';
+import { resolveImage, type ResolvedImage } from './resolve.js';
 
 export interface PullerModules extends InstallModules {
   readonly registry: RegistryClient;
+  readonly partials: PartialBlobs;
+  readonly origins: BlobOrigins;
+  /** The machine's own. */
   readonly platform: Platform;
   /** Downloads of all pulls together. */
   readonly downloads: Limiter;
@@ -30,12 +36,14 @@ export interface PullCall {
   readonly onProgress: (progress: TransferProgress) => void;
 }
 
-interface ResolvedImage {
-  readonly manifest: Manifest & { kind: 'image' };
-  /** The manifest itself and the index that led to it. */
-  readonly digests: readonly Digest[];
-  /** What the reference itself names. */
-  readonly top: Digest;
+export interface PullOptions {
+  /** Takes what the pull brings. */
+  readonly lease: Lease;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: TransferProgress) => void;
+  /** The machine's own if not said. */
+  readonly platform?: Platform;
+  readonly auth?: RegistryAuth;
 }
 
 /** Brings images from registries into the stores; a blob that pulls of one repository want is fetched once. */
@@ -48,118 +56,158 @@ export class Puller {
   }
 
   /** @throws {HatobaError} naming the image and what the registry answered */
-  async pull(reference: ImageReference, call: PullCall): Promise<Image> {
+  async pull(reference: ImageReference, options: PullOptions): Promise<Image> {
     const subject = `image "${familiarReference(reference)}"`;
     try {
-      return await this.#pull(reference, subject, call);
+      return await this.#pull(reference, subject, options);
     } catch (error) {
-      call.signal.throwIfAborted();
+      options.signal.throwIfAborted();
       const text = describeError(error);
       const message = text.startsWith('image "') ? text : `${subject}: ${text}`;
       throw new HatobaError(kindOf(error), message, { cause: error });
     }
   }
 
-  async #pull(reference: ImageReference, subject: string, call: PullCall): Promise<Image> {
-    const { lease, signal, onProgress } = call;
-    const { manifest, digests, top } = await this.#resolve(reference, subject, call);
-    const sizes = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
+  async #pull(reference: ImageReference, subject: string, options: PullOptions): Promise<Image> {
+    const { registry, content, platform } = this.#modules;
+    const { lease, signal, onProgress } = options;
+    const call: RegistryCall = options;
+    const resolved = await resolveImage(reference, {
+      registry,
+      call,
+      platform: options.platform ?? platform,
+    });
+    const { manifest, documents, top } = resolved;
+    await lease.hold(manifest.config.digest, ...documents.map((d) => d.digest));
+    for (const { bytes, digest } of documents) {
+      await content.put({ digest, sizeBytes: bytes.length }, [bytes]);
+    }
     const tellImage = (status: TransferProgress['status']): void => {
       onProgress({ layer: '', status, currentBytes: 0, totalBytes: 0 });
     };
     tellImage('downloading');
-    await lease.hold(manifest.config.digest);
-    await this.#fetchBlob(reference, manifest.config, signal);
+    await this.#fetchBlob(reference, manifest.config, call);
+    if (options.platform !== undefined)
+      await this.#checkPlatform(resolved, options.platform, subject);
+    const sizes = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
     const parts = {
       subject,
       config: manifest.config.digest,
       layers: manifest.layers,
-      manifests: digests,
+      manifests: documents.map((document) => document.digest),
       references: [referenceKey(reference), referenceKey({ ...reference, digest: top })],
     };
     const image = await installImage(parts, this.#modules, {
-      ...call,
+      signal,
+      lease,
+      onProgress,
       fetchLayer: async (digest, layerSignal) => {
         const layer = sizes.get(digest);
         if (layer === undefined) return;
-        await this.#fetchBlob(reference, layer, layerSignal, (currentBytes) => {
-          const totalBytes = layer.sizeBytes;
-          onProgress({ layer: digest, status: 'downloading', currentBytes, totalBytes });
-        });
+        await this.#fetchBlob(
+          reference,
+          layer,
+          { ...call, signal: layerSignal },
+          (currentBytes) => {
+            const totalBytes = layer.sizeBytes;
+            onProgress({ layer: digest, status: 'downloading', currentBytes, totalBytes });
+          },
+        );
       },
     });
+    await this.#modules.origins.add(reference, [manifest.config, ...manifest.layers]);
     tellImage('done');
     return image;
   }
 
-  /** The manifest for this machine, by way of an index if there is one; both are kept. */
-  async #resolve(
-    reference: ImageReference,
+  /** An image without an index says only in its configuration what it is for. */
+  async #checkPlatform(
+    { manifest }: ResolvedImage,
+    wanted: Platform,
     subject: string,
-    { lease, signal }: PullCall,
-  ): Promise<ResolvedImage> {
-    const { registry, platform } = this.#modules;
-    const top = await registry.manifest(reference, undefined, signal);
-    const first = parseManifest(top.bytes, top.mediaType, subject);
-    await this.#keepManifest(top, lease);
-    if (first.kind === 'image') return { manifest: first, digests: [top.digest], top: top.digest };
-    const chosen = choosePlatform(first.manifests, platform, subject);
-    const inner = await registry.manifest(reference, chosen.digest, signal);
-    const manifest = parseManifest(inner.bytes, inner.mediaType || chosen.mediaType, subject);
-    if (manifest.kind !== 'image') {
-      throw new HatobaError('failed-precondition', `${subject} has an index within an index`);
-    }
-    await this.#keepManifest(inner, lease);
-    return { manifest, digests: [top.digest, inner.digest], top: top.digest };
-  }
-
-  async #keepManifest({ bytes, digest }: FetchedManifest, lease: Lease): Promise<void> {
-    await lease.hold(digest);
-    const expected = { digest, sizeBytes: bytes.length };
-    await this.#modules.content.put(expected, toStream(bytes));
+  ): Promise<void> {
+    const bytes = await this.#modules.content.read(manifest.config.digest, MAX_MANIFEST_BYTES);
+    requirePlatform(parseImageConfig(bytes, subject).config, wanted, subject);
   }
 
   async #fetchBlob(
     reference: ImageReference,
     descriptor: Descriptor,
-    signal: AbortSignal,
+    call: RegistryCall,
     onBytes?: (bytes: number) => void,
   ): Promise<void> {
-    const { content, registry, downloads } = this.#modules;
+    const { content, downloads, partials } = this.#modules;
     if (await content.has(descriptor.digest)) return;
-    const fetchOnce = (shared: AbortSignal, tell: (bytes: number) => void): Promise<void> =>
+    const fetchOnce = (signal: AbortSignal, tell: (bytes: number) => void): Promise<void> =>
       downloads.run(
         () =>
-          registry.blob(reference, descriptor, shared, (source) =>
-            content.put(descriptor, counted(source, tell)),
+          partials.use(descriptor, signal, (partial) =>
+            this.#transfer(reference, descriptor, partial, { ...call, signal, tell }),
           ),
-        shared,
+        signal,
       );
     const onProgress = onBytes === undefined ? {} : { onProgress: onBytes };
-    // errors name the image and its registry: only pulls from the same place share a transfer
-    const key = `${reference.registry}/${reference.repository}@${descriptor.digest}`;
-    await this.#blobs.run(key, fetchOnce, { signal, ...onProgress });
+    // errors name the image and its registry: only pulls from the same place, by the same user,
+    // share a transfer
+    const key = `${reference.registry}/${reference.repository}@${descriptor.digest} ${keyOfAuth(call.auth)}`;
+    await this.#blobs.run(key, fetchOnce, { signal: call.signal, ...onProgress });
   }
+
+  /** Goes on behind the bytes that are here; if all together are wrong, begins anew, once. */
+  async #transfer(
+    reference: ImageReference,
+    descriptor: Descriptor,
+    partial: PartialBlob,
+    call: RegistryCall & { readonly tell: (bytes: number) => void },
+  ): Promise<void> {
+    const { content, registry } = this.#modules;
+    if (await content.has(descriptor.digest)) {
+      await partial.empty();
+      return;
+    }
+    for (let attempt = 1; ; attempt++) {
+      const counter = new ByteCounter(partial.sizeBytes, call.tell);
+      for await (const chunk of registry.blob(reference, descriptor, partial.sizeBytes, call)) {
+        await partial.append(chunk);
+        counter.add(chunk.length);
+      }
+      counter.end();
+      try {
+        await partial.finish();
+        return;
+      } catch (error) {
+        if (attempt === 2 || !isRetryable(error)) throw error;
+      }
+    }
+  }
+}
+
+/** Whose pulls may share what is fetched. */
+export function keyOfAuth(auth: RegistryAuth | undefined): string {
+  if (auth === undefined) return '';
+  return createHash('sha256').update(JSON.stringify(auth)).digest('hex');
 }
 
 const TELL_EVERY_BYTES = 1024 * 1024;
 
-/** Tells how many bytes have passed, at the start, every megabyte and at the end. */
-async function* counted(
-  source: AsyncIterable<Uint8Array>,
-  tell: (bytes: number) => void,
-): AsyncGenerator<Uint8Array> {
-  let [passed, told] = [0, 0];
-  tell(0);
-  for await (const chunk of source) {
-    passed += chunk.length;
-    if (passed - told >= TELL_EVERY_BYTES) tell((told = passed));
-    yield chunk;
-  }
-  tell(passed);
-}
+/** Tells how many bytes are here, at the start, every megabyte and at the end. */
+class ByteCounter {
+  readonly #tell: (bytes: number) => void;
+  #bytes: number;
+  #told: number;
 
-// eslint-disable-next-line @typescript-eslint/require-await -- an async iterable is what is asked for
-async function* toStream(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
+  constructor(startBytes: number, tell: (bytes: number) => void) {
+    this.#tell = tell;
+    this.#bytes = this.#told = startBytes;
+    tell(startBytes);
+  }
+
+  add(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes - this.#told >= TELL_EVERY_BYTES) this.#tell((this.#told = this.#bytes));
+  }
+
+  end(): void {
+    this.#tell(this.#bytes);
+  }
 }

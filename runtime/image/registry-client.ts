@@ -1,15 +1,18 @@
 import { createHash } from 'node:crypto';
 import { backoffMs } from '../../common/backoff.js';
 import { sleep, type Clock } from '../../common/clock.js';
-import { HatobaError, describeError, isRetryable } from '../../common/errors.js';
+import { HatobaError, describeError, isRetryable, kindOf } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
+import { parseContentRange } from '../core/content-range.js';
 import { digestOfHex, isDigest, type Digest } from '../core/digest.js';
 import { familiarName, familiarReference, type ImageReference } from '../core/image-ref.js';
 import { MAX_MANIFEST_BYTES, MEDIA_TYPES, type Descriptor } from '../core/manifest.js';
-import { parseAuthChallenge, registryBaseUrl } from '../core/registry-address.js';
-import { Deadline } from './deadline.js';
-import { parseRegistryAnswer, registryRefusal } from './registry-error.js';
-import { parseToken, tokenUrl, type RegistryToken } from './registry-token.js';
+import { registryEndpoints, type RegistryEndpoint } from '../core/registry-address.js';
+import type { RegistryAuth as Credentials } from '../engine.js';
+import type { CredentialsSource } from './credentials-source.js';
+import { RegistryAuth, type Access } from './registry-auth.js';
+import { RegistryHttp, withPurpose, type Purpose } from './registry-http.js';
+import { RegistryTransport, type HttpAnswer } from './registry-transport.js';
 
 export interface RegistryClientModules {
   readonly fetch: typeof fetch;
@@ -17,6 +20,16 @@ export interface RegistryClientModules {
   readonly random: Random;
   /** Hosts, hosts with port, or IPv4 networks that are spoken to without TLS. */
   readonly insecureRegistries: readonly string[];
+  /** Registry → addresses asked before it. */
+  readonly mirrors?: Readonly<Record<string, readonly string[]>>;
+  /** For calls that bring none of their own. */
+  readonly credentials?: CredentialsSource;
+}
+
+export interface RegistryCall {
+  readonly signal: AbortSignal;
+  /** For the registry of the reference; its mirrors are shown those of the engine alone. */
+  readonly auth?: Credentials;
 }
 
 export interface FetchedManifest {
@@ -26,18 +39,12 @@ export interface FetchedManifest {
   readonly digest: Digest;
 }
 
-interface Request {
-  readonly reference: ImageReference;
-  /** Below /v2/<repository>/ */
-  readonly path: string;
-  readonly accept?: string;
-  readonly signal: AbortSignal;
-}
-
-const IDLE_MS = 30_000;
 const ATTEMPTS = 4;
 const BACKOFF = { baseMs: 500, maxMs: 5000 };
-const MAX_REFUSAL_BYTES = 64 * 1024;
+/** A transfer that got on by this much before it broke off may break off again. */
+const PROGRESS_BYTES = 64 * 1024;
+/** A mirror that was not reachable is asked last for so long. */
+const MIRROR_REST_MS = 60_000;
 const MANIFEST_TYPES = [
   MEDIA_TYPES.ociIndex,
   MEDIA_TYPES.ociManifest,
@@ -46,19 +53,24 @@ const MANIFEST_TYPES = [
 ].join(', ');
 
 /**
- * Reads images from registries (the distribution API, version 2).
- * 1. Every wait ends: after 30 s without a byte, or when the caller's signal aborts.
- * 2. Redirects are followed, by `fetch`: without the token to another host; never from HTTPS to HTTP.
- * 3. What may pass (no connection, 429, 5xx, damaged transfer) is tried four times, with growing
- *    pauses; each error names image and registry.
+ * Reads images from registries and their mirrors (the distribution API, version 2).
+ * 1. Mirrors are asked once each, in their order; then the registry. Its error tells of all.
+ * 2. What may pass (no connection, 429, 5xx, damaged transfer) is tried four times at the registry,
+ *    with growing pauses; a blob goes on where it broke off. Errors name image and registry.
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md
  */
 export class RegistryClient {
+  readonly http: RegistryHttp;
+  readonly auth: RegistryAuth;
   readonly #modules: RegistryClientModules;
-  readonly #tokens = new Map<string, RegistryToken>();
+  readonly #restUntilMs = new Map<string, number>();
 
   constructor(modules: RegistryClientModules) {
+    const { clock, insecureRegistries } = modules;
+    const transport = new RegistryTransport(modules);
     this.#modules = modules;
+    this.auth = new RegistryAuth({ transport, clock, insecureRegistries });
+    this.http = new RegistryHttp({ transport, auth: this.auth });
   }
 
   /**
@@ -69,44 +81,122 @@ export class RegistryClient {
   async manifest(
     reference: ImageReference,
     digest: Digest | undefined,
-    signal: AbortSignal,
+    call: RegistryCall,
   ): Promise<FetchedManifest> {
     const wanted = digest ?? reference.digest;
-    const path = `manifests/${wanted ?? reference.tag ?? 'latest'}`;
-    const request = { reference, path, accept: MANIFEST_TYPES, signal };
-    return await this.#retry(signal, () =>
-      this.#exchange(request, async (response, deadline) => {
-        const bytes = await readBounded(response, MAX_MANIFEST_BYTES, deadline);
-        const found = digestOfHex(createHash('sha256').update(bytes).digest('hex'));
-        const claimed = wanted ?? response.headers.get('docker-content-digest') ?? found;
-        if (isDigest(claimed) && claimed !== found) {
-          const text = `${subjectOf(request)}: manifest ${claimed} arrived as ${found}`;
-          throw new HatobaError('unavailable', text);
+    const path = `${reference.repository}/manifests/${wanted ?? reference.tag ?? 'latest'}`;
+    const request = { method: 'GET', path, headers: { Accept: MANIFEST_TYPES } } as const;
+    const purpose: Purpose = { subject: `image "${familiarReference(reference)}"`, deed: 'pulled' };
+    const failures: unknown[] = [];
+    for (const endpoint of this.#endpoints(reference.registry)) {
+      const fetchOnce = async (): Promise<FetchedManifest> => {
+        const access = await this.access(endpoint, reference, call.auth, 'pull');
+        const answer = await this.http.send(access, request, purpose, call.signal);
+        try {
+          return checkManifest(answer, await answer.read(MAX_MANIFEST_BYTES), wanted);
+        } catch (error) {
+          call.signal.throwIfAborted();
+          throw withPurpose(error, purpose);
+        } finally {
+          await answer.close();
         }
-        const type = response.headers.get('content-type') ?? '';
-        return { bytes, mediaType: type.split(';')[0]?.trim() ?? '', digest: found };
-      }),
-    );
+      };
+      try {
+        return endpoint.isMirror ? await fetchOnce() : await this.retry(call.signal, fetchOnce);
+      } catch (error) {
+        call.signal.throwIfAborted();
+        failures.push(error);
+        this.#noteFailure(endpoint, error);
+      }
+    }
+    throw ofAll(failures, purpose);
   }
 
   /**
-   * Streams a blob to `take`, which checks it; a stream that breaks off is begun anew.
-   * @throws {HatobaError} as manifest(), and what `take` throws
+   * The bytes of a blob from `startAt` on. A stream that breaks off is taken up where it did.
+   * Whoever reads checks the digest.
+   * @throws {HatobaError} as manifest()
    */
-  async blob(
+  async *blob(
     reference: ImageReference,
     descriptor: Descriptor,
-    signal: AbortSignal,
-    take: (content: AsyncIterable<Uint8Array>) => Promise<void>,
-  ): Promise<void> {
-    const request = { reference, path: `blobs/${descriptor.digest}`, signal };
-    await this.#retry(signal, () =>
-      this.#exchange(request, (response, deadline) => take(bodyOf(response, deadline))),
-    );
+    startAt: number,
+    call: RegistryCall,
+  ): AsyncGenerator<Uint8Array> {
+    const subject = `image "${familiarName(reference)}": blob ${descriptor.digest}`;
+    const purpose: Purpose = { subject, deed: 'pulled' };
+    const failures: unknown[] = [];
+    const endpoints = [...this.#endpoints(reference.registry)];
+    let position = startAt;
+    for (let attempt = 1; position < descriptor.sizeBytes || startAt === 0;) {
+      const endpoint = endpoints[0];
+      if (endpoint === undefined) throw ofAll(failures, purpose);
+      const before = position;
+      try {
+        const access = await this.access(endpoint, reference, call.auth, 'pull');
+        const part = this.#blobPart(
+          access,
+          reference,
+          { descriptor, position, purpose },
+          call.signal,
+        );
+        for await (const chunk of part) {
+          position += chunk.length;
+          yield chunk;
+        }
+        return;
+      } catch (error) {
+        call.signal.throwIfAborted();
+        if (position - before >= PROGRESS_BYTES) attempt = 1;
+        if (endpoint.isMirror || attempt >= ATTEMPTS || !isRetryable(error)) {
+          failures.push(error);
+          this.#noteFailure(endpoint, error);
+          endpoints.shift();
+          continue;
+        }
+      }
+      await this.pause(attempt++, call.signal);
+    }
   }
 
-  async #retry<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
-    const { clock, random } = this.#modules;
+  /**
+   * Shows credentials to a registry.
+   * @returns an identity token where it gave one
+   * @throws {HatobaError} unauthenticated | unavailable | deadline
+   */
+  async login(registry: string, auth: Credentials, signal: AbortSignal): Promise<string> {
+    const endpoint = this.origin(registry);
+    const access: Access = { endpoint, credentials: auth, scopes: [] };
+    const purpose: Purpose = { subject: `login at ${registry}`, deed: 'taken' };
+    this.auth.forget(access); // a password that was changed is asked about anew
+    await this.retry(signal, async () => {
+      const answer = await this.http.send(access, { method: 'GET', path: '' }, purpose, signal);
+      await answer.close();
+    });
+    return this.auth.identityToken(access);
+  }
+
+  /** The registry itself, without its mirrors. */
+  origin(registry: string): RegistryEndpoint {
+    const [endpoint] = registryEndpoints(registry, this.#modules.insecureRegistries);
+    if (endpoint === undefined) throw new Error('a registry has an endpoint');
+    return endpoint;
+  }
+
+  /** @param auth of the caller, for the registry of the reference and not for a mirror */
+  async access(
+    endpoint: RegistryEndpoint,
+    reference: ImageReference,
+    auth: Credentials | undefined,
+    actions: 'pull' | 'pull,push',
+  ): Promise<Access> {
+    const own = endpoint.isMirror ? undefined : auth;
+    const credentials = own ?? (await this.#modules.credentials?.(endpoint.host));
+    return { endpoint, credentials, scopes: [`repository:${reference.repository}:${actions}`] };
+  }
+
+  /** Tries what may pass again, with growing pauses. */
+  async retry<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
     for (let n = 1; ; n++) {
       try {
         return await attempt();
@@ -114,151 +204,101 @@ export class RegistryClient {
         signal.throwIfAborted();
         if (n >= ATTEMPTS || !isRetryable(error)) throw error;
       }
-      await sleep(clock, backoffMs(n, BACKOFF, random), signal);
+      await this.pause(n, signal);
     }
   }
 
-  /** One request, with a token if the registry wants one, and the whole use of its answer. */
-  async #exchange<T>(
-    request: Request,
-    use: (response: Response, deadline: Deadline) => Promise<T>,
-  ): Promise<T> {
-    const baseUrl = this.#baseUrl(request);
-    const what = `an answer of ${baseUrl}`;
-    const deadline = new Deadline(this.#modules.clock, IDLE_MS, what, request.signal);
+  /** The wait before another attempt. @param attempt how many have failed */
+  async pause(attempt: number, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#modules;
+    await sleep(clock, backoffMs(attempt, BACKOFF, random), signal);
+  }
+
+  /** One answer's worth of a blob, from `position` on and no byte beyond its end. */
+  async *#blobPart(
+    access: Access,
+    reference: ImageReference,
+    want: { descriptor: Descriptor; position: number; purpose: Purpose },
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    const { descriptor, position, purpose } = want;
+    const path = `${reference.repository}/blobs/${descriptor.digest}`;
+    const headers = position === 0 ? {} : { Range: `bytes=${position}-` };
+    const answer = await this.http.send(access, { method: 'GET', path, headers }, purpose, signal);
     try {
-      let response = await this.#send(request, deadline);
-      if (response.status === 401) response = await this.#authorize(request, response, deadline);
-      if (!response.ok) throw await this.#refusal(request, response, deadline);
-      try {
-        return await use(response, deadline);
-      } finally {
-        if (!response.bodyUsed) await response.body?.cancel();
+      let skip = bytesToSkip(answer, descriptor, position);
+      let at = position - skip;
+      for await (const chunk of answer.body()) {
+        at += chunk.length;
+        if (at > descriptor.sizeBytes) {
+          const text = `it goes on after the ${descriptor.sizeBytes} bytes it should have`;
+          throw new HatobaError('unavailable', text);
+        }
+        const rest = chunk.subarray(Math.min(skip, chunk.length));
+        skip -= chunk.length - rest.length;
+        if (rest.length > 0) yield rest;
+      }
+      if (at < descriptor.sizeBytes) {
+        const text = `it ended after ${at} of ${descriptor.sizeBytes} bytes`;
+        throw new HatobaError('unavailable', text);
       }
     } catch (error) {
-      request.signal.throwIfAborted();
-      throw this.#explain(error, request, deadline);
+      signal.throwIfAborted();
+      throw withPurpose(error, purpose);
     } finally {
-      deadline.dispose();
+      await answer.close();
     }
   }
 
-  async #send(request: Request, deadline: Deadline): Promise<Response> {
-    const { reference, path, accept } = request;
-    const token = this.#tokens.get(tokenKey(reference));
-    const isValid = token !== undefined && token.expiresAtMs > this.#modules.clock.nowMs();
-    const response = await this.#modules.fetch(
-      `${this.#baseUrl(request)}/v2/${reference.repository}/${path}`,
-      {
-        headers: {
-          'User-Agent': 'hatoba',
-          // a server that compresses on the way would change the bytes the digest is of
-          'Accept-Encoding': 'identity',
-          ...(accept === undefined ? {} : { Accept: accept }),
-          ...(isValid ? { Authorization: `Bearer ${token.token}` } : {}),
-        },
-        signal: deadline.signal,
-      },
-    );
-    deadline.touch();
-    if (response.url.startsWith('http:') && this.#baseUrl(request).startsWith('https:')) {
-      await response.body?.cancel();
-      const where = `registry ${this.#baseUrl(request)} sends its callers to ${new URL(response.url).origin}`;
-      throw new HatobaError(
-        'failed-precondition',
-        `${subjectOf(request)} not pulled: ${where}, which anybody on the way could change`,
-      );
-    }
-    return response;
+  #endpoints(registry: string): readonly RegistryEndpoint[] {
+    const { insecureRegistries, mirrors = {}, clock } = this.#modules;
+    const all = registryEndpoints(registry, insecureRegistries, mirrors[registry] ?? []);
+    const rests = ({ baseUrl, isMirror }: RegistryEndpoint): boolean =>
+      isMirror && (this.#restUntilMs.get(baseUrl) ?? 0) > clock.nowMs();
+    return all.filter((endpoint) => !rests(endpoint));
   }
 
-  /** Gets an anonymous token and asks again. */
-  async #authorize(request: Request, refused: Response, deadline: Deadline): Promise<Response> {
-    const challenge = parseAuthChallenge(refused.headers.get('www-authenticate') ?? '');
-    if (challenge?.scheme !== 'bearer') return refused;
-    await refused.body?.cancel();
-    const { reference } = request;
-    const url = tokenUrl(challenge, reference.repository, this.#baseUrl(request));
-    const answer = await this.#modules.fetch(url, { signal: deadline.signal });
-    deadline.touch();
-    const body = await readBounded(answer, MAX_REFUSAL_BYTES, deadline);
-    if (!answer.ok) {
-      const refusal = parseRegistryAnswer(answer.status, body);
-      throw registryRefusal(`${subjectOf(request)}: token`, url.origin, refusal);
-    }
-    this.#tokens.set(tokenKey(reference), parseToken(body, this.#modules.clock.nowMs()));
-    return await this.#send(request, deadline);
-  }
-
-  async #refusal(request: Request, response: Response, deadline: Deadline): Promise<HatobaError> {
-    const body = await readBounded(response, MAX_REFUSAL_BYTES, deadline);
-    const answer = parseRegistryAnswer(response.status, body);
-    return registryRefusal(subjectOf(request), this.#baseUrl(request), answer);
-  }
-
-  /** What fetch throws (a TypeError, "fetch failed") says nothing: its cause does. */
-  #explain(error: unknown, request: Request, deadline: Deadline): unknown {
-    const isLate = deadline.signal.aborted;
-    if (!isLate && !(error instanceof TypeError)) return error;
-    const cause: unknown = isLate ? deadline.signal.reason : error;
-    const kind = cause instanceof HatobaError ? cause.kind : 'unavailable';
-    const where = `registry ${this.#baseUrl(request)} not reachable`;
-    const text = `${subjectOf(request)} not pulled: ${where}: ${describeError(cause)}`;
-    return new HatobaError(kind, text, { cause });
-  }
-
-  #baseUrl({ reference }: Request): string {
-    return registryBaseUrl(reference.registry, this.#modules.insecureRegistries);
+  #noteFailure({ baseUrl, isMirror }: RegistryEndpoint, error: unknown): void {
+    if (!isMirror || !isRetryable(error)) return;
+    this.#restUntilMs.set(baseUrl, this.#modules.clock.nowMs() + MIRROR_REST_MS);
   }
 }
 
-function tokenKey(reference: ImageReference): string {
-  return `${reference.registry}/${reference.repository}`;
-}
-
-function subjectOf({ reference, path }: Request): string {
-  if (path.startsWith('manifests/')) return `image "${familiarReference(reference)}"`;
-  return `image "${familiarName(reference)}": blob ${path.slice('blobs/'.length)}`;
-}
-
-async function readBounded(
-  response: Response,
-  maxBytes: number,
-  deadline: Deadline,
-): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of bodyOf(response, deadline)) {
-    length += chunk.length;
-    if (length > maxBytes) {
-      throw new HatobaError('resource-exhausted', `an answer has more than ${maxBytes} bytes`);
-    }
-    chunks.push(chunk);
+function checkManifest(
+  answer: HttpAnswer,
+  bytes: Uint8Array,
+  wanted: Digest | undefined,
+): FetchedManifest {
+  const found = digestOfHex(createHash('sha256').update(bytes).digest('hex'));
+  const claimed = wanted ?? answer.headers.get('docker-content-digest') ?? found;
+  if (isDigest(claimed) && claimed !== found) {
+    throw new HatobaError('unavailable', `manifest ${claimed} arrived as ${found}`);
   }
-  return Buffer.concat(chunks);
+  const type = answer.headers.get('content-type') ?? '';
+  return { bytes, mediaType: type.split(';')[0]?.trim() ?? '', digest: found };
 }
 
-/** The bytes of an answer; ends with the deadline's reason once that aborts. */
-async function* bodyOf(response: Response, deadline: Deadline): AsyncGenerator<Uint8Array> {
-  if (response.body === null) return;
-  const { signal } = deadline;
-  const reader = response.body.getReader();
-  // fetch does not always end the body of a request that was aborted: a read would wait for ever
-  const giveUp = (): void => {
-    reader.cancel(signal.reason).catch(() => undefined); // what was cut off may fail to be cut off
-  };
-  signal.addEventListener('abort', giveUp, { once: true });
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      const next: { done: boolean; value?: unknown } = await reader.read();
-      signal.throwIfAborted();
-      if (next.done) return;
-      deadline.touch();
-      yield next.value as Uint8Array;
-    }
-  } finally {
-    signal.removeEventListener('abort', giveUp);
-    giveUp();
-  }
+/** How many bytes of an answer are known already: a server may answer a range with the whole. */
+function bytesToSkip(answer: HttpAnswer, descriptor: Descriptor, position: number): number {
+  if (answer.status !== 206) return position;
+  const header = answer.headers.get('content-range') ?? '';
+  const range = parseContentRange(header);
+  const isRight =
+    range?.start === position &&
+    (range.totalBytes ?? descriptor.sizeBytes) === descriptor.sizeBytes;
+  if (isRight) return 0;
+  const text = `asked for bytes from ${position} of ${descriptor.sizeBytes}, the registry answered with "${header}"`;
+  throw new HatobaError('unavailable', text);
+}
+
+/** The last error is the registry's own, and decides; what its mirrors said stands behind it. */
+function ofAll(failures: readonly unknown[], purpose: Purpose): unknown {
+  const last = failures.at(-1);
+  if (failures.length < 2) return last;
+  const mirrors = failures.slice(0, -1).map((error) => {
+    const text = describeError(error);
+    return text.startsWith(purpose.subject) ? text.slice(purpose.subject.length).trim() : text;
+  });
+  const message = `${describeError(last)}; before it, of its mirrors: ${mirrors.join('; ')}`;
+  return new HatobaError(kindOf(last), message, { cause: last });
 }

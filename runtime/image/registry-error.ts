@@ -38,8 +38,9 @@ export function registryRefusal(
   subject: string,
   baseUrl: string,
   answer: RegistryAnswer,
+  about: RefusedCall,
 ): HatobaError {
-  const { kind, problem, advice } = meaningOf(answer);
+  const { kind, problem, advice } = meaningOf(answer, about);
   const code = answer.code === '' ? '' : ` ${answer.code}`;
   const message = answer.message === '' ? '' : ` (${answer.message})`;
   const text = `${subject} ${problem}: registry answered ${answer.status}${code}${message} at ${baseUrl}`;
@@ -48,20 +49,29 @@ export function registryRefusal(
   });
 }
 
-function meaningOf({ status }: RegistryAnswer): {
-  kind: ErrorKind;
-  problem: string;
-  advice: string;
-} {
+/** What was asked of the registry that refused it. */
+export interface RefusedCall {
+  readonly deed: 'pulled' | 'pushed' | 'given' | 'taken';
+  /** As image references name the registry. */
+  readonly host: string;
+  readonly hasCredentials: boolean;
+}
+
+function meaningOf(
+  { status }: RegistryAnswer,
+  { deed, host, hasCredentials }: RefusedCall,
+): { kind: ErrorKind; problem: string; advice: string } {
   if (status === 404) return { kind: 'not-found', problem: 'not found', advice: '' };
-  if (status === 401) {
-    const advice = 'the image does not exist there, or it needs a login';
-    return { kind: 'unauthenticated', problem: 'refused', advice };
+  if (status === 401 || status === 403) {
+    const kind = status === 401 ? 'unauthenticated' : 'permission-denied';
+    const advice = hasCredentials
+      ? `the credentials for ${host} are wrong, or may not do that`
+      : `the image does not exist there, or it needs a login: hatoba login ${host}`;
+    return { kind, problem: 'refused', advice };
   }
-  if (status === 403) return { kind: 'permission-denied', problem: 'refused', advice: '' };
   if (status === 429) {
-    return { kind: 'unavailable', problem: 'not pulled', advice: 'its rate limit is reached' };
+    return { kind: 'unavailable', problem: `not ${deed}`, advice: 'its rate limit is reached' };
   }
   const kind = status >= 500 ? 'unavailable' : 'failed-precondition';
-  return { kind, problem: 'not pulled', advice: '' };
+  return { kind, problem: `not ${deed}`, advice: '' };
 }

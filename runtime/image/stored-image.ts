@@ -52,7 +52,16 @@ export async function readStoredImage(known: KnownImage, stores: Stores): Promis
     layers.push({ diffId, blob: await findBlob(diffId, record.layers[i], known, stores) });
   }
   const original = await findManifest(known, layers, stores.content);
-  return { config, layers, manifest: original ?? makeManifest(config, layers) };
+  return {
+    config,
+    layers,
+    manifest:
+      original ??
+      makeManifest(
+        config,
+        layers.map((layer) => layer.blob),
+      ),
+  };
 }
 
 /** The layer as it was transferred with this image, or as it came with another one. */
@@ -112,7 +121,11 @@ function typeOfManifest(bytes: Uint8Array, manifest: Manifest & { kind: 'image' 
   return isDocker ? MEDIA_TYPES.dockerManifest : MEDIA_TYPES.ociManifest;
 }
 
-function makeManifest(config: StoredDocument, layers: readonly StoredLayer[]): StoredDocument {
+/** A new OCI manifest; the same parts give the same bytes. */
+export function makeManifest(
+  config: StoredDocument,
+  layers: readonly Descriptor[],
+): StoredDocument {
   const mediaType = MEDIA_TYPES.ociManifest;
   const describe = ({ mediaType: type, digest, sizeBytes }: Descriptor): object => ({
     mediaType: type,
@@ -123,7 +136,7 @@ function makeManifest(config: StoredDocument, layers: readonly StoredLayer[]): S
     schemaVersion: 2,
     mediaType,
     config: describe(config),
-    layers: layers.map((layer) => describe(layer.blob)),
+    layers: layers.map(describe),
   };
   return document(Buffer.from(JSON.stringify(manifest)), mediaType);
 }

@@ -35,7 +35,7 @@ class FakeServer {
       // as with the real fetch, the signal ends the body too
       const signal = init?.signal ?? new AbortController().signal;
       const body = response.body?.pipeThrough(new TransformStream(), { signal }) ?? null;
-      return answeredFrom(response.url, new Response(body, response));
+      return new Response(body, response);
     };
     const random = seededRandom(1);
     return new RegistryClient({ fetch: send, clock: this.clock, random, insecureRegistries });
@@ -53,11 +53,6 @@ class FakeServer {
   }
 }
 
-/** As fetch gives it after redirects. */
-function answeredFrom(url: string, response: Response): Response {
-  return Object.defineProperty(response, 'url', { value: url });
-}
-
 const signal = new AbortController().signal;
 const ok = (): Response => new Response(MANIFEST, { headers: { 'Content-Type': 'a/b; c=d' } });
 const refuse =
@@ -70,7 +65,7 @@ const grant = (): Response => Response.json({ token: 'secret', expires_in: 300 }
 describe('the registry client', () => {
   it('asks for a manifest by tag, over HTTPS, with every type it can read', async () => {
     const server = new FakeServer(ok);
-    const found = await server.client().manifest(REFERENCE, undefined, signal);
+    const found = await server.client().manifest(REFERENCE, undefined, { signal });
     assert.deepEqual(
       [Buffer.from(found.bytes).toString(), found.mediaType, found.digest],
       [MANIFEST, 'a/b', DIGEST],
@@ -86,8 +81,8 @@ describe('the registry client', () => {
   it('gets an anonymous token when asked to, and keeps it until it ends', async () => {
     const server = new FakeServer(refuse(401, 'UNAUTHORIZED', challenge), grant, ok, ok);
     const client = server.client();
-    await client.manifest(REFERENCE, undefined, signal);
-    await client.manifest(REFERENCE, undefined, signal);
+    await client.manifest(REFERENCE, undefined, { signal });
+    await client.manifest(REFERENCE, undefined, { signal });
     assert.deepEqual(
       server.requests.map((r) => [r.url, r.headers['authorization'] ?? '']),
       [
@@ -103,9 +98,9 @@ describe('the registry client', () => {
     const denied = refuse(401, '', challenge);
     const server = new FakeServer(denied, grant, ok, denied, grant, ok);
     const client = server.client();
-    await client.manifest(REFERENCE, undefined, signal);
+    await client.manifest(REFERENCE, undefined, { signal });
     await server.clock.advance(300_000);
-    await client.manifest(REFERENCE, undefined, signal);
+    await client.manifest(REFERENCE, undefined, { signal });
     assert.equal(server.requests[3]?.headers['authorization'], undefined);
     assert.equal(server.requests.length, 6);
   });
@@ -119,7 +114,7 @@ describe('the registry client', () => {
     it(`does not go for a token to ${name}`, async () => {
       const header = { 'WWW-Authenticate': `Bearer realm="${realm}"` };
       const server = new FakeServer(refuse(401, '', header));
-      await assert.rejects(server.client().manifest(REFERENCE, undefined, signal), {
+      await assert.rejects(server.client().manifest(REFERENCE, undefined, { signal }), {
         kind: 'unauthenticated',
         message,
       });
@@ -137,7 +132,7 @@ describe('the registry client', () => {
     {
       status: 401,
       kind: 'unauthenticated',
-      message: /refused: registry answered 401 CODE .*login$/,
+      message: /refused: registry answered 401 CODE .*login r\.example$/,
     },
     { status: 403, kind: 'permission-denied', message: /refused: registry answered 403/ },
     { status: 418, kind: 'failed-precondition', message: /not pulled: registry answered 418/ },
@@ -145,7 +140,7 @@ describe('the registry client', () => {
   for (const { status, kind, message } of refusals) {
     it(`tells of ${status} at once`, async () => {
       const server = new FakeServer(refuse(status, 'CODE'));
-      await assert.rejects(server.client().manifest(REFERENCE, undefined, signal), {
+      await assert.rejects(server.client().manifest(REFERENCE, undefined, { signal }), {
         kind,
         message,
       });
@@ -156,7 +151,7 @@ describe('the registry client', () => {
   it('tells of answers that are no JSON', async () => {
     const server = new FakeServer(() => new Response('<html>', { status: 404 }));
     await assert.rejects(
-      server.client().manifest(REFERENCE, undefined, signal),
+      server.client().manifest(REFERENCE, undefined, { signal }),
       /not found: registry answered 404 at https:/,
     );
   });
@@ -166,26 +161,32 @@ describe('the registry client', () => {
       throw new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') });
     };
     const server = new FakeServer(refuse(503), failed, refuse(429), ok);
-    const found = await server.settle(server.client().manifest(REFERENCE, undefined, signal));
+    const found = await server.settle(server.client().manifest(REFERENCE, undefined, { signal }));
     assert.equal(found.digest, DIGEST);
   });
 
   it('gives up after four tries, with the last reason', async () => {
     const server = new FakeServer(refuse(500), refuse(500), refuse(500), refuse(502, 'BAD'));
-    await assert.rejects(server.settle(server.client().manifest(REFERENCE, undefined, signal)), {
-      kind: 'unavailable',
-      message: /not pulled: registry answered 502 BAD/,
-    });
+    await assert.rejects(
+      server.settle(server.client().manifest(REFERENCE, undefined, { signal })),
+      {
+        kind: 'unavailable',
+        message: /not pulled: registry answered 502 BAD/,
+      },
+    );
   });
 
   it('does not wait for ever for an answer', async () => {
     const silent = (): Promise<Response> => new Promise(() => undefined);
     const server = new FakeServer(silent, silent, silent, silent);
-    await assert.rejects(server.settle(server.client().manifest(REFERENCE, undefined, signal)), {
-      kind: 'deadline',
-      message:
-        /image "r.example\/team\/web:1" not pulled: .* an answer of https:\/\/r.example did not come within 30 s/,
-    });
+    await assert.rejects(
+      server.settle(server.client().manifest(REFERENCE, undefined, { signal })),
+      {
+        kind: 'deadline',
+        message:
+          /image "r.example\/team\/web:1" not pulled: .* an answer of https:\/\/r.example did not come within 30 s/,
+      },
+    );
   });
 
   it('does not wait for ever for the rest of an answer', async () => {
@@ -198,14 +199,14 @@ describe('the registry client', () => {
         }),
       );
     const server = new FakeServer(half, half, half, half);
-    const call = server.client().manifest(REFERENCE, undefined, signal);
+    const call = server.client().manifest(REFERENCE, undefined, { signal });
     await assert.rejects(server.settle(call), { kind: 'deadline' });
   });
 
   it('ends at once when its caller gives up, also in a pause', async () => {
     const controller = new AbortController();
     const server = new FakeServer(refuse(503));
-    const call = server.client().manifest(REFERENCE, undefined, controller.signal);
+    const call = server.client().manifest(REFERENCE, undefined, { signal: controller.signal });
     const ended = assert.rejects(call, /no more/);
     await server.clock.advance(1);
     controller.abort(new Error('no more'));
@@ -217,19 +218,21 @@ describe('the registry client', () => {
     const other = toDigest(`sha256:${'0'.repeat(64)}`);
     const server = new FakeServer(ok, ok, ok, ok);
     await assert.rejects(
-      server.settle(server.client().manifest(REFERENCE, other, signal)),
+      server.settle(server.client().manifest(REFERENCE, other, { signal })),
       /manifest sha256:0{64} arrived as sha256:/,
     );
     assert.match(server.requests[0]?.url ?? '', /manifests\/sha256:0{64}$/);
   });
 
-  it('refuses a registry that sends it from HTTPS to plain HTTP', async () => {
-    const server = new FakeServer(() => answeredFrom('http://r.example/other', ok()));
-    await assert.rejects(server.settle(server.client().manifest(REFERENCE, undefined, signal)), {
+  it('refuses a registry that sends it from HTTPS to plain HTTP, and asks nothing there', async () => {
+    const headers = { Location: 'http://r.example/other' };
+    const server = new FakeServer(() => new Response(null, { status: 307, headers }));
+    await assert.rejects(server.client().manifest(REFERENCE, undefined, { signal }), {
       kind: 'failed-precondition',
       message:
         /image "r\.example\/team\/web:1" not pulled: .* sends its callers to http:\/\/r\.example/,
     });
+    assert.equal(server.requests.length, 1);
   });
 
   it('refuses an answer without end', async () => {
@@ -241,9 +244,12 @@ describe('the registry client', () => {
           },
         }),
       );
-    await assert.rejects(new FakeServer(endless).client().manifest(REFERENCE, undefined, signal), {
-      kind: 'resource-exhausted',
-      message: /more than 4194304 bytes/,
-    });
+    await assert.rejects(
+      new FakeServer(endless).client().manifest(REFERENCE, undefined, { signal }),
+      {
+        kind: 'resource-exhausted',
+        message: /more than 4194304 bytes/,
+      },
+    );
   });
 });

@@ -1,0 +1,129 @@
+import { HatobaError, describeError, kindOf } from '../../common/errors.js';
+import type { Access, RegistryAuth } from './registry-auth.js';
+import { parseRegistryAnswer, registryRefusal } from './registry-error.js';
+import type { HttpAnswer, HttpRequest, RegistryTransport } from './registry-transport.js';
+
+/** What a request is for, as its errors say it: `image "web:1" not pulled: …`. */
+export interface Purpose {
+  readonly subject: string;
+  readonly deed: 'pulled' | 'pushed' | 'taken';
+}
+
+export interface RegistryRequest extends Omit<HttpRequest, 'headers' | 'url'> {
+  /** Below the endpoint's /v2/, or a whole address a registry gave. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Statuses that are an answer, besides 2xx. */
+  readonly accepts?: readonly number[];
+}
+
+const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/** Requests of registries by somebody, for something. */
+export class RegistryHttp {
+  readonly #transport: RegistryTransport;
+  readonly #auth: RegistryAuth;
+
+  constructor(modules: { transport: RegistryTransport; auth: RegistryAuth }) {
+    this.#transport = modules.transport;
+    this.#auth = modules.auth;
+  }
+
+  /**
+   * Sends a request, and once more with a grant where the registry wants one.
+   * @returns an answer of an accepted status; close() it whatever happens
+   * @throws {HatobaError} not-found | unauthenticated | permission-denied | unavailable | deadline |
+   *   failed-precondition, naming the purpose and the registry
+   */
+  async send(
+    access: Access,
+    request: RegistryRequest,
+    purpose: Purpose,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    try {
+      const first = await this.#sendOnce(access, request, signal);
+      const answer =
+        first.status === 401 ? await this.#authorize(access, request, first, signal) : first;
+      if (answer.ok || request.accepts?.includes(answer.status) === true) return answer;
+      throw await refusalOf(access, answer, purpose);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw withPurpose(error, purpose);
+    }
+  }
+
+  async #authorize(
+    access: Access,
+    request: RegistryRequest,
+    refused: HttpAnswer,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    const header = refused.headers.get('www-authenticate') ?? '';
+    try {
+      const isGranted =
+        isWithin(access, request) && (await this.#auth.answer(access, header, signal));
+      if (!isGranted) return refused;
+    } catch (error) {
+      await refused.close();
+      throw error;
+    }
+    await refused.close();
+    const second = await this.#sendOnce(access, request, signal);
+    if (second.status === 401) this.#auth.forget(access);
+    return second;
+  }
+
+  async #sendOnce(
+    access: Access,
+    request: RegistryRequest,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    const { path, headers = {}, accepts: _accepts, ...rest } = request;
+    // a storage server that a registry names has no business with its tokens
+    const own = isWithin(access, request) ? this.#auth.headers(access) : {};
+    const url = urlOf(access, path);
+    return await this.#transport.send({ ...rest, url, headers: { ...headers, ...own } }, signal);
+  }
+}
+
+function urlOf({ endpoint }: Access, path: string): string {
+  return /^https?:/.test(path) ? path : `${endpoint.baseUrl}/v2/${path}`;
+}
+
+function isWithin(access: Access, { path }: RegistryRequest): boolean {
+  return new URL(urlOf(access, path)).origin === new URL(access.endpoint.baseUrl).origin;
+}
+
+async function refusalOf(
+  { endpoint, credentials }: Access,
+  answer: HttpAnswer,
+  purpose: Purpose,
+): Promise<HatobaError> {
+  try {
+    const body = await answer.read(MAX_REFUSAL_BYTES);
+    return registryRefusal(
+      purpose.subject,
+      endpoint.baseUrl,
+      parseRegistryAnswer(answer.status, body),
+      {
+        deed: purpose.deed,
+        host: endpoint.host,
+        hasCredentials: credentials !== undefined,
+      },
+    );
+  } finally {
+    await answer.close();
+  }
+}
+
+/** What came from below, with what it was about. */
+export function withPurpose(error: unknown, { subject, deed }: Purpose): unknown {
+  const text = describeError(error);
+  if (!(error instanceof HatobaError) || text.startsWith(subject)) return error;
+  const { detail } = error;
+  return new HatobaError(kindOf(error), `${subject} not ${deed}: ${text}`, {
+    detail,
+    cause: error,
+  });
+}
