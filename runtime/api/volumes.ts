@@ -20,8 +20,11 @@ export interface EngineVolumes {
     },
   ): Promise<Volume>;
   list(): Promise<Volume[]>;
-  /** @throws {HatobaError} not-found */
-  inspect(name: string): Promise<Volume>;
+  /**
+   * @param options.size counts the disk it takes, too
+   * @throws {HatobaError} not-found
+   */
+  inspect(name: string, options?: { size?: boolean }): Promise<Volume>;
   /** @throws {HatobaError} not-found unless `force`; failed-precondition naming its containers */
   remove(name: string, options?: { force?: boolean }): Promise<void>;
   /** Removes anonymous volumes (`all`: any) that no container has. */

@@ -6,7 +6,7 @@ import type { Random } from '../../common/random.js';
 import type { Kernel } from '../../linux/ports.js';
 import { CgroupFs, detectCgroups } from '../cgroup/cgroup-fs.js';
 import { Freezer } from '../cgroup/freezer.js';
-import type { ContainerConfig, Containers } from '../engine.js';
+import type { ContainerConfig, Containers, EngineVolumes } from '../engine.js';
 import type { EventSink } from '../events/event-bus.js';
 import { Execs } from '../exec/exec.js';
 import { ContainerTrees } from '../files/container-trees.js';
@@ -19,6 +19,7 @@ import { readHostFacts, readKernelVersion } from '../oci/host-facts.js';
 import { SeccompCache } from '../oci/seccomp-cache.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import { StatsReader } from '../stats/container-stats.js';
+import { LocalVolumes } from '../volume/engine-volumes.js';
 import { Volumes } from '../volume/volumes.js';
 import { Background } from './background.js';
 import { LinuxContainers } from './containers.js';
@@ -32,6 +33,7 @@ import { LimitUpdates } from './limit-updates.js';
 import { ContainerPaths } from './paths.js';
 import { readBootId } from './process-identity.js';
 import { recoverContainers } from './recover.js';
+import { hasProcess, volumesOf } from './record.js';
 import { ContainerRegistry } from './registry.js';
 import { Restarts } from './restarts.js';
 import { Starter } from './start.js';
@@ -68,7 +70,7 @@ type Ground = Awaited<ReturnType<typeof openGround>>;
 export async function openContainers(
   options: OpenContainersOptions,
   modules: OpenContainersModules,
-): Promise<{ containers: Containers } & AsyncDisposable> {
+): Promise<{ containers: Containers; volumes: EngineVolumes } & AsyncDisposable> {
   const ground = await openGround(options, modules);
   const end = new DisposableStack();
   end.defer('mounts', () => closeGround(options, ground, modules));
@@ -103,31 +105,41 @@ export async function openContainers(
   exits.start();
   restarts.start();
   containers.takeUp();
-  return { containers, [Symbol.asyncDispose]: () => end[Symbol.asyncDispose]() };
+  const volumes = new LocalVolumes({ ...parts, threads });
+  return { containers, volumes, [Symbol.asyncDispose]: () => end[Symbol.asyncDispose]() };
 }
 
 /** Folders, cgroups and mounts, and the containers an earlier engine left. */
 async function openGround(
   options: OpenContainersOptions,
-  { kernel, snapshotter, clock, random, log }: OpenContainersModules,
+  { kernel, snapshotter, events, clock, random, log }: OpenContainersModules,
 ) {
   const paths = new ContainerPaths(options.stateDir, options.runDir);
   makeFolders(paths);
   const cgroups = new CgroupFs(detectCgroups(), paths.cgroupDecoy, clock);
   const mountNamespace = await openCrunNamespace(paths, cgroups, kernel);
   const crun = new Crun({ root: paths.crunRoot, mountNamespace }, kernel.spawner);
-  const volumes = new Volumes(paths.volumes, { spawner: kernel.spawner, random });
+  const { mounts, spawner } = kernel;
+  const volumes = new Volumes(paths.volumes, { spawner, mounts, random, clock, events });
   await volumes.clean();
   const registry = new ContainerRegistry(paths, log);
   const groups = new GroupUse();
-  const { mounts } = kernel;
   const teardown = new Teardown({ paths, cgroups, snapshotter, volumes, groups, mounts });
   const freezer = new Freezer(cgroups.layout, clock);
   const host = readHostFacts(cgroups.layout);
   const bootId = readBootId();
   const ground = { paths, cgroups, crun, volumes, registry, groups, teardown, freezer };
   await recoverContainers({ ...ground, snapshotter, clock, log });
+  await takeUpVolumes(volumes, registry);
   return { ...ground, host, bootId, mountNamespace };
+}
+
+/** Volumes are used by those that run, since before this engine was opened. */
+async function takeUpVolumes(volumes: Volumes, registry: ContainerRegistry): Promise<void> {
+  for (const entry of registry.list()) {
+    if (hasProcess(entry)) volumes.takeUp(entry.record.config.id, volumesOf(entry.record));
+  }
+  await volumes.unmountUnused();
 }
 
 async function closeGround(

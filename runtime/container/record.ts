@@ -84,6 +84,11 @@ export function hasProcess({ status }: Pick<ContainerEntry, 'status'>): boolean 
   return status.status !== 'created' || status.process !== undefined;
 }
 
+/** Names of the volumes it has. */
+export function volumesOf({ mounts }: Pick<ContainerRecord, 'mounts'>): readonly string[] {
+  return mounts.flatMap((mount) => (mount.type === 'volume' ? [mount.name] : []));
+}
+
 /**
  * Small files of one container are read and written at once, without the thread pool: 20–40 µs
  * each, where a trip through the pool costs several times that while eight creations wait for it.

@@ -104,7 +104,12 @@ async function openMounts(
       const { target, readOnly } = mount;
       const name = anonymousVolumes[target] ?? mount.name;
       const template = isFirst && mount.copyUp ? resolveInRoot(rootDir, target) : undefined;
-      const source = await volumes.open(name, template);
+      const wanted = {
+        labels: mount.labels,
+        driverOpts: mount.driverOpts,
+        anonymous: name !== mount.name,
+      };
+      const source = await volumes.open(name, template, { by: config.id, wanted });
       ready.push({ type: 'bind', source, target, readOnly, propagation: 'rprivate' });
     }
   }

@@ -58,6 +58,7 @@ export class Teardown {
   async run(id: string, record: ContainerRecord | undefined): Promise<void> {
     const { paths } = this.#modules;
     const steps = new DisposableStack();
+    steps.defer('leaving volumes', () => this.#modules.volumes.leave(id));
     steps.defer('removing the bundle', () =>
       rm(paths.of(id).bundle, { recursive: true, force: true }),
     );

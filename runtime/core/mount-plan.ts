@@ -25,6 +25,9 @@ export type WantedMount =
       target: string;
       readOnly: boolean;
       copyUp: boolean;
+      /** For a volume that is made by this. */
+      labels: Readonly<Record<string, string>>;
+      driverOpts: Readonly<Record<string, string>>;
     }
   | { type: 'tmpfs'; target: string; readOnly: boolean; sizeBytes: number; mode: number };
 
@@ -58,7 +61,15 @@ export function planWantedMounts(
     .map((path) => normalPath(path))
     .filter((path): path is string => path !== undefined && path !== '/' && !targets.has(path))
     .map((target): WantedMount => {
-      return { type: 'volume', name: '', target, readOnly: false, copyUp: true };
+      return {
+        type: 'volume',
+        name: '',
+        target,
+        readOnly: false,
+        copyUp: true,
+        labels: {},
+        driverOpts: {},
+      };
     });
   return [...wanted, ...anonymous].toSorted((a, b) => depth(a.target) - depth(b.target));
 }
@@ -155,7 +166,9 @@ function toVolume(mount: Mount, target: string): WantedMount {
     );
   }
   const copyUp = !(mount.volumeOptions?.noCopy ?? false);
-  return { type: 'volume', name: mount.source, target, readOnly: mount.readOnly, copyUp };
+  const { labels = {}, driverOpts = {} } = mount.volumeOptions ?? {};
+  const { readOnly, source: name } = mount;
+  return { type: 'volume', name, target, readOnly, copyUp, labels, driverOpts };
 }
 
 function toPropagation(text: string, target: string): Propagation {
@@ -200,6 +213,8 @@ function planSystemMounts(options: {
       'gid=5',
     ]),
     row('sysfs', '/sys', [...safe, access]),
+    // On v1 crun puts the hierarchies, read-only, on a tmpfs of 1 MiB that stays writable. To make
+    // that a read-only path too would make crun mount the hierarchies anew, writable.
     row('cgroup', '/sys/fs/cgroup', [...safe, 'relatime', access]),
     row('mqueue', '/dev/mqueue', safe),
     ...planSharedMemory(options.sharedMemory, safe),

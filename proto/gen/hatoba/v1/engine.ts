@@ -517,7 +517,11 @@ export interface Volume {
   /** names of containers */
   usedBy: string[];
   /** where asked for */
-  sizeBytes?: number | undefined;
+  sizeBytes?:
+    | number
+    | undefined;
+  /** as Docker's local driver: type, device, o */
+  driverOpts: { [key: string]: string };
 }
 
 export interface Volume_LabelsEntry {
@@ -525,8 +529,14 @@ export interface Volume_LabelsEntry {
   value: string;
 }
 
+export interface Volume_DriverOptsEntry {
+  key: string;
+  value: string;
+}
+
 export interface VolumeRef {
   volume: string;
+  size: boolean;
 }
 
 export interface VolumeCreateRequest {
@@ -7888,6 +7898,7 @@ function createBaseVolume(): Volume {
     anonymous: false,
     usedBy: [],
     sizeBytes: undefined,
+    driverOpts: {},
   };
 }
 
@@ -7917,6 +7928,9 @@ export const Volume: MessageFns<Volume> = {
     if (message.sizeBytes !== undefined) {
       writer.uint32(64).int64(message.sizeBytes);
     }
+    globalThis.Object.entries(message.driverOpts).forEach(([key, value]: [string, string]) => {
+      Volume_DriverOptsEntry.encode({ key: key as any, value }, writer.uint32(74).fork()).join();
+    });
     return writer;
   },
 
@@ -8000,6 +8014,17 @@ export const Volume: MessageFns<Volume> = {
             message.sizeBytes = longToNumber(reader.int64());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            const entry9 = Volume_DriverOptsEntry.decode(reader, reader.uint32());
+            if (entry9.value !== undefined) {
+              message.driverOpts[entry9.key] = entry9.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8047,6 +8072,33 @@ export const Volume: MessageFns<Volume> = {
         : isSet(object.size_bytes)
         ? globalThis.Number(object.size_bytes)
         : undefined,
+      driverOpts: isObject(object.driverOpts)
+        ? (globalThis.Object.entries(object.driverOpts) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.driver_opts)
+        ? (globalThis.Object.entries(object.driver_opts) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
     };
   },
 
@@ -8082,6 +8134,15 @@ export const Volume: MessageFns<Volume> = {
     if (message.sizeBytes !== undefined) {
       obj.sizeBytes = Math.round(message.sizeBytes);
     }
+    if (message.driverOpts) {
+      const entries = globalThis.Object.entries(message.driverOpts) as [string, string][];
+      if (entries.length > 0) {
+        obj.driverOpts = {};
+        entries.forEach(([k, v]) => {
+          obj.driverOpts[k] = v;
+        });
+      }
+    }
     return obj;
   },
 
@@ -8106,6 +8167,15 @@ export const Volume: MessageFns<Volume> = {
     message.anonymous = object.anonymous ?? false;
     message.usedBy = object.usedBy?.map((e) => e) || [];
     message.sizeBytes = object.sizeBytes ?? undefined;
+    message.driverOpts = (globalThis.Object.entries(object.driverOpts ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
     return message;
   },
 };
@@ -8195,14 +8265,102 @@ export const Volume_LabelsEntry: MessageFns<Volume_LabelsEntry> = {
   },
 };
 
+function createBaseVolume_DriverOptsEntry(): Volume_DriverOptsEntry {
+  return { key: "", value: "" };
+}
+
+export const Volume_DriverOptsEntry: MessageFns<Volume_DriverOptsEntry> = {
+  encode(message: Volume_DriverOptsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Volume_DriverOptsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolume_DriverOptsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Volume_DriverOptsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Volume_DriverOptsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Volume_DriverOptsEntry>): Volume_DriverOptsEntry {
+    return Volume_DriverOptsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Volume_DriverOptsEntry>): Volume_DriverOptsEntry {
+    const message = createBaseVolume_DriverOptsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function createBaseVolumeRef(): VolumeRef {
-  return { volume: "" };
+  return { volume: "", size: false };
 }
 
 export const VolumeRef: MessageFns<VolumeRef> = {
   encode(message: VolumeRef, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.volume !== "") {
       writer.uint32(10).string(message.volume);
+    }
+    if (message.size !== false) {
+      writer.uint32(16).bool(message.size);
     }
     return writer;
   },
@@ -8228,6 +8386,14 @@ export const VolumeRef: MessageFns<VolumeRef> = {
             message.volume = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8241,13 +8407,19 @@ export const VolumeRef: MessageFns<VolumeRef> = {
   },
 
   fromJSON(object: any): VolumeRef {
-    return { volume: isSet(object.volume) ? globalThis.String(object.volume) : "" };
+    return {
+      volume: isSet(object.volume) ? globalThis.String(object.volume) : "",
+      size: isSet(object.size) ? globalThis.Boolean(object.size) : false,
+    };
   },
 
   toJSON(message: VolumeRef): unknown {
     const obj: any = {};
     if (message.volume !== "") {
       obj.volume = message.volume;
+    }
+    if (message.size !== false) {
+      obj.size = message.size;
     }
     return obj;
   },
@@ -8258,6 +8430,7 @@ export const VolumeRef: MessageFns<VolumeRef> = {
   fromPartial(object: DeepPartial<VolumeRef>): VolumeRef {
     const message = createBaseVolumeRef();
     message.volume = object.volume ?? "";
+    message.size = object.size ?? false;
     return message;
   },
 };
