@@ -44,12 +44,6 @@ const READONLY_PATHS: readonly string[] = [
   '/proc/sys',
   '/proc/sysrq-trigger',
 ];
-/**
- * On v1 crun mounts a tmpfs there to hold the hierarchies, which are read-only while it is not:
- * whoever fills it takes memory that no limit of a file system bounds.
- */
-const CGROUP_FOLDER = '/sys/fs/cgroup';
-
 /** What the bundle must know of the machine. */
 export interface HostFacts extends ResourceHost {
   /** The engine's own bounding set. */
@@ -167,9 +161,7 @@ export function buildBundle(input: BundleInput): OciSpec {
         ...planSysctls(spec.sysctls, modes),
       },
       maskedPaths: privileged ? [] : MASKED_PATHS,
-      readonlyPaths: privileged
-        ? []
-        : [...READONLY_PATHS, ...(host.cgroupVersion === 1 ? [CGROUP_FOLDER] : [])],
+      readonlyPaths: privileged ? [] : READONLY_PATHS,
       ...(rootfsPropagation !== undefined && { rootfsPropagation }),
     },
     annotations: {},
