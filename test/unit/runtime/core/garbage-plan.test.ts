@@ -10,6 +10,7 @@ import {
 
 const NOW = 1_000_000_000_000;
 const HOUR = 3_600_000;
+const DATA = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
 const idOf = (n: number): Digest => digestOfHex(String(n).padStart(64, '0'));
 const rules = { ...DEFAULT_GARBAGE_RULES, imageMinAgeMs: 10 * HOUR, partialMaxAgeMs: 20 * HOUR };
 
@@ -71,7 +72,7 @@ describe('planning garbage collection', () => {
     n: fc.nat(30),
     hoursAgo: fc.nat(40),
     isUsed: fc.boolean(),
-    data: fc.array(fc.constantFrom(...'abcdefgh'), { maxLength: 4 }),
+    data: fc.array(fc.constantFrom(...DATA), { maxLength: 4 }),
   });
   const anyDisk = fc.integer({ min: 0, max: 1000 });
 
@@ -79,7 +80,7 @@ describe('planning garbage collection', () => {
     const anyInventory = fc
       .uniqueArray(anyImage, { selector: (i) => i.n, maxLength: 12 })
       .map((found) => found.map((i) => image(i.n, i.hoursAgo, i.data, i.isUsed)));
-    const anySizes = fc.dictionary(fc.constantFrom(...'abcdefgh'), fc.nat(200));
+    const anySizes = fc.dictionary(fc.constantFrom(...DATA), fc.nat(200));
     fc.assert(
       fc.property(anyInventory, anySizes, anyDisk, (found, sizes, used) => {
         const plan = planGarbage(inventory(found, sizes), rules, disk(used), NOW).images;
