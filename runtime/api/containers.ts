@@ -109,22 +109,43 @@ export interface ExecOptions {
   tty: boolean;
   stdin: boolean;
   size?: TerminalSize;
+  /** With all capabilities the machine has. */
   privileged?: boolean;
+  /** Nobody is there for its input and output, and it runs on when the engine ends. */
+  detach?: boolean;
 }
 export interface ExecSession {
+  /** With a TTY, its end is typed as Ctrl-D. */
   readonly stdin: Writable;
   readonly stdout: Readable;
   /** Ends at once with a TTY. */
   readonly stderr: Readable;
   resize(size: TerminalSize): Promise<void>;
+  /** 127 when the command was not found, 126 when it could not be run. */
   readonly exitCode: Promise<number>;
   kill(): Promise<void>;
 }
 
+export interface AttachOptions {
+  stdin: boolean;
+  size?: TerminalSize;
+  /**
+   * The container waits while stdout or stderr is not read, as the writer of a pipe does. Else one
+   * who leaves 8 MiB unread is cut off: the streams fail with `resource-exhausted`.
+   */
+  holdsBack?: boolean;
+  /** Of a container that does not run: its next run, from its first byte on. */
+  nextRun?: boolean;
+}
+
 /** The streams of a container's own process, shared by all who are attached. */
 export interface AttachSession {
-  /** Writes are lost unless the container has an open stdin; its end is passed on. */
+  /**
+   * Lost unless the container has an open stdin. Its end is passed on where the container was made
+   * so (stdinOnce, without a TTY); else the container's stdin stays open.
+   */
   readonly stdin: Writable;
+  /** To be read, both of them. */
   readonly stdout: Readable;
   /** Ends at once with a TTY. */
   readonly stderr: Readable;
@@ -189,8 +210,11 @@ export interface Containers {
   /** @returns a function that ends the subscription */
   onEvent(listener: (event: ContainerEvent) => void): () => void;
   exec(id: string, options: ExecOptions): Promise<ExecSession>;
-  /** Of a created, running or paused container. Output from now on; ends with the container. */
-  attach(id: string, options: { stdin: boolean; size?: TerminalSize }): Promise<AttachSession>;
+  /**
+   * Of a created, running or paused container. Output from now on; ends with the container's run.
+   * @throws {HatobaError} failed-precondition when it does not run
+   */
+  attach(id: string, options: AttachOptions): Promise<AttachSession>;
   logs(
     id: string,
     options: { follow: boolean; sinceMs?: number; untilMs?: number; tail?: number },

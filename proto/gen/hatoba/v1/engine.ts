@@ -299,6 +299,8 @@ export interface ContainerAttachStart {
    * misses nothing. Else a client that falls far behind is cut off.
    */
   holdsBack: boolean;
+  /** Of a container that does not run: its next run, from its first byte on; else that is refused. */
+  nextRun: boolean;
 }
 
 export interface ContainerAttachOutput {
@@ -4291,7 +4293,7 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
 };
 
 function createBaseContainerAttachStart(): ContainerAttachStart {
-  return { container: "", stdin: false, size: undefined, holdsBack: false };
+  return { container: "", stdin: false, size: undefined, holdsBack: false, nextRun: false };
 }
 
 export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
@@ -4307,6 +4309,9 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
     }
     if (message.holdsBack !== false) {
       writer.uint32(32).bool(message.holdsBack);
+    }
+    if (message.nextRun !== false) {
+      writer.uint32(40).bool(message.nextRun);
     }
     return writer;
   },
@@ -4356,6 +4361,14 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
             message.holdsBack = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.nextRun = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4378,6 +4391,11 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
         : isSet(object.holds_back)
         ? globalThis.Boolean(object.holds_back)
         : false,
+      nextRun: isSet(object.nextRun)
+        ? globalThis.Boolean(object.nextRun)
+        : isSet(object.next_run)
+        ? globalThis.Boolean(object.next_run)
+        : false,
     };
   },
 
@@ -4395,6 +4413,9 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
     if (message.holdsBack !== false) {
       obj.holdsBack = message.holdsBack;
     }
+    if (message.nextRun !== false) {
+      obj.nextRun = message.nextRun;
+    }
     return obj;
   },
 
@@ -4409,6 +4430,7 @@ export const ContainerAttachStart: MessageFns<ContainerAttachStart> = {
       ? TerminalSize.fromPartial(object.size)
       : undefined;
     message.holdsBack = object.holdsBack ?? false;
+    message.nextRun = object.nextRun ?? false;
     return message;
   },
 };
