@@ -1,4 +1,5 @@
-import { HatobaError } from './errors.js';
+import { parseDurationMs } from './duration.js';
+import { HatobaError, isKind } from './errors.js';
 
 /** Where the settings of a daemon come from; later ones win: file, environment, flags. */
 export interface SettingSources {
@@ -228,6 +229,48 @@ export const absolutePathSetting = textSetting(
   'an absolute path',
   (text) => text.startsWith('/') && !text.includes('\0'),
 );
+
+/** A duration above 0, as it was written: "10m", "24h". */
+export const durationSetting = textSetting('a duration like 10m or 24h', isDuration);
+
+function isDuration(text: string): boolean {
+  try {
+    return parseDurationMs(text) > 0;
+  } catch (error) {
+    if (isKind(error, 'invalid-argument')) return false;
+    throw error;
+  }
+}
+
+/** A whole number of percent, from 1 to 100. */
+export const percentSetting: Setting<number> = {
+  form: 'number',
+  parse: (raw) => {
+    if (typeof raw === 'number' && Number.isInteger(raw) && raw >= 1 && raw <= 100) return raw;
+    throw new Expectation('a percentage from 1 to 100');
+  },
+};
+
+/** A map of names to lists of texts for each of which `isRight` holds; "a=1 2,b=3" as a text. */
+export function listsSetting(
+  what: string,
+  isRight: (text: string) => boolean,
+): Setting<Readonly<Record<string, readonly string[]>>> {
+  const isItem = (item: unknown): item is string => typeof item === 'string' && isRight(item);
+  return {
+    form: 'map',
+    parse: (raw) => {
+      if (!isRecord(raw)) throw new Expectation(`a mapping of names to lists of ${what}`);
+      return Object.fromEntries(
+        Object.entries(raw).map(([name, value]) => {
+          const items: unknown = typeof value === 'string' ? value.split(/\s+/) : value;
+          if (name !== '' && Array.isArray(items) && items.every(isItem)) return [name, items];
+          throw new Expectation(`a mapping of names to lists of ${what}`);
+        }),
+      );
+    },
+  };
+}
 
 export const portSetting: Setting<number> = {
   form: 'number',

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../common/clock.js';
 import { DisposableStack } from '../common/disposable.js';
+import { parseDurationMs } from '../common/duration.js';
 import type { Logger } from '../common/logger.js';
 import type { Random } from '../common/random.js';
 import { HATOBA_VERSION } from '../common/version.js';
@@ -9,7 +10,14 @@ import type { AgentConfig } from './config.js';
 import { ContainerExecutor } from './executor/container-executor.js';
 import type { LocalEngine, LocalNetworks } from './executor/local-engine.js';
 import { NetworkApplier } from './executor/network-applier.js';
+import { BRIDGE } from './local/bridge-subnet.js';
+import type { ContainerNetworks } from './local/container-networks.js';
 import { engineService } from './local/engine-server.js';
+import { GarbageRounds } from './local/garbage-rounds.js';
+import type { HostNetwork } from './local/host-network.js';
+import { LocalContainers } from './local/local-containers.js';
+import { hasTaskSandboxes, openContainerNetworks } from './local/open-local.js';
+import type { RestartGate } from './local/restart-gate.js';
 import { AgentServer } from './rpc/agent-server.js';
 import { describeNode } from './session/describe-node.js';
 import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
@@ -17,16 +25,22 @@ import type { AgentIdentity } from './session/identity.js';
 import { ManagerList } from './session/manager-list.js';
 import { Session, type SessionModules } from './session/session.js';
 import { StatusReporter } from './session/status-reporter.js';
-import { NetworkFile } from './state/network-file.js';
+import { NetworkFile, type KeptNetworks } from './state/network-file.js';
 import { TaskDb } from './state/task-db.js';
 import { AssignmentSink } from './worker/assignment-sink.js';
 import { Worker } from './worker/worker.js';
+
+const NO_NETWORKS = { nodeId: '', networks: [], endpoints: [], services: [], peers: [] };
 
 export interface AgentModules {
   readonly engine: LocalEngine;
   readonly driver: LocalNetworks;
   /** MTU in bytes of the link that carries an address of this machine. */
   readonly mtuOf: (address: string) => Promise<number>;
+  /** What the network of this node alone must fit to. */
+  readonly lookAtHost: () => Promise<HostNetwork>;
+  /** Lets the engine start containers again once their networks can be made. */
+  readonly restarts: RestartGate;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -71,24 +85,14 @@ async function assemble(
   const folder = join(config.root, 'agent');
   const late: { session?: Session } = {}; // the session needs the networks, and they tell it
   const reporter = new StatusReporter({ clock, random, log });
-  const networkFile = stack.use(
-    'network file',
-    new NetworkFile({ path: join(folder, 'networks'), nodeId }, { clock, log }),
-  );
-  const networks = stack.use(
-    'networks',
-    new NetworkApplier({
-      driver,
-      keep: (kept) => networkFile.keep(kept),
-      clock,
-      random,
-      log,
-      onChange: () => {
-        worker.networksChanged();
-        late.session?.onNetworkApplied();
-      },
-    }),
-  );
+  const opened = await openNetworks(config, nodeId, modules, {
+    stack,
+    onChange: () => {
+      worker.networksChanged();
+      late.session?.onNetworkApplied();
+    },
+  });
+  const { networks } = opened;
   const executor = await ContainerExecutor.create(
     { hostname: config.hostname },
     { engine, driver, driverOf: (id) => networks.driverOf(id) },
@@ -107,13 +111,15 @@ async function assemble(
       onFatal,
     }),
   );
-  const kept = await networkFile.load();
-  if (kept !== undefined) networks.apply(kept.revision, kept.state);
+  opened.begin();
   const tasks = await worker.start();
   log.info('Took up the tasks of this node', { nodeId, tasks: tasks.length });
 
+  const local = stack.use('containers of this node', openLocal(config, modules, opened));
+  stack.defer('restarts', () => modules.restarts.close());
+  stack.use('garbage collection', garbageRounds(config, modules));
   const sink = new AssignmentSink({ nodeId, tasks }, { worker, networks, log });
-  const port = await serve(config, identity, modules, { worker, stack });
+  const port = await serve(config, identity, modules, { worker, networks, local, stack });
   const session = await openSession(config, identity, modules, {
     agentPort: port,
     stack,
@@ -126,14 +132,85 @@ async function assemble(
   return { session, worker, port, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
 }
 
+interface OpenedNetworks {
+  readonly networks: NetworkApplier;
+  /** The network of this node alone. */
+  readonly bridge: ContainerNetworks;
+  /** Applies what is known of the networks so far. */
+  readonly begin: () => void;
+}
+
+async function openNetworks(
+  config: AgentConfig,
+  nodeId: string,
+  modules: AgentModules,
+  { stack, onChange }: { stack: DisposableStack; onChange: () => void },
+): Promise<OpenedNetworks> {
+  const { engine, driver, clock, random, log } = modules;
+  const path = join(config.root, 'agent', 'networks');
+  const file = stack.use('network file', new NetworkFile({ path, nodeId }, { clock, log }));
+  const kept = await file.load();
+  const needsCluster = kept === undefined && (await hasTaskSandboxes(driver));
+  const bridge = openContainerNetworks(
+    {
+      nodeId,
+      bridgeSubnet: config.bridgeSubnet,
+      host: await modules.lookAtHost(),
+      cluster: kept?.state ?? NO_NETWORKS,
+    },
+    { engine, driver, clusterState: () => networks.clusterState, random, log },
+  );
+  const applierModules = {
+    driver,
+    localPart: () => bridge.part(),
+    keep: (state: KeptNetworks) => file.keep(state),
+    clock,
+    random,
+    log,
+    onChange,
+  };
+  const networks = stack.use(
+    'networks',
+    new NetworkApplier({ nodeId, needsCluster }, applierModules),
+  );
+  const begin = (): void => {
+    if (kept !== undefined) networks.apply(kept.revision, kept.state);
+    else networks.localChanged();
+  };
+  return { networks, bridge, begin };
+}
+
+function openLocal(
+  { hostname }: AgentConfig,
+  { engine, random, log }: AgentModules,
+  { networks, bridge }: OpenedNetworks,
+): LocalContainers {
+  return new LocalContainers(
+    { hostname },
+    {
+      engine,
+      networks: bridge,
+      networkWait: () => networkWait(networks),
+      onChange: () => networks.localChanged(),
+      random,
+      log,
+    },
+  );
+}
+
 /** @returns the TCP port */
 async function serve(
   config: AgentConfig,
   identity: AgentIdentity,
-  { engine, clock, log }: AgentModules,
-  parts: { worker: Worker; stack: DisposableStack },
+  { engine, clock, log, restarts }: AgentModules,
+  parts: {
+    worker: Worker;
+    networks: NetworkApplier;
+    local: LocalContainers;
+    stack: DisposableStack;
+  },
 ): Promise<number> {
-  const { worker, stack } = parts;
+  const { worker, networks, local, stack } = parts;
   const node = { nodeId: identity.nodeId, hostname: config.hostname };
   const services = [new AgentServer(node, { engine, tasks: worker, clock }).service()];
   const remote = await listenTls({
@@ -144,9 +221,26 @@ async function serve(
   });
   stack.use('API for managers', remote);
   const path = join(config.runDir, 'agent.sock');
-  const local = [...services, engineService({ engine, clock })];
-  stack.use('API on the socket', await listenUnix({ path, services: local, logger: log }));
+  await networks.settled(); // local users find the network there
+  await local.sweep();
+  restarts.open((container) => local.beforeRestart(container));
+  const own = engineService({ engine, local, tasks: worker, clock });
+  stack.use(
+    'API on the socket',
+    await listenUnix({ path, services: [...services, own], logger: log }),
+  );
   return remote.port;
+}
+
+/** Why the network of this node cannot be used yet; empty when it can. */
+function networkWait(networks: NetworkApplier): string {
+  const reason = networks.reasonFor(BRIDGE.id);
+  return reason === '' ? '' : `network "${BRIDGE.name}" is not there on this node: ${reason}`;
+}
+
+function garbageRounds(config: AgentConfig, { engine, clock, log }: AgentModules): GarbageRounds {
+  const intervalMs = parseDurationMs(config.garbageInterval);
+  return new GarbageRounds({ intervalMs }, { system: engine.system, clock, log });
 }
 
 type SessionParts = Pick<

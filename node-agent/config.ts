@@ -1,12 +1,16 @@
+import { HatobaError } from '../common/errors.js';
 import type { LogLevel } from '../common/logger.js';
 import {
   absolutePathSetting,
   choiceSetting,
+  durationSetting,
   hostPort,
   isIpAddress,
   labelsSetting,
   listenSetting,
   listSetting,
+  listsSetting,
+  percentSetting,
   readSettings,
   textSetting,
   type ListenAddress,
@@ -35,6 +39,21 @@ export interface AgentConfig {
   readonly labels: Readonly<Record<string, string>>;
   /** Registries spoken to by plain HTTP. */
   readonly insecureRegistries: readonly string[];
+  /** Base addresses asked before a registry: {"docker.io": ["http://10.0.0.5:5000"]}. */
+  readonly registryMirrors: Readonly<Record<string, readonly string[]>>;
+  /** How images are put together; auto: overlayfs where it can be had, else copies. */
+  readonly snapshotter: 'auto' | 'overlay' | 'copy';
+  /** Of the network "bridge" of this node alone; another one is taken where this is used already. */
+  readonly bridgeSubnet: string;
+  /** How often what nobody needs is looked for. */
+  readonly garbageInterval: string;
+  /** Images without a container are kept so long after their last use. */
+  readonly imageMinAge: string;
+  /** Interrupted downloads are kept so long. */
+  readonly partialMaxAge: string;
+  /** Percentages of the disk: above the first, unused images go, until it is below the second. */
+  readonly diskHighWatermark: number;
+  readonly diskLowWatermark: number;
   readonly logLevel: LogLevel;
   readonly logFormat: 'json' | 'text';
 }
@@ -56,6 +75,16 @@ const TABLE: SettingTable<AgentConfig> = {
   hostname: textSetting('a host name', (text) => /^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/.test(text)),
   labels: labelsSetting,
   insecureRegistries: listSetting('a registry host[:port]', (text) => text !== ''),
+  registryMirrors: listsSetting('addresses like http://10.0.0.5:5000', (text) =>
+    /^https?:\/\/[^/\s]+/.test(text),
+  ),
+  snapshotter: choiceSetting(['auto', 'overlay', 'copy']),
+  bridgeSubnet: textSetting('a subnet like 172.30.0.0/16, from /8 to /29', isSubnet),
+  garbageInterval: durationSetting,
+  imageMinAge: durationSetting,
+  partialMaxAge: durationSetting,
+  diskHighWatermark: percentSetting,
+  diskLowWatermark: percentSetting,
   logLevel: choiceSetting(['debug', 'info', 'warn', 'error']),
   logFormat: choiceSetting(['json', 'text']),
 };
@@ -77,10 +106,23 @@ export function parseConfig(sources: SettingSources, systemHostname: string): Ag
     hostname: systemHostname,
     labels: {},
     insecureRegistries: [],
+    registryMirrors: {},
+    snapshotter: 'auto',
+    bridgeSubnet: '172.30.0.0/16',
+    garbageInterval: '10m',
+    imageMinAge: '24h',
+    partialMaxAge: '168h',
+    diskHighWatermark: 85,
+    diskLowWatermark: 80,
     logLevel: 'info',
     logFormat: 'text',
   };
-  return readSettings(TABLE, sources, { envPrefix: 'HATOBA_AGENT_', defaults });
+  const config = readSettings(TABLE, sources, { envPrefix: 'HATOBA_AGENT_', defaults });
+  if (config.diskLowWatermark < config.diskHighWatermark) return config;
+  throw new HatobaError(
+    'invalid-argument',
+    `diskLowWatermark: ${config.diskLowWatermark} is not below diskHighWatermark, ${config.diskHighWatermark}`,
+  );
 }
 
 /** The effective configuration as a file would say it, without the secret. */
@@ -88,4 +130,13 @@ export function toPrintable(config: AgentConfig): Record<string, unknown> {
   const { host, port } = config.agentListen;
   const joinToken = config.joinToken === '' ? '' : '(set)';
   return { ...config, agentListen: hostPort(host, port), joinToken };
+}
+
+/** An IPv4 subnet that has room for a gateway and some containers. */
+function isSubnet(text: string): boolean {
+  const [, address = '', prefix = ''] = /^([\d.]+)\/(\d{1,2})$/.exec(text) ?? [];
+  const bits = Number(prefix);
+  if (!isIpAddress(address) || bits < 8 || bits > 29) return false;
+  const base = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  return base % 2 ** (32 - bits) === 0;
 }

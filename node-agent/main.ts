@@ -4,14 +4,18 @@ import { join } from 'node:path';
 import { runDaemon, type DaemonContext } from '../common/adapters/daemon.js';
 import { systemClock } from '../common/adapters/system-clock.js';
 import { systemRandom } from '../common/adapters/system-random.js';
+import { parseDurationMs } from '../common/duration.js';
 import { HatobaError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import { openKernel } from '../linux/kernel.js';
 import { openNetworkDriver } from '../overlay-net/linux-driver.js';
+import type { GarbageRules } from '../runtime/engine.js';
 import { openEngine } from '../runtime/open-engine.js';
 import { startAgent } from './agent.js';
 import { parseConfig, toPrintable, type AgentConfig } from './config.js';
 import { mtuOf } from './executor/underlay.js';
+import { lookAtHost } from './local/host-network.js';
+import { RestartGate } from './local/restart-gate.js';
 import { enrol } from './session/enrol.js';
 import { readIdentity, type AgentIdentity } from './session/identity.js';
 
@@ -39,6 +43,7 @@ async function start(
   await mkdir(folder, { recursive: true, mode: 0o711 });
   const identity = await identityOf(config, logger, signal);
   const kernel = stack.use('kernel', await openKernel({ onFailure: onFatal }));
+  const restarts = new RestartGate();
   const engine = stack.use(
     'container engine',
     await openEngine(
@@ -47,8 +52,12 @@ async function start(
         runDir: config.runDir,
         cgroupParent: config.cgroupParent,
         insecureRegistries: config.insecureRegistries,
+        registryMirrors: config.registryMirrors,
+        credentialsFile: join(config.root, 'credentials.json'),
+        ...(config.snapshotter === 'auto' ? {} : { snapshotter: config.snapshotter }),
+        garbage: garbageRules(config),
       },
-      { kernel, clock, random, logger },
+      { kernel, clock, random, logger, beforeRestart: restarts.pass },
     ),
   );
   const driver = stack.use(
@@ -58,8 +67,26 @@ async function start(
       { kernel, clock, logger },
     ),
   );
-  const modules = { engine, driver, mtuOf: mtuOf(kernel.netlink), clock, random, onFatal };
+  const modules = {
+    engine,
+    driver,
+    mtuOf: mtuOf(kernel.netlink),
+    lookAtHost: () => lookAtHost(kernel.netlink),
+    restarts,
+    clock,
+    random,
+    onFatal,
+  };
   stack.use('agent', await startAgent(config, identity, { ...modules, log: logger }));
+}
+
+function garbageRules(config: AgentConfig): Partial<GarbageRules> {
+  return {
+    imageMinAgeMs: parseDurationMs(config.imageMinAge),
+    partialMaxAgeMs: parseDurationMs(config.partialMaxAge),
+    diskHighWatermark: config.diskHighWatermark / 100,
+    diskLowWatermark: config.diskLowWatermark / 100,
+  };
 }
 
 /** The identity of this node; a machine that has none yet joins with its token. */

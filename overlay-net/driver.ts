@@ -7,6 +7,8 @@ export interface Sandbox {
   netnsPath: string;
   /** The gateway addresses at which DNS answers, first the first network's. */
   nameservers: readonly string[];
+  /** Ports of this node that lead to it alone. */
+  hostPorts: SandboxConfig['hostPorts'];
 }
 
 /**

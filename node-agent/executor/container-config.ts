@@ -1,14 +1,15 @@
-import { parseBytes } from '../../common/bytes.js';
 import { HatobaError } from '../../common/errors.js';
 import { shortId } from '../../common/model/ids.js';
 import type { Task } from '../../common/model/objects.js';
 import type { Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
-import type { LogConfig, PortConfig } from '../../proto/gen/hatoba/v1/types.js';
-import { PortProtocol } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
+import { toHostPort } from './host-ports.js';
+import { logOptions } from './log-options.js';
 
 /** The label by which a container is known to belong to a task, as Docker sets it. */
 export const TASK_ID_LABEL = 'com.docker.swarm.task.id';
+export const TASK_NAME_LABEL = 'com.docker.swarm.task.name';
+export const SERVICE_NAME_LABEL = 'com.docker.swarm.service.name';
 
 /** What a task's container is connected to. */
 export type TaskNetwork =
@@ -65,43 +66,13 @@ function ownHosts(task: Task, hostname: string): ContainerConfig['hosts'] {
     .map((cidr) => ({ address: cidr.split('/')[0] ?? cidr, names }));
 }
 
-const DEFAULT_LOG = { maxSizeBytes: 10 * 1024 * 1024, maxFiles: 3 } as const;
-const LOG_DRIVERS: ReadonlySet<string> = new Set(['', 'json-file', 'local']);
-
-function logOptions(config: LogConfig | undefined): ContainerConfig['log'] {
-  if (config === undefined) return DEFAULT_LOG;
-  if (!LOG_DRIVERS.has(config.name)) {
-    throw new HatobaError(
-      'invalid-argument',
-      `log driver "${config.name}" is not known: use "local" or "json-file"`,
-    );
-  }
-  const { 'max-size': maxSize, 'max-file': maxFile } = config.options;
-  return {
-    maxSizeBytes: maxSize === undefined ? DEFAULT_LOG.maxSizeBytes : logSize(maxSize),
-    maxFiles: maxFile === undefined ? DEFAULT_LOG.maxFiles : logFiles(maxFile),
-  };
-}
-
-function logSize(text: string): number {
-  const bytes = parseBytes(text);
-  if (bytes > 0) return bytes;
-  throw new HatobaError('invalid-argument', `log option max-size "${text}" must be above 0`);
-}
-
-function logFiles(text: string): number {
-  const files = Number(text);
-  if (Number.isInteger(files) && files >= 1 && files <= 1000) return files;
-  throw new HatobaError('invalid-argument', `log option max-file "${text}" is not from 1 to 1000`);
-}
-
 function labelsOf(task: Task): Record<string, string> {
   return {
     ...task.spec.containerSpec.labels,
     [TASK_ID_LABEL]: task.id,
-    'com.docker.swarm.task.name': taskName(task),
+    [TASK_NAME_LABEL]: taskName(task),
     'com.docker.swarm.service.id': task.serviceId,
-    'com.docker.swarm.service.name': task.serviceName,
+    [SERVICE_NAME_LABEL]: task.serviceName,
     'com.docker.swarm.node.id': task.nodeId,
   };
 }
@@ -128,15 +99,4 @@ export function toSandboxConfig(
       }),
     hostPorts: task.hostPorts.map(toHostPort),
   };
-}
-
-const PROTOCOL: Readonly<Record<PortProtocol, 'tcp' | 'udp' | 'sctp'>> = {
-  [PortProtocol.TCP]: 'tcp',
-  [PortProtocol.UDP]: 'udp',
-  [PortProtocol.SCTP]: 'sctp',
-};
-
-function toHostPort(port: PortConfig): SandboxConfig['hostPorts'][number] {
-  const { hostIp, publishedPort, targetPort } = port;
-  return { protocol: PROTOCOL[port.protocol], hostIp, publishedPort, targetPort };
 }

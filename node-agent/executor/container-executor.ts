@@ -9,6 +9,7 @@ import {
   type TaskNetwork,
 } from './container-config.js';
 import type { Executor } from './executor.js';
+import { containerOfSandbox } from '../local/attachment.js';
 import { Semaphore } from './semaphore.js';
 
 export interface ContainerExecutorModules {
@@ -106,7 +107,7 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
       (config.labels[TASK_ID_LABEL] === config.id ? ids : others).add(config.id);
     }
     for (const { id } of await this.#modules.driver.list()) {
-      if (!others.has(id)) ids.add(id);
+      if (!others.has(id) && containerOfSandbox(id) === undefined) ids.add(id);
     }
     return [...ids].sort();
   }

@@ -10,6 +10,8 @@ const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
 export interface NetworkApplierModules {
   readonly driver: Pick<NetworkDriver, 'apply'>;
+  /** What this node adds to the networks of the cluster; objects that stay are the very same. */
+  readonly localPart: () => Pick<NetworkState, 'networks' | 'endpoints'>;
   /** Keeps a state on disk before it comes into force; must not throw. */
   readonly keep: (wanted: { revision: number; state: NetworkState }) => Promise<void>;
   readonly clock: Clock;
@@ -21,26 +23,46 @@ export interface NetworkApplierModules {
 
 interface Wanted {
   readonly revision: number;
+  /** Of the cluster alone. */
   readonly state: NetworkState;
+  /** Tells what was asked for from what was asked for later. */
+  readonly turn: number;
 }
 
 /**
  * Brings the newest network state to the driver, one call at a time: states that arrive during a
  * call are skipped but for the last. A state that fails is tried again until it works or a newer
- * one comes.
+ * one comes. Here alone the networks of the cluster and those of this node meet.
  */
 export class NetworkApplier implements AsyncDisposable {
   readonly #modules: NetworkApplierModules;
   readonly #stop = new AbortController();
   #wanted: Wanted | undefined;
+  /** The newest state that was asked for, in force or not. */
+  #cluster: NetworkState;
+  /** That of the cluster's states which is on disk. */
+  #kept: NetworkState;
+  /** That of the cluster's states which is in force. */
+  #inForce: NetworkState | undefined;
+  #turn = 0;
   #appliedNetworks: ReadonlyMap<string, string> = new Map();
   #appliedRevision = 0;
   #error = '';
+  #needsCluster: boolean;
   #newer = new AbortController();
+  #settled: (() => void)[] = [];
   #loop: Promise<void> | undefined;
 
-  constructor(modules: NetworkApplierModules) {
+  /**
+   * @param options.needsCluster the networks that tasks of this node are on are not known: without
+   *   the cluster's state they would seem unwanted, so nothing is applied before it comes
+   */
+  constructor(options: { nodeId: string; needsCluster: boolean }, modules: NetworkApplierModules) {
     this.#modules = modules;
+    this.#needsCluster = options.needsCluster;
+    const { nodeId } = options;
+    this.#cluster = { nodeId, networks: [], endpoints: [], services: [], peers: [] };
+    this.#kept = this.#cluster; // nothing, which need not be kept
   }
 
   /** Store revision of the newest assignments whose network part is in force; 0 before the first. */
@@ -48,13 +70,29 @@ export class NetworkApplier implements AsyncDisposable {
     return this.#appliedRevision;
   }
 
-  /** Asks for `state`. */
+  /** The newest state of the cluster's networks; with nothing in it before the first. */
+  get clusterState(): NetworkState {
+    return this.#cluster;
+  }
+
+  /** Asks for `state`, of the cluster's networks. */
   apply(revision: number, state: NetworkState): void {
-    this.#wanted = { revision, state };
-    this.#newer.abort();
-    this.#loop ??= this.#run().finally(() => {
-      this.#loop = undefined;
-    });
+    this.#cluster = state;
+    this.#needsCluster = false;
+    this.#want(revision, state);
+  }
+
+  /** What this node adds has changed. */
+  localChanged(): void {
+    if (this.#needsCluster) return;
+    this.#want(this.#wanted?.revision ?? this.#appliedRevision, this.#cluster);
+  }
+
+  /** Resolves when nothing more is to be applied, or the newest could not be. */
+  async settled(): Promise<void> {
+    while (this.#wanted !== undefined && this.#error === '' && !this.#stop.signal.aborted) {
+      await new Promise<void>((resolve) => this.#settled.push(resolve));
+    }
   }
 
   /** Assignments whose network part is that of the state before them. */
@@ -73,6 +111,13 @@ export class NetworkApplier implements AsyncDisposable {
       : `waiting for network ${names} on this node: ${this.#error}`;
   }
 
+  /** Why a network is not there; empty when it is. */
+  reasonFor(networkId: string): string {
+    if (this.#appliedNetworks.has(networkId)) return '';
+    if (this.#needsCluster) return 'the managers have not told of its networks yet';
+    return this.#error === '' ? 'it is being made' : this.#error;
+  }
+
   /** Driver of an applied network ("overlay", "bridge", "host", "none"). */
   driverOf(networkId: string): string | undefined {
     return this.#appliedNetworks.get(networkId);
@@ -84,17 +129,31 @@ export class NetworkApplier implements AsyncDisposable {
     await this.#loop;
   }
 
+  #want(revision: number, state: NetworkState): void {
+    this.#wanted = { revision, state, turn: ++this.#turn };
+    this.#newer.abort();
+    this.#loop ??= this.#run().finally(() => {
+      this.#loop = undefined;
+      this.#tellSettled();
+    });
+  }
+
+  #tellSettled(): void {
+    for (const resolve of this.#settled.splice(0)) resolve();
+  }
+
   async #run(): Promise<void> {
     let attempt = 0;
     while (this.#wanted !== undefined && !this.#stop.signal.aborted) {
       const wanted = this.#wanted;
       this.#newer = new AbortController();
-      this.#forgetOthers(wanted.state);
       try {
-        await this.#modules.keep(wanted);
-        await this.#modules.driver.apply(wanted.state);
+        await this.#keep(wanted);
+        const merged = this.#merge(wanted.state);
+        this.#forgetOthers(merged);
+        await this.#modules.driver.apply(merged);
         attempt = 0;
-        this.#applied(wanted);
+        this.#applied(wanted, merged);
       } catch (error) {
         attempt++;
         this.#failed(error);
@@ -112,24 +171,43 @@ export class NetworkApplier implements AsyncDisposable {
     this.#appliedNetworks = new Map([...this.#appliedNetworks].filter(([id]) => staying.has(id)));
   }
 
-  #applied({ state, revision }: Wanted): void {
+  async #keep({ revision, state }: Wanted): Promise<void> {
+    if (state === this.#kept) return;
+    await this.#modules.keep({ revision, state });
+    this.#kept = state;
+  }
+
+  #merge(state: NetworkState): NetworkState {
+    const local = this.#modules.localPart();
+    return {
+      ...state,
+      networks: [...state.networks, ...local.networks],
+      endpoints: [...state.endpoints, ...local.endpoints],
+    };
+  }
+
+  #applied(wanted: Wanted, merged: NetworkState): void {
     const { onChange, log } = this.#modules;
+    // what this node adds concerns neither tasks nor managers
+    const isNews = this.#error !== '' || this.#inForce !== wanted.state;
     this.#error = '';
-    this.#appliedNetworks = new Map(state.networks.map((n) => [n.networkId, n.driver]));
-    if (this.#wanted?.state === state) {
+    this.#inForce = wanted.state;
+    this.#appliedNetworks = new Map(merged.networks.map((n) => [n.networkId, n.driver]));
+    if (this.#wanted?.turn === wanted.turn) {
       this.#appliedRevision = this.#wanted.revision; // confirm() may have raised it meanwhile
       this.#wanted = undefined;
     } else {
-      this.#appliedRevision = revision;
+      this.#appliedRevision = wanted.revision;
     }
     log.debug('Applied network state', { revision: this.#appliedRevision });
-    onChange();
+    if (isNews) onChange();
   }
 
   #failed(error: unknown): void {
     const { log, onChange } = this.#modules;
     log.warn('Could not apply the network state', { revision: this.#wanted?.revision }, error);
     this.#error = describeError(error);
+    this.#tellSettled();
     onChange();
   }
 

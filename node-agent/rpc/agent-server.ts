@@ -13,7 +13,6 @@ import {
   type ImageProgress,
   type ImagePullRequest,
   type LogMessage,
-  type LogOptions,
   type TaskLogsRequest,
 } from '../../proto/gen/hatoba/v1/agent.js';
 import {
@@ -25,7 +24,8 @@ import {
 } from '../../proto/wire/service.js';
 import type { Containers, Images } from '../executor/local-engine.js';
 import { toBuffer } from './bytes.js';
-import { progressOf } from './image-progress.js';
+import { transferMessages } from './image-progress.js';
+import { toLogOptions } from './log-options.js';
 import { execInTask } from './task-exec.js';
 
 /** Whoever may call runs commands as root in any container: managers and local operators only. */
@@ -95,7 +95,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
     { signal }: CallContext,
   ): AsyncGenerator<ImageProgress, void, undefined> {
     const { engine, clock } = this.#modules;
-    const progress = progressOf(clock, (onProgress) =>
+    yield* transferMessages(this.#node, clock, (onProgress) =>
       engine.images.pull(reference, {
         signal,
         onProgress,
@@ -103,19 +103,6 @@ export class AgentServer implements Implementation<typeof AgentService> {
         ...(auth === undefined ? {} : { auth }),
       }),
     );
-    const base = { ...this.#node, image: undefined, err: '' };
-    for (;;) {
-      const next = await progress.next();
-      if (next.done !== true) {
-        yield { ...base, ...next.value };
-        continue;
-      }
-      const image = next.value;
-      const { sizeBytes } = image;
-      const done = { layer: '', status: 'done', currentBytes: sizeBytes, totalBytes: sizeBytes };
-      yield { ...base, ...done, image };
-      return;
-    }
   }
 
   async imageList(_request: ImageListRequest): Promise<ImageListResponse> {
@@ -138,16 +125,6 @@ export class AgentServer implements Implementation<typeof AgentService> {
       ? taskId
       : `${task.serviceName}.${task.slot}`;
   }
-}
-
-function toLogOptions(options: LogOptions | undefined): Parameters<Containers['logs']>[1] {
-  const { follow = false, sinceMs = 0, untilMs = 0, tail } = options ?? {};
-  return {
-    follow,
-    ...(sinceMs > 0 ? { sinceMs } : {}),
-    ...(untilMs > 0 ? { untilMs } : {}),
-    ...(tail !== undefined && tail >= 0 ? { tail } : {}),
-  };
 }
 
 async function* chunksOf(

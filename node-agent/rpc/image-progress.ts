@@ -1,4 +1,6 @@
 import { sleep, type Clock } from '../../common/clock.js';
+import type { ImageProgress } from '../../proto/gen/hatoba/v1/agent.js';
+import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import type { TransferProgress } from '../executor/local-engine.js';
 
 /** Progress is told at most this often. */
@@ -37,4 +39,30 @@ export async function* progressOf<T>(
     if (!end.signal.aborted) await sleep(clock, INTERVAL_MS, end.signal).catch(() => undefined);
   }
   return await result;
+}
+
+/**
+ * The progress of pulling or pushing an image as messages; the last one is of the image as a whole
+ * and holds it.
+ * @param node whose image it is
+ */
+export async function* transferMessages(
+  node: { nodeId: string; hostname: string },
+  clock: Clock,
+  work: (onProgress: (progress: TransferProgress) => void) => Promise<Image>,
+): AsyncGenerator<ImageProgress, void, undefined> {
+  const progress = progressOf(clock, work);
+  const base = { ...node, image: undefined, err: '' };
+  for (;;) {
+    const next = await progress.next();
+    if (next.done !== true) {
+      yield { ...base, ...next.value };
+      continue;
+    }
+    const image = next.value;
+    const { sizeBytes } = image;
+    const done = { layer: '', status: 'done', currentBytes: sizeBytes, totalBytes: sizeBytes };
+    yield { ...base, ...done, image };
+    return;
+  }
 }

@@ -116,7 +116,7 @@ export class Sandboxes {
     const { nameservers, defaultAddress: hostPortAddress } = plan;
     this.#store.put({ config, nameservers, hostPortAddress });
     undo.move();
-    return { id: config.id, netnsPath: path, nameservers };
+    return { id: config.id, netnsPath: path, nameservers, hostPorts: config.hostPorts };
   }
 
   /** Ends a sandbox; the kernel takes its links along, later and in the background. */
@@ -141,7 +141,8 @@ export class Sandboxes {
   }
 
   #toSandbox({ config, nameservers }: SandboxRecord): Sandbox {
-    return { id: config.id, netnsPath: this.path(config.id), nameservers };
+    const { id, hostPorts } = config;
+    return { id, netnsPath: this.path(id), nameservers, hostPorts };
   }
 }
 

@@ -29,6 +29,14 @@ describe('configuration of the agent', () => {
       hostname: 'box',
       labels: {},
       insecureRegistries: [],
+      registryMirrors: {},
+      snapshotter: 'auto',
+      bridgeSubnet: '172.30.0.0/16',
+      garbageInterval: '10m',
+      imageMinAge: '24h',
+      partialMaxAge: '168h',
+      diskHighWatermark: 85,
+      diskLowWatermark: 80,
       logLevel: 'info',
       logFormat: 'text',
     });
@@ -45,6 +53,44 @@ describe('configuration of the agent', () => {
     assert.deepEqual(config.labels, { zone: 'a', rack: '3' });
     assert.equal(config.logLevel, 'debug');
     assert.ok(Object.isFrozen(config));
+  });
+
+  it('reads what it needs for containers of this node', () => {
+    const file = {
+      registryMirrors: { 'docker.io': ['http://10.0.0.5:5000', 'https://mirror.example'] },
+      bridgeSubnet: '10.9.0.0/20',
+      diskLowWatermark: 60,
+    };
+    const env = { HATOBA_AGENT_IMAGE_MIN_AGE: '1h30m', HATOBA_AGENT_DISK_HIGH_WATERMARK: '70' };
+    const config = parse(file, env);
+    assert.deepEqual(config.registryMirrors, file.registryMirrors);
+    assert.equal(config.bridgeSubnet, '10.9.0.0/20');
+    assert.equal(config.imageMinAge, '1h30m');
+    assert.equal(config.diskHighWatermark, 70);
+    const flags = ['--registry-mirrors', 'docker.io=http://a:1 http://b:2'];
+    assert.deepEqual(parse(undefined, {}, flags).registryMirrors, {
+      'docker.io': ['http://a:1', 'http://b:2'],
+    });
+  });
+
+  it('refuses subnets, ages and watermarks that cannot be', () => {
+    const problems = problemsOf(() =>
+      parse({
+        bridgeSubnet: '172.30.1.0/16',
+        imageMinAge: 'soon',
+        garbageInterval: '0s',
+        diskHighWatermark: 101,
+        registryMirrors: { 'docker.io': ['mirror'] },
+      }),
+    );
+    assert.deepEqual(
+      problems.map((p) => p.split(':')[0]),
+      ['registryMirrors', 'bridgeSubnet', 'garbageInterval', 'imageMinAge', 'diskHighWatermark'],
+    );
+    assert.match(
+      problemsOf(() => parse({ diskLowWatermark: 85 })).join(),
+      /diskLowWatermark: 85 is not below diskHighWatermark, 85/,
+    );
   });
 
   it('names every problem at once, by where it is written', () => {

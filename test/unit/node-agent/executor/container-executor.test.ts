@@ -83,6 +83,7 @@ class FakeDriver {
       id: config.id,
       netnsPath: `/run/netns/${config.id}`,
       nameservers: ['10.0.0.1'],
+      hostPorts: config.hostPorts,
     };
     this.sandboxes.set(config.id, sandbox);
     return Promise.resolve(sandbox);

@@ -30,6 +30,7 @@ describe('NetworkApplier', () => {
   /** What the driver does with each call; ends it when called. */
   let calls: { end: () => void; fail: (error: Error) => void }[];
   let applier: NetworkApplier;
+  let local: Pick<NetworkState, 'networks' | 'endpoints'>;
 
   beforeEach(() => {
     clock = new FakeClock();
@@ -37,23 +38,28 @@ describe('NetworkApplier', () => {
     changes = 0;
     kept = [];
     calls = [];
-    applier = new NetworkApplier({
-      driver: {
-        apply: (wanted) =>
-          new Promise((resolve, reject) => {
-            applied.push(wanted.networks.map((n) => n.networkId).join());
-            calls.push({ end: resolve, fail: reject });
-          }),
+    local = { networks: [], endpoints: [] };
+    applier = new NetworkApplier(
+      { nodeId: 'n1', needsCluster: false },
+      {
+        localPart: () => local,
+        driver: {
+          apply: (wanted) =>
+            new Promise((resolve, reject) => {
+              applied.push(wanted.networks.map((n) => n.networkId).join());
+              calls.push({ end: resolve, fail: reject });
+            }),
+        },
+        keep: ({ revision }) => {
+          kept.push(revision);
+          return Promise.resolve();
+        },
+        clock,
+        random,
+        log: silentLogger,
+        onChange: () => changes++,
       },
-      keep: ({ revision }) => {
-        kept.push(revision);
-        return Promise.resolve();
-      },
-      clock,
-      random,
-      log: silentLogger,
-      onChange: () => changes++,
-    });
+    );
   });
 
   const want = async (revision: number, wanted: NetworkState): Promise<void> => {
@@ -124,6 +130,47 @@ describe('NetworkApplier', () => {
     calls[1]?.end();
     await clock.advance(0);
     assert.equal(applier.waitOf(taskOn('a')), '');
+  });
+
+  it('adds the networks of this node to those of the cluster, of which it keeps the latter', async () => {
+    local = { networks: state('bridge').networks, endpoints: [] };
+    applier.localChanged();
+    await clock.advance(0);
+    calls[0]?.end();
+    await applier.settled();
+    assert.deepEqual(applied, ['bridge'], 'before any manager has said anything');
+    assert.deepEqual(kept, []);
+    await want(5, state('a'));
+    calls[1]?.end();
+    await applier.settled();
+    assert.equal(changes, 2);
+    applier.localChanged();
+    await clock.advance(0);
+    applier.confirm(6);
+    calls[2]?.end();
+    await applier.settled();
+    assert.deepEqual(applied, ['bridge', 'a,bridge', 'a,bridge']);
+    assert.deepEqual(kept, [5]);
+    assert.equal(applier.appliedRevision, 6);
+    assert.equal(changes, 2, 'tasks and managers are not told of what is not theirs');
+  });
+
+  it('applies once more what this node has changed meanwhile', async () => {
+    await want(5, state('a'));
+    local = { networks: state('bridge').networks, endpoints: [] };
+    applier.localChanged();
+    calls[0]?.end();
+    await clock.advance(0);
+    assert.deepEqual(applied, ['a', 'a,bridge']);
+    assert.equal(applier.appliedRevision, 5);
+  });
+
+  it('is settled, too, when it cannot go on', async () => {
+    applier.localChanged();
+    await clock.advance(0);
+    calls[0]?.fail(new Error('no bridges here'));
+    await applier.settled();
+    assert.equal(applier.reasonFor('bridge'), 'no bridges here');
   });
 
   it('tries a newer state at once', async () => {

@@ -1,0 +1,66 @@
+import { networkInterfaces } from 'node:os';
+import type { Logger } from '../../common/logger.js';
+import type { Random } from '../../common/random.js';
+import { parseCidr } from '../../overlay-net/core/ipam.js';
+import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
+import type { Engine } from '../../runtime/engine.js';
+import { attachmentOf, containerOfSandbox } from './attachment.js';
+import { bridgeNetwork, chooseSubnet } from './bridge-subnet.js';
+import { ContainerNetworks } from './container-networks.js';
+import { hostListeners } from './host-listeners.js';
+import type { HostNetwork } from './host-network.js';
+import { ingressPorts, withoutGateways } from './other-ports.js';
+
+export interface OpenLocalModules {
+  readonly engine: Pick<Engine, 'containers'>;
+  readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
+  /** The networks of the cluster as of now. */
+  readonly clusterState: () => NetworkState;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/**
+ * The network of this node alone, fitted to what the machine has and the cluster is known to have.
+ * @param options.bridgeSubnet the subnet that is wanted
+ */
+export function openContainerNetworks(
+  options: { nodeId: string; bridgeSubnet: string; host: HostNetwork; cluster: NetworkState },
+  { engine, driver, clusterState, random, log }: OpenLocalModules,
+): ContainerNetworks {
+  const { nodeId, bridgeSubnet, host, cluster } = options;
+  const taken = cluster.networks.filter((n) => n.subnet !== '').map((n) => parseCidr(n.subnet));
+  const subnet = chooseSubnet(bridgeSubnet, heldAddresses(engine), [...host.subnets, ...taken]);
+  if (subnet !== bridgeSubnet) log.info('Took another subnet', { bridgeSubnet, subnet });
+  const networks: ContainerNetworks = new ContainerNetworks(
+    { nodeId, network: bridgeNetwork(subnet, host.mtuBytes) },
+    {
+      containers: engine.containers,
+      driver,
+      otherPorts: async () => {
+        const state = clusterState();
+        const all = { networks: [...state.networks, networks.network] };
+        return [...ingressPorts(state), ...withoutGateways(await hostListeners(), all)];
+      },
+      ownAddresses: () => new Set(Object.values(networkInterfaces()).flatMap(addressesOf)),
+      random,
+    },
+  );
+  return networks;
+}
+
+/** Whether tasks have sandboxes here: their networks must not be taken for unwanted. */
+export async function hasTaskSandboxes(driver: Pick<NetworkDriver, 'list'>): Promise<boolean> {
+  return (await driver.list()).some(({ id }) => containerOfSandbox(id) === undefined);
+}
+
+function heldAddresses({ containers }: Pick<Engine, 'containers'>): string[] {
+  return containers.list().flatMap(({ config }) => {
+    const attachment = attachmentOf(config);
+    return attachment?.mode === 'bridge' ? [attachment.address] : [];
+  });
+}
+
+function addressesOf(infos: { address: string }[] | undefined): string[] {
+  return (infos ?? []).map(({ address }) => address);
+}

@@ -1,0 +1,28 @@
+import type { NetworkState } from '../../overlay-net/driver.js';
+import { PublishMode } from '../../proto/gen/hatoba/v1/types.js';
+import { toHostPort } from '../executor/host-ports.js';
+import type { PortUse } from './port-use.js';
+
+/** The ports that services publish on every node. */
+export function ingressPorts({ networks, services }: NetworkState): PortUse[] {
+  const ingress = networks.find((network) => network.ingress);
+  return services
+    .filter(({ networkId }) => networkId === ingress?.networkId)
+    .flatMap(({ name, ports }) =>
+      ports
+        .filter(({ publishMode }) => publishMode === PublishMode.INGRESS)
+        .map(toHostPort)
+        .map(({ protocol, publishedPort: port }) => {
+          return { protocol, hostIp: '', port, holder: `service "${name}" (ingress)` };
+        }),
+    );
+}
+
+/** Without what the agent itself listens on: names are answered on each network's gateway. */
+export function withoutGateways(
+  listeners: readonly PortUse[],
+  { networks }: Pick<NetworkState, 'networks'>,
+): PortUse[] {
+  const gateways = new Set(networks.map(({ gateway }) => gateway));
+  return listeners.filter(({ hostIp }) => hostIp === '' || !gateways.has(hostIp));
+}
