@@ -5,6 +5,7 @@ import type { OciSeccomp } from '../core/oci-spec.js';
 import {
   parseSeccompProfile,
   resolveSeccomp,
+  tightenProfile,
   type SeccompProfile,
   type SeccompTarget,
 } from '../core/seccomp.js';
@@ -91,9 +92,9 @@ export class SeccompCache {
         `the default seccomp profile ${DEFAULT_PROFILE} is missing; install the package golang-github-containers-common`,
       );
     }
-    const profile = parseSeccompProfile(readFileSync(DEFAULT_PROFILE, 'utf8'), DEFAULT_PROFILE);
-    this.#defaultProfile = profile;
-    return profile;
+    const text = readFileSync(DEFAULT_PROFILE, 'utf8');
+    this.#defaultProfile = tightenProfile(parseSeccompProfile(text, DEFAULT_PROFILE));
+    return this.#defaultProfile;
   }
 
   #read(key: string): string | undefined {

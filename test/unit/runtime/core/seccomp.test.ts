@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
-import { parseSeccompProfile, resolveSeccomp } from '../../../../runtime/core/seccomp.js';
+import {
+  parseSeccompProfile,
+  resolveSeccomp,
+  tightenProfile,
+} from '../../../../runtime/core/seccomp.js';
 
 const profile = parseSeccompProfile(
   JSON.stringify({
@@ -60,5 +64,63 @@ describe('resolveSeccomp', () => {
         message: /^here: /,
       });
     }
+  });
+});
+
+describe('tightenProfile', () => {
+  const loose = parseSeccompProfile(
+    JSON.stringify({
+      defaultAction: 'SCMP_ACT_ERRNO',
+      syscalls: [
+        { names: ['read', 'clone', 'clone3', 'unshare', 'keyctl'], action: 'SCMP_ACT_ALLOW' },
+        { names: ['setns'], action: 'SCMP_ACT_ALLOW', includes: { caps: ['CAP_SYS_ADMIN'] } },
+        { name: 'mount', action: 'SCMP_ACT_ALLOW' },
+      ],
+    }),
+    'test',
+  );
+  const verdicts = (call: string, capabilities: string[]): string[] =>
+    resolveSeccomp(tightenProfile(loose), { capabilities, arch: 'x64', kernel })
+      .syscalls.filter((rule) => rule.names.includes(call))
+      .map(
+        (rule) => `${rule.action} ${rule.errnoRet ?? ''}${rule.args === undefined ? '' : 'args'}`,
+      );
+
+  for (const call of ['unshare', 'mount', 'setns', 'move_mount']) {
+    it(`keeps ${call} for administrators`, () => {
+      assert.deepEqual(verdicts(call, []), ['SCMP_ACT_ERRNO 1']);
+      assert.deepEqual(verdicts(call, ['CAP_SYS_ADMIN']), ['SCMP_ACT_ALLOW ']);
+    });
+  }
+
+  it('keeps keys from all, and lets the rest be', () => {
+    for (const capabilities of [[], ['CAP_SYS_ADMIN']]) {
+      assert.deepEqual(verdicts('keyctl', capabilities), ['SCMP_ACT_ERRNO 1']);
+      assert.deepEqual(verdicts('read', capabilities), ['SCMP_ACT_ALLOW ']);
+    }
+  });
+
+  it('lets processes be made, but no namespaces with them', () => {
+    assert.deepEqual(verdicts('clone3', []), ['SCMP_ACT_ERRNO 38']);
+    const [first, ...flags] = verdicts('clone', []);
+    assert.equal(first, 'SCMP_ACT_ALLOW args');
+    assert.deepEqual(
+      flags,
+      Array.from({ length: 7 }, () => 'SCMP_ACT_ERRNO 1args'),
+    );
+    const { syscalls } = resolveSeccomp(tightenProfile(loose), {
+      capabilities: [],
+      arch: 'x64',
+      kernel,
+    });
+    const masks = syscalls.flatMap((rule) =>
+      rule.names.includes('clone') ? (rule.args?.map((arg) => arg.value) ?? []) : [],
+    );
+    assert.equal(masks[0], 0x7e020000, "Docker's mask");
+    assert.equal(
+      masks.slice(1).reduce((sum, mask) => sum + mask, 0),
+      masks[0],
+    );
+    assert.deepEqual(verdicts('clone', ['CAP_SYS_ADMIN']), ['SCMP_ACT_ALLOW ']);
   });
 });
