@@ -96,8 +96,10 @@ export class ExitWatcher implements Disposable {
     return this.#readExit(id) ?? 'unseen';
   }
 
-  #record({ record, status }: ContainerEntry, { exitCode, atMs }: Exit): void {
+  #record({ record, status }: ContainerEntry, exit: Exit): void {
     const { registry, events } = this.#modules;
+    const { exitCode } = exit;
+    const atMs = Math.max(exit.atMs, status.startedAtMs ?? 0); // a file's time is a tick behind
     const { id } = record.config;
     const oomKilled = status.oomKilled || this.#wasShortOfMemory(record);
     const decision = decideRestart(

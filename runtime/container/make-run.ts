@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { Clock } from '../../common/clock.js';
+import { describeError, HatobaError, kindOf } from '../../common/errors.js';
 import type { Spawner } from '../../linux/ports.js';
 import type { CgroupFs } from '../cgroup/cgroup-fs.js';
 import { planWeightWrites } from '../core/cgroup-writes.js';
-import { formatOciJson } from '../core/oci-spec.js';
+import { formatOciJson, type OciSpec } from '../core/oci-spec.js';
+import { explainStartFailure } from '../core/start-failure.js';
 import { createUnderConmon } from '../oci/conmon.js';
 import type { Crun } from '../oci/crun.js';
 import { endMakers } from '../oci/makers.js';
@@ -51,7 +53,9 @@ export async function makeRun(
   const { spec, seccomp } = await buildRunSpec(record, { rootDir, ...options }, modules);
   writeFileSync(files.spec, formatOciJson(spec), { mode: 0o600 });
   await modules.groupLimits.apply(record.config.cgroupGroup);
-  const processes = await createProcess(record, modules);
+  const processes = await createProcess(record, modules).catch((error: unknown) => {
+    throw explain(error, spec);
+  });
   if (seccomp !== undefined && 'key' in seccomp) {
     modules.seccomp.keep(seccomp.key, paths.crunOf(id));
   }
@@ -65,6 +69,17 @@ export async function endRun(record: ContainerRecord, modules: RunModules): Prom
   // They may still be at work when they were too slow, or when their engine was killed.
   if (existsSync(bundle)) await endMakers(bundle, clock);
   await teardown.run(record.config.id, record);
+}
+
+/** Without its cause, which says the same in crun's words. */
+function explain(error: unknown, { process }: OciSpec): HatobaError {
+  const text = explainStartFailure(describeError(error), process.args[0] ?? '');
+  return new HatobaError(kindOf(error), text);
+}
+
+/** A terminal stays open for those who come later. */
+export function endsWithClient(spec: Pick<ContainerSpec, 'stdinOnce' | 'tty'>): boolean {
+  return spec.stdinOnce && !spec.tty;
 }
 
 async function createProcess(record: ContainerRecord, modules: RunModules): Promise<RunProcesses> {
@@ -81,6 +96,7 @@ async function createProcess(record: ContainerRecord, modules: RunModules): Prom
       conmonPidFile: files.conmonPidFile,
       terminal: spec.tty,
       stdin: spec.openStdin,
+      stdinOnce: endsWithClient(spec),
     },
     modules,
   );

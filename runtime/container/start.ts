@@ -92,17 +92,18 @@ export class Starter {
     change: Partial<ContainerStatus> & Partial<RunProcesses>,
   ): Promise<void> {
     const { registry, crun, clock } = this.#modules;
+    const startedAtMs = clock.nowMs();
     // By the fifo nothing can come between the start and the note of it.
     if (!crun.startByFifo(id)) await crun.start(id);
     const entry = registry.mustGet(id);
-    registry.update(id, { ...runningStatus(entry, clock.nowMs()), ...change }, 'started');
+    registry.update(id, { ...runningStatus(entry, startedAtMs), ...change }, 'started');
   }
 }
 
-function runningStatus({ record }: ContainerEntry, nowMs: number): Partial<ContainerStatus> {
+function runningStatus({ record }: ContainerEntry, startedAtMs: number): Partial<ContainerStatus> {
   return {
     status: 'running',
-    startedAtMs: nowMs,
+    startedAtMs,
     health: record.health === undefined ? 'none' : 'starting',
     healthOutput: '',
     failingStreak: 0,

@@ -3,14 +3,25 @@ const CANNOT_EXECUTE = 126;
 const NOT_FOUND = 127;
 const FAILED = 128;
 
-/** The exit code of a container that could not be started, by what the runtime said. */
+const NOT_FOUND_WORDS = 'executable file not found in $PATH';
+const CANNOT_EXECUTE_WORDS = 'permission denied';
+
+/** What crun says of a command it cannot execute, in Docker's words; anything else as it is. */
+export function explainStartFailure(message: string, command: string): string {
+  return message
+    .replace(
+      /executable file [`'"].*[`'"] not found.*/,
+      () => `exec: "${command}": ${NOT_FOUND_WORDS}`,
+    )
+    .replace(
+      // a folder is "not permitted"
+      /open executable: (Permission denied|Operation not permitted)/,
+      () => `exec: "${command}": ${CANNOT_EXECUTE_WORDS}`,
+    );
+}
+
+/** The exit code of a container that could not be started, by such an explanation. */
 export function startFailureExitCode(message: string): number {
-  if (
-    /executable file .* not found|no such file or directory.*exec|exec.*no such file/i.test(message)
-  ) {
-    return NOT_FOUND;
-  }
-  return /permission denied|exec format error|is a directory/i.test(message)
-    ? CANNOT_EXECUTE
-    : FAILED;
+  if (message.includes(`": ${NOT_FOUND_WORDS}`)) return NOT_FOUND;
+  return message.includes(`": ${CANNOT_EXECUTE_WORDS}`) ? CANNOT_EXECUTE : FAILED;
 }

@@ -5,7 +5,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -25,6 +24,7 @@ import type { LayerId } from '../../runtime/core/layer-chain.js';
 import { EventBus } from '../../runtime/events/event-bus.js';
 import type { ContainerConfig, Containers, ExecOptions } from '../../runtime/engine.js';
 import { openOverlaySnapshotter } from '../../runtime/snapshot/overlay.js';
+import { powerCut, removeCgroup } from './power-cut.js';
 
 const BUSYBOX = '/bin/busybox';
 const APPLETS =
@@ -55,6 +55,10 @@ export interface ContainerRig {
   readonly cgroupParent: string;
   /** Ends this engine and opens another on the same folders. */
   reopen(): Promise<void>;
+  /** Ends this engine, all its containers and mounts, and opens another as after a reboot. */
+  reboot(): Promise<void>;
+  /** Leaves the folders without an engine while `work` runs. */
+  whileClosed(work: () => Promise<void>): Promise<void>;
   /** A new network namespace; gone with the rig. */
   netns(): Promise<string>;
   /** Removes everything. @throws what would have been left, in words */
@@ -92,7 +96,10 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
       { stateDir, runDir, cgroupParent },
       {
         kernel,
-        images: { lookup: (reference) => Promise.resolve(lookup(reference, chain)) },
+        images: {
+          lookup: (reference) => Promise.resolve(lookup(reference, chain)),
+          keepDuring: (_reference, _container, make) => make(),
+        },
         snapshotter: await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts }),
         events,
         beforeRestart: (config) => hooks.beforeRestart(config),
@@ -102,6 +109,11 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
       },
     );
   let engine = await open();
+  const whileClosed = async (work: () => Promise<void>): Promise<void> => {
+    await engine[Symbol.asyncDispose]();
+    await work();
+    engine = await open();
+  };
   return {
     kernel,
     events,
@@ -113,10 +125,9 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
     get containers() {
       return engine.containers;
     },
-    async reopen() {
-      await engine[Symbol.asyncDispose]();
-      engine = await open();
-    },
+    reopen: () => whileClosed(() => Promise.resolve()),
+    reboot: () => whileClosed(() => powerCut({ root, stateDir, runDir, cgroupParent }, kernel)),
+    whileClosed,
     async netns() {
       const path = join(runDir, 'netns', `ht-rt-${netnsFiles.length}`);
       await kernel.namespaces.createNetns(path);
@@ -280,17 +291,6 @@ function findLeaks(root: string, stateDir: string, cgroupParent: string): string
     ...folders,
     ...processes.map((p) => `process ${p}: ${commandLine(p).replaceAll('\0', ' ')}`),
   ];
-}
-
-function childrenOf(cgroup: string): string[] {
-  return existsSync(cgroup)
-    ? readdirSync(cgroup, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [e.name] : []))
-    : [];
-}
-
-function removeCgroup(path: string): void {
-  for (const name of childrenOf(path)) removeCgroup(`${path}/${name}`);
-  if (existsSync(path)) rmdirSync(path);
 }
 
 function namesIn(dir: string): string[] {
