@@ -120,7 +120,11 @@ export class DevControl {
     const { host } = await requireHost(name);
     requirePower(host);
     const [file, ...args] = [...(await hostLauncher(host)), ...command] as [string, ...string[]];
-    const env = { ...this.#config.variables, HATOBA_HOST: managerSocketOf(host) };
+    const env = {
+      ...this.#config.variables,
+      HATOBA_HOST: managerSocketOf(host),
+      HATOBA_AGENT: agentSocketOf(host),
+    };
     const child = spawn(file, args, { stdio: 'inherit', env });
     const code = await new Promise<number>((resolve, reject) => {
       child.on('error', reject);
@@ -261,6 +265,10 @@ function requirePower(host: Host): void {
 
 function managerSocketOf(host: Host): string {
   return join(placesOf(host).runDir, 'manager.sock');
+}
+
+function agentSocketOf(host: Host): string {
+  return join(placesOf(host).runDir, 'agent.sock');
 }
 
 async function workerToken(manager: Host): Promise<string> {
