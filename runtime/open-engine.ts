@@ -8,7 +8,8 @@ import { openContainers } from './container/open-containers.js';
 import type { ContainerConfig, Engine, GarbageRules } from './engine.js';
 import { EventBus } from './events/event-bus.js';
 import { openImageStore } from './image/image-store.js';
-import { openOverlaySnapshotter } from './snapshot/overlay.js';
+import { layersInUse } from './snapshot/layers-in-use.js';
+import { openSnapshotter } from './snapshot/open-snapshotter.js';
 
 export interface EngineOptions {
   /** Everything that is kept: images, layers, containers, volumes. Absolute, without ":". */
@@ -62,7 +63,7 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
       ...(options.credentialsFile !== undefined && { credentialsFile: options.credentialsFile }),
     });
     opened.use('images', images);
-    const snapshotter = await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts });
+    const snapshotter = await openSnapshotter(stateDir, options.snapshotter, { kernel, logger });
     const { containers, volumes } = opened.use(
       'containers',
       await openContainers(options, {
@@ -70,6 +71,12 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
         images,
         snapshotter,
         events,
+      surroundings: {
+        events,
+        usersOf: (id) => usersOfImage(id, containersOpened?.list() ?? []),
+        containerLayers: () => layersInUse(stateDir),
+        snapshotter: () => 'overlay',
+      },
         clock,
         random,
         log: logger,

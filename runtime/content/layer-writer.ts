@@ -3,22 +3,16 @@ import { HatobaError, describeError, errnoOf } from '../../common/errors.js';
 import type { PathCalls } from '../../linux/path-calls.js';
 import type { FileAttributes, LayerChange } from '../core/layer-tree.js';
 import { byteText } from '../core/tar-header.js';
+import { SparseFile } from './sparse-file.js';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants;
-/** Files are looked through for zeros by blocks of the disk; a run of so many becomes a hole. */
-const BLOCK_BYTES = 4096;
-const MIN_HOLE_BLOCKS = 8;
-const ZEROS = new Uint8Array(BLOCK_BYTES);
 const TYPE_BITS = { 'character-device': 0o020000, 'block-device': 0o060000, fifo: 0o010000 };
 
-/** A file being written; `at` is where the next bytes go. */
 interface OpenFile {
   readonly fd: number;
   readonly path: string;
   readonly attributes: FileAttributes;
-  at: number;
-  /** Length of what is on disk: what lies between it and `at` is a hole not made yet. */
-  sizeBytes: number;
+  readonly content: SparseFile;
 }
 
 /** The calls of the kernel that unpacking needs. */
@@ -57,18 +51,13 @@ export class LayerWriter {
     const file = this.#open;
     if (file === undefined) return;
     this.#at(file.path, () => {
-      for (let from = 0; from < bytes.length;) {
-        const hole = findHole(bytes, from, file.at);
-        writeAll(file, bytes.subarray(from, hole.start));
-        file.at += hole.end - hole.start;
-        from = hole.end;
-      }
+      file.content.write(bytes);
     });
   }
 
   /** Adds a hole to the file opened by the last `file` change. */
   skip(sizeBytes: number): void {
-    if (this.#open !== undefined) this.#open.at += sizeBytes;
+    this.#open?.content.skip(sizeBytes);
   }
 
   /** Ends the file opened by the last `file` change, if there is one. */
@@ -78,7 +67,7 @@ export class LayerWriter {
     this.#at(file.path, () => {
       try {
         const { uid, gid, mode, mtimeNs, xattrs } = file.attributes;
-        if (file.at > file.sizeBytes) fs.ftruncateSync(file.fd, file.at);
+        file.content.finish();
         // chown clears setuid bits and capabilities: it comes first
         if (uid !== 0 || gid !== 0) fs.fchownSync(file.fd, uid, gid);
         fs.fchmodSync(file.fd, mode);
@@ -119,7 +108,12 @@ export class LayerWriter {
         return;
       case 'file': {
         const fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-        this.#open = { fd, path: change.path, attributes: change.attributes, at: 0, sizeBytes: 0 };
+        this.#open = {
+          fd,
+          path: change.path,
+          attributes: change.attributes,
+          content: new SparseFile(fd),
+        };
         return;
       }
       case 'symlink':
@@ -191,38 +185,4 @@ export class LayerWriter {
         : 'internal';
     return new HatobaError(kind, `${where}: ${describeError(error)}`, { cause: error });
   }
-}
-
-function writeAll(file: OpenFile, bytes: Uint8Array): void {
-  if (bytes.length === 0) return;
-  for (let done = 0; done < bytes.length;) {
-    const written = fs.writeSync(file.fd, bytes, done, bytes.length - done, file.at);
-    done += written;
-    file.at += written;
-  }
-  file.sizeBytes = file.at;
-}
-
-/**
- * The first run of zeros worth leaving out, in what comes after `from` and belongs to `at` in the
- * file; an empty one at the end of the bytes when there is none.
- */
-function findHole(bytes: Uint8Array, from: number, at: number): { start: number; end: number } {
-  let start = from + ((BLOCK_BYTES - (at % BLOCK_BYTES)) % BLOCK_BYTES);
-  let end = start;
-  while (end + BLOCK_BYTES <= bytes.length) {
-    if (isZero(bytes, end)) {
-      end += BLOCK_BYTES;
-      continue;
-    }
-    if (end - start >= MIN_HOLE_BLOCKS * BLOCK_BYTES) return { start, end };
-    start = end += BLOCK_BYTES;
-  }
-  if (end - start >= MIN_HOLE_BLOCKS * BLOCK_BYTES) return { start, end };
-  return { start: bytes.length, end: bytes.length };
-}
-
-function isZero(bytes: Uint8Array, from: number): boolean {
-  if (bytes[from] !== 0) return false;
-  return Buffer.compare(bytes.subarray(from, from + BLOCK_BYTES), ZEROS) === 0;
 }

@@ -23,6 +23,8 @@ export function layerDiffDir(root: string, id: LayerId): string {
   return join(layerDir(root, id), 'diff');
 }
 
+/** As many as a layer may have entries. */
+const MAX_IMPLIED = 2_000_000;
 export const IMPLIED_FILE = 'implied.json';
 
 export function formatImplied(paths: readonly string[]): string {
@@ -34,7 +36,7 @@ export async function readImplied(root: string, id: LayerId): Promise<readonly s
   try {
     const bytes = await readFile(join(layerDir(root, id), IMPLIED_FILE));
     const what = `${IMPLIED_FILE} of layer ${id}`;
-    return asArray(parseJson(bytes, what), what).map((path) => asString(path, what));
+    return asArray(parseJson(bytes, what), what, MAX_IMPLIED).map((path) => asString(path, what));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;

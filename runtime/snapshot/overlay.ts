@@ -1,11 +1,13 @@
-import { chmod, mkdir, readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { chmod, chown, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HatobaError, errnoOf } from '../../common/errors.js';
-import type { Mounts } from '../../linux/ports.js';
+import { errnoOf } from '../../common/errors.js';
+import type { IdMap, Mounts } from '../../linux/ports.js';
 import { removeTree } from '../content/remove-tree.js';
-import { asArray, asObject, asString, parseJson } from '../core/json-fields.js';
 import type { LayerId } from '../core/layer-chain.js';
-import { layerDiffDir } from './layer-layout.js';
+import { layerDiffDir, readImplied } from './layer-layout.js';
+import { SnapshotFolders } from './snapshot-folders.js';
+import { runSnapshotJob } from './snapshot-thread.js';
 import type { Snapshot, Snapshotter } from './snapshotter.js';
 
 export interface OverlaySnapshotterOptions {
@@ -15,148 +17,156 @@ export interface OverlaySnapshotterOptions {
 }
 
 /**
- * Opens the snapshots below `root`, and deletes what an interrupted prepare or remove left.
- * On disk: `snapshots/<container id>/{upper,work,rootfs,snapshot.json}`; snapshot.json is
- * `{"chain": ["<64 hex>", …]}`, bottom first.
+ * Opens the snapshots below `root` (see SnapshotFolders), mounted by overlayfs.
+ * On disk: `snapshots/<container id>/{upper,work,rootfs}`, and for chains of layers that need it
+ * `snapshots/.implied-<hex of the chain>`: directories that lie on top of the layers, see
+ * makeImpliedDirectories.
  */
 export async function openOverlaySnapshotter(
   options: OverlaySnapshotterOptions,
 ): Promise<Snapshotter> {
-  const dir = join(options.root, 'snapshots');
-  await mkdir(dir, { recursive: true });
-  await chmod(dir, 0o711); // the roots of containers with user namespaces are reached through it
-  const lowerOfEmpty = join(dir, EMPTY_LAYER);
-  await mkdir(lowerOfEmpty, { recursive: true });
-  for (const name of await readdir(dir)) {
-    if (name.startsWith(STAGED)) await removeTree(join(dir, name));
-  }
-  return new OverlaySnapshotter(options, dir);
+  const folders = await SnapshotFolders.open(options.root, 'overlay');
+  await mkdir(join(folders.dir, EMPTY_LAYER), { recursive: true });
+  return await OverlaySnapshotter.open(options, folders);
 }
 
-/** Names that are no container ids begin with a dot. */
-const STAGED = '.staged-';
 const EMPTY_LAYER = '.empty';
-const CONTAINER_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+const IMPLIED = '.implied-';
 
 class OverlaySnapshotter implements Snapshotter {
+  readonly name = 'overlay';
   readonly #root: string;
   readonly #mounts: OverlaySnapshotterOptions['mounts'];
-  readonly #dir: string;
-  #stagedCount = 0;
+  readonly #folders: SnapshotFolders;
+  /** Folders of implied directories by chain, as far as they were asked for; undefined: none needed. */
+  readonly #implied = new Map<string, Promise<string | undefined>>();
 
-  constructor({ root, mounts }: OverlaySnapshotterOptions, dir: string) {
+  private constructor({ root, mounts }: OverlaySnapshotterOptions, folders: SnapshotFolders) {
     this.#root = root;
     this.#mounts = mounts;
-    this.#dir = dir;
+    this.#folders = folders;
   }
 
-  async prepare(containerId: string, chain: readonly LayerId[]): Promise<Snapshot> {
-    const target = this.#path(containerId);
-    if (await exists(target)) throw alreadyThere(containerId);
-    await this.#checkLayers(containerId, chain);
-    const staged = this.#staged();
-    try {
-      await mkdir(staged);
+  static async open(
+    options: OverlaySnapshotterOptions,
+    folders: SnapshotFolders,
+  ): Promise<OverlaySnapshotter> {
+    const snapshotter = new OverlaySnapshotter(options, folders);
+    await snapshotter.#removeUnusedImplied();
+    return snapshotter;
+  }
+
+  async prepare(
+    containerId: string,
+    chain: readonly LayerId[],
+    { idMap }: { idMap?: IdMap } = {},
+  ): Promise<Snapshot> {
+    const record = { chain, ...(idMap !== undefined && { idMap }) };
+    await this.#folders.make(containerId, record, async (dir) => {
       for (const name of ['upper', 'work', 'rootfs']) {
-        await mkdir(join(staged, name));
+        await mkdir(join(dir, name));
         // exact, whatever the umask: the upper directory's mode is that of "/" in the container
-        await chmod(join(staged, name), 0o755);
+        await chmod(join(dir, name), 0o755);
       }
-      await chmod(staged, 0o711);
-      // not flushed to disk: after a power cut the container is gone anyway
-      await writeFile(join(staged, 'snapshot.json'), JSON.stringify({ chain }));
-      await rename(staged, target);
-    } catch (error) {
-      await removeTree(staged);
-      // another prepare of the same container was faster
-      throw errnoOf(error) === 'ENOTEMPTY' ? alreadyThere(containerId) : error;
-    }
-    return this.#snapshot(containerId, chain);
+      if (idMap !== undefined) {
+        await chown(join(dir, 'upper'), idMap.uids.firstId, idMap.gids.firstId);
+      }
+      await this.#impliedOf(chain);
+    });
+    return await this.#snapshot(containerId, chain);
   }
 
   async mount(containerId: string): Promise<Snapshot> {
-    const snapshot = this.#snapshot(containerId, await this.#readChain(containerId));
-    const { lowerDirs, upperDir, workDir, rootDir } = snapshot;
-    await this.#mounts.overlay({ lowerDirs, upperDir, workDir, target: rootDir });
+    const { chain, idMap } = await this.#folders.read(containerId);
+    const snapshot = await this.#snapshot(containerId, chain);
+    const { lowerDirs, upperDir, rootDir } = snapshot;
+    const workDir = join(this.#folders.path(containerId), 'work');
+    const map = idMap === undefined ? {} : { idMap };
+    await this.#mounts.overlay({ lowerDirs, upperDir, workDir, target: rootDir, ...map });
     return snapshot;
   }
 
   async unmount(containerId: string): Promise<void> {
-    const rootDir = join(this.#path(containerId), 'rootfs');
-    if (await exists(rootDir)) await this.#mounts.unmount(rootDir);
+    if (!(await this.#folders.has(containerId))) return;
+    await this.#mounts.unmount(join(this.#folders.path(containerId), 'rootfs'));
   }
 
   async remove(containerId: string): Promise<void> {
     await this.unmount(containerId);
-    const staged = this.#staged();
-    try {
-      // one step for everybody else; a crash from here on leaves only what the next start deletes
-      await rename(this.#path(containerId), staged);
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return;
-      throw error;
-    }
-    await removeTree(staged);
+    await this.#folders.remove(containerId);
   }
 
-  async list(): Promise<string[]> {
-    return (await readdir(this.#dir)).filter((name) => !name.startsWith('.')).sort();
+  list(): Promise<string[]> {
+    return this.#folders.list();
   }
 
-  #snapshot(containerId: string, chain: readonly LayerId[]): Snapshot {
-    const dir = this.#path(containerId);
+  async #snapshot(
+    containerId: string,
+    chain: readonly LayerId[],
+  ): Promise<Snapshot & { upperDir: string }> {
+    const dir = this.#folders.path(containerId);
     const layers = chain.toReversed().map((id) => layerDiffDir(this.#root, id));
+    const implied = await this.#impliedOf(chain);
+    const lowerDirs = implied === undefined ? layers : [implied, ...layers];
     return {
-      lowerDirs: layers.length > 0 ? layers : [join(this.#dir, EMPTY_LAYER)],
+      lowerDirs: lowerDirs.length > 0 ? lowerDirs : [join(this.#folders.dir, EMPTY_LAYER)],
       upperDir: join(dir, 'upper'),
-      workDir: join(dir, 'work'),
       rootDir: join(dir, 'rootfs'),
     };
   }
 
-  async #checkLayers(containerId: string, chain: readonly LayerId[]): Promise<void> {
-    const found = await Promise.all(chain.map((id) => exists(layerDiffDir(this.#root, id))));
-    const missing = chain[found.indexOf(false)];
-    if (missing === undefined) return;
-    throw new HatobaError(
-      'failed-precondition',
-      `container ${containerId}: layer ${missing} is not unpacked on this machine; pull or load its image again`,
-    );
-  }
-
-  async #readChain(containerId: string): Promise<LayerId[]> {
-    const what = `snapshot of container ${containerId}`;
-    let bytes: Buffer;
-    try {
-      bytes = await readFile(join(this.#path(containerId), 'snapshot.json'));
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      throw new HatobaError('not-found', `container ${containerId} has no snapshot`);
+  /** The folder to lay on top of a chain; made at the first use. */
+  #impliedOf(chain: readonly LayerId[]): Promise<string | undefined> {
+    const key = keyOf(chain);
+    let folder = this.#implied.get(key);
+    if (folder === undefined) {
+      folder = this.#makeImplied(chain, join(this.#folders.dir, IMPLIED + key));
+      this.#implied.set(key, folder);
+      folder.catch(() => this.#implied.delete(key)); // its caller is told; the next one tries again
     }
-    const chain = asArray(asObject(parseJson(bytes, what), what)['chain'], `${what}: chain`);
-    return chain.map((id) => asString(id, `${what}: chain`) as LayerId);
+    return folder;
   }
 
-  #path(containerId: string): string {
-    if (CONTAINER_ID.test(containerId)) return join(this.#dir, containerId);
-    throw new HatobaError('invalid-argument', `"${containerId}" is not a container id`);
+  async #makeImplied(chain: readonly LayerId[], target: string): Promise<string | undefined> {
+    const implied = await Promise.all(chain.map((id) => readImplied(this.#root, id)));
+    if (implied.slice(1).every((paths) => paths.length === 0)) return undefined;
+    const layers = chain.map((id, i) => {
+      return { diffDir: layerDiffDir(this.#root, id), implied: implied[i] ?? [] };
+    });
+    const staged = this.#folders.staged();
+    try {
+      await mkdir(staged);
+      await chmod(staged, 0o755);
+      const count = await runSnapshotJob({ type: 'implied', layers, target: staged });
+      if (count === 0) return undefined;
+      await rename(staged, target);
+    } catch (error) {
+      // it is there already: what an earlier engine made of the same layers is the same
+      if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST') throw error;
+    } finally {
+      await removeTree(staged);
+    }
+    return target;
   }
 
-  #staged(): string {
-    return join(this.#dir, `${STAGED}${++this.#stagedCount}`);
+  async #removeUnusedImplied(): Promise<void> {
+    const used = new Set<string>();
+    const names = await readdir(this.#folders.dir);
+    const implied = names.filter((name) => name.startsWith(IMPLIED));
+    if (implied.length === 0) return;
+    for (const id of await this.list()) {
+      const chain = await this.#folders.read(id).then(
+        (record) => record.chain,
+        () => undefined, // mounting it says what is wrong
+      );
+      if (chain !== undefined) used.add(IMPLIED + keyOf(chain));
+    }
+    for (const name of implied) {
+      if (!used.has(name)) await removeTree(join(this.#folders.dir, name));
+    }
   }
 }
 
-function alreadyThere(containerId: string): HatobaError {
-  return new HatobaError('already-exists', `container ${containerId} has a snapshot already`);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
+function keyOf(chain: readonly LayerId[]): string {
+  return createHash('sha256').update(chain.join('\n')).digest('hex');
 }

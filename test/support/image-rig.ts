@@ -9,9 +9,13 @@ import {
   type ImageStore,
   type ImageStoreOptions,
 } from '../../runtime/image/image-store.js';
-import { openOverlaySnapshotter } from '../../runtime/snapshot/overlay.js';
+import { openSnapshotter } from '../../runtime/snapshot/open-snapshotter.js';
 import type { Snapshotter } from '../../runtime/snapshot/snapshotter.js';
 import { seededRandom } from './seeded-random.js';
+
+export interface ImageRigOptions extends Partial<ImageStoreOptions> {
+  snapshotter?: Snapshotter['name'];
+}
 
 /** An image store and its snapshots on the real kernel, in a folder of their own. */
 export class ImageRig {
@@ -19,14 +23,14 @@ export class ImageRig {
   readonly kernel: Kernel;
   #images: ImageStore;
   #snapshots: Snapshotter;
-  readonly #options: Partial<ImageStoreOptions>;
+  readonly #options: ImageRigOptions;
 
   private constructor(parts: {
     root: string;
     kernel: Kernel;
     images: ImageStore;
     snapshots: Snapshotter;
-    options: Partial<ImageStoreOptions>;
+    options: ImageRigOptions;
   }) {
     this.root = parts.root;
     this.kernel = parts.kernel;
@@ -35,15 +39,15 @@ export class ImageRig {
     this.#options = parts.options;
   }
 
-  static async open(options: Partial<ImageStoreOptions> = {}): Promise<ImageRig> {
-    const root = mkdtempSync('/var/tmp/ht-images-');
+  static async open(options: ImageRigOptions = {}): Promise<ImageRig> {
+    const root = options.root ?? mkdtempSync('/var/tmp/ht-images-');
     const kernel = await openKernel({
       onFailure: (error) => {
         throw error;
       },
     });
     const images = await openStore(root, kernel, options);
-    const snapshots = await openOverlaySnapshotter({ root, mounts: kernel.mounts });
+    const snapshots = await openSnapshots(root, kernel, options);
     return new ImageRig({ root, kernel, images, snapshots, options });
   }
 
@@ -59,10 +63,7 @@ export class ImageRig {
   async reopen(): Promise<void> {
     await this.#images[Symbol.asyncDispose]();
     this.#images = await openStore(this.root, this.kernel, this.#options);
-    this.#snapshots = await openOverlaySnapshotter({
-      root: this.root,
-      mounts: this.kernel.mounts,
-    });
+    this.#snapshots = await openSnapshots(this.root, this.kernel, this.#options);
   }
 
   path(...parts: readonly string[]): string {
@@ -77,10 +78,18 @@ export class ImageRig {
   }
 }
 
+function openSnapshots(
+  root: string,
+  kernel: Kernel,
+  { snapshotter = 'overlay' }: ImageRigOptions,
+): Promise<Snapshotter> {
+  return openSnapshotter(root, snapshotter, { kernel, logger: silentLogger });
+}
+
 async function openStore(
   root: string,
   kernel: Kernel,
-  options: Partial<ImageStoreOptions>,
+  { snapshotter: _, ...options }: ImageRigOptions,
 ): Promise<ImageStore> {
   return await openImageStore({
     root,

@@ -1,0 +1,4 @@
+import { describeSnapshotter } from './snapshotter.suite.js';
+
+describeSnapshotter('overlay');
+describeSnapshotter('copy');
