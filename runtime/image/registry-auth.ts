@@ -123,7 +123,7 @@ export class RegistryAuth {
 function tokenRequest(realm: URL, challenge: AuthChallenge, access: Access): HttpRequest {
   const { credentials } = access;
   const { service = '', scope = '' } = challenge.parameters;
-  const scopes = [...new Set([...access.scopes, ...scope.split(' ').filter((s) => s !== '')])];
+  const scopes = joinScopes(access.scopes, scope);
   if (credentials !== undefined && credentials.identityToken !== '') {
     const form = new URLSearchParams({
       grant_type: 'refresh_token',
@@ -146,6 +146,14 @@ function tokenRequest(realm: URL, challenge: AuthChallenge, access: Access): Htt
     url.searchParams.set('offline_token', 'true');
   }
   return { method: 'GET', url: url.href, headers: { Authorization: basic(credentials) } };
+}
+
+/** What is wanted, and what the registry says besides of other resources. */
+function joinScopes(wanted: readonly string[], challenged: string): string[] {
+  const resource = (scope: string): string => scope.slice(0, scope.lastIndexOf(':'));
+  const known = new Set(wanted.map(resource));
+  const others = challenged.split(' ').filter((s) => s !== '' && !known.has(resource(s)));
+  return [...wanted, ...others];
 }
 
 function isEmpty(credentials: RegistryCredentials | undefined): boolean {

@@ -190,7 +190,8 @@ export class RegistryClient {
     auth: Credentials | undefined,
     actions: 'pull' | 'pull,push',
   ): Promise<Access> {
-    const own = endpoint.isMirror ? undefined : auth;
+    const isGiven = auth !== undefined && (auth.username !== '' || auth.identityToken !== '');
+    const own = isGiven && !endpoint.isMirror ? auth : undefined;
     const credentials = own ?? (await this.#modules.credentials?.(endpoint.host));
     return { endpoint, credentials, scopes: [`repository:${reference.repository}:${actions}`] };
   }

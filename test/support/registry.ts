@@ -12,6 +12,11 @@ import {
   type DistributedImage,
 } from './image-fixtures.js';
 
+export const REGISTRY_USER = 'ann';
+export const REGISTRY_PASSWORD = 's3cret:word';
+/** By bcrypt, the only form that docker-registry reads. */
+const HTPASSWD = `ann:$2y$05$abcdefghijklmnopqrstuu2JDQLR7mbHhdpill4/jMLDoVbsBhlUi\n`;
+
 /** A real registry (Debian's docker-registry) on loopback, with its files in a folder of its own. */
 export class TestRegistry {
   /** "127.0.0.1:40123" */
@@ -28,9 +33,11 @@ export class TestRegistry {
   /**
    * @param options.host where it listens; a free port of loopback if not said
    * @param options.prefix program and arguments that run it elsewhere, in another namespace
+   * @param options.auth the `auth` part of its configuration; HTPASSWD is replaced by a file in
+   *   which REGISTRY_USER has REGISTRY_PASSWORD
    */
   static async start(
-    options: { host?: string; prefix?: readonly string[] } = {},
+    options: { host?: string; prefix?: readonly string[]; auth?: string } = {},
   ): Promise<TestRegistry> {
     const dir = mkdtempSync(join(tmpdir(), 'ht-registry-'));
     const host = options.host ?? `127.0.0.1:${await freePort()}`;
@@ -40,6 +47,10 @@ export class TestRegistry {
       `storage: { filesystem: { rootdirectory: ${dir}/data }, delete: { enabled: true } }`,
       `http: { addr: "${host}" }`,
     ];
+    if (options.auth !== undefined) {
+      writeFileSync(join(dir, 'htpasswd'), HTPASSWD);
+      config.push(`auth: ${options.auth.replace('HTPASSWD', join(dir, 'htpasswd'))}`);
+    }
     writeFileSync(join(dir, 'config.yml'), config.join('\n'));
     const words = [...(options.prefix ?? []), 'docker-registry', 'serve', join(dir, 'config.yml')];
     const [file = '', ...args] = words;
