@@ -5,7 +5,16 @@ import type { Logger } from '../common/logger.js';
 import type { Random } from '../common/random.js';
 import type { Kernel } from '../linux/ports.js';
 import { openContainers } from './container/open-containers.js';
-import type { ContainerConfig, Engine, GarbageRules } from './engine.js';
+import { DEFAULT_GARBAGE_RULES } from './core/garbage-plan.js';
+import type { ImageUser } from './core/image-removal.js';
+import { LocalEngineSystem } from './disk/engine-system.js';
+import type {
+  ContainerConfig,
+  Containers,
+  ContainerState,
+  Engine,
+  GarbageRules,
+} from './engine.js';
 import { EventBus } from './events/event-bus.js';
 import { openImageStore } from './image/image-store.js';
 import { layersInUse } from './snapshot/layers-in-use.js';
@@ -51,6 +60,7 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
   mkdirSync(stateDir, { recursive: true, mode: 0o711 });
   const opened = new DisposableStack();
   const events = new EventBus({ clock, log: logger });
+  let containersOpened: Containers | undefined;
   try {
     const images = await openImageStore({
       root: stateDir,
@@ -61,6 +71,12 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
       insecureRegistries: options.insecureRegistries,
       ...(options.registryMirrors && { registryMirrors: options.registryMirrors }),
       ...(options.credentialsFile !== undefined && { credentialsFile: options.credentialsFile }),
+      surroundings: {
+        events,
+        usersOf: (id) => usersOfImage(id, containersOpened?.list() ?? []),
+        containerLayers: () => layersInUse(stateDir),
+        snapshotter: () => 'overlay',
+      },
     });
     opened.use('images', images);
     const snapshotter = await openSnapshotter(stateDir, options.snapshotter, { kernel, logger });
@@ -71,21 +87,35 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
         images,
         snapshotter,
         events,
-      surroundings: {
-        events,
-        usersOf: (id) => usersOfImage(id, containersOpened?.list() ?? []),
-        containerLayers: () => layersInUse(stateDir),
-        snapshotter: () => 'overlay',
-      },
         clock,
         random,
         log: logger,
         ...(modules.beforeRestart !== undefined && { beforeRestart: modules.beforeRestart }),
       }),
     );
-    return { images, containers, volumes, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+    containersOpened = containers;
+    const system = new LocalEngineSystem({
+      root: stateDir,
+      rules: { ...DEFAULT_GARBAGE_RULES, ...options.garbage },
+      images: images.garbage,
+      containers,
+      volumes,
+      events,
+      clock,
+    });
+    const end = (): Promise<void> => opened[Symbol.asyncDispose]();
+    return { images, containers, volumes, system, [Symbol.asyncDispose]: end };
   } catch (error) {
     await opened[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function usersOfImage(id: string, containers: readonly ContainerState[]): ImageUser[] {
+  return containers
+    .filter(({ imageId }) => imageId === id)
+    .map(({ config, status }) => ({
+      container: config.name,
+      isRunning: status !== 'created' && status !== 'exited',
+    }));
 }

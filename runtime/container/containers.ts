@@ -85,7 +85,10 @@ export class LinuxContainers implements Containers {
       const { registry, exits } = this.#modules;
       registry.takeName(config.name, config.id);
       try {
-        registry.add(await createContainer(config, this.#modules.create));
+        const { images } = this.#modules.create;
+        await images.keepDuring(config.spec.image, config.name, async () => {
+          registry.add(await createContainer(config, this.#modules.create));
+        });
       } catch (error) {
         if (registry.get(config.id) === undefined) registry.freeName(config.name, config.id);
         throw error;

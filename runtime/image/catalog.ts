@@ -122,27 +122,18 @@ export class ImageCatalog {
     return { removed, reclaimedBytes };
   }
 
-  /**
-   * Runs the creation of a container from an image: until it has ended, or the container is one of
-   * `usersOf`, the image cannot be removed.
-   * @throws {HatobaError} not-found; and what `create` throws
-   */
-  async use<T>(
-    reference: string,
-    container: string,
-    create: (image: LocalImage) => Promise<T>,
-  ): Promise<T> {
-    const lease = this.#modules.leases.open();
-    const { id } = this.mustFind(reference).record;
+  /** See ImageLookup.keepDuring. */
+  async keepDuring<T>(reference: string, container: string, make: () => Promise<T>): Promise<T> {
+    const { index, leases, lastUse } = this.#modules;
+    const id = index.find(reference)?.record.id;
+    if (id === undefined) return await make();
     const creating = this.#creating.get(id) ?? new Set();
     this.#creating.set(id, creating.add(container));
     try {
-      await lease.hold(id); // after this no removal is half done
-      const known = this.mustFind(id);
-      this.#modules.lastUse.touch(id);
-      return await create(this.toLocal(known));
+      await leases.open().hold(); // no removal that does not know of this container runs on
+      lastUse.touch(id);
+      return await make();
     } finally {
-      lease.release();
       creating.delete(container);
       if (creating.size === 0) this.#creating.delete(id);
     }

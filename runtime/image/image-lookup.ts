@@ -18,4 +18,12 @@ export interface ImageLookup {
    * @throws {HatobaError} invalid-argument when a prefix names several images
    */
   lookup(reference: string): Promise<LocalImage | undefined>;
+
+  /**
+   * Runs the making of a container: the image it is made from, if it is here, cannot be removed
+   * until the container is among those that are asked whether they use it.
+   * @param container its name
+   * @throws what `make` throws
+   */
+  keepDuring<T>(reference: string, container: string, make: () => Promise<T>): Promise<T>;
 }

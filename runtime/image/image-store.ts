@@ -37,6 +37,7 @@ import { BlobOrigins } from './blob-origins.js';
 import { ImageCatalog } from './catalog.js';
 import { fileCredentials } from './credentials-source.js';
 import { downloadImage } from './download.js';
+import { ImageGarbage } from './image-garbage.js';
 import { ImageIndex } from './image-index.js';
 import type { KnownImage } from './image-record.js';
 import type { ImageLookup, LocalImage } from './image-lookup.js';
@@ -269,12 +270,13 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     return Promise.resolve(known === undefined ? undefined : catalog.toLocal(known));
   }
 
-  use<T>(
-    reference: string,
-    container: string,
-    create: (image: LocalImage) => Promise<T>,
-  ): Promise<T> {
-    return this.#parts.catalog.use(reference, container, create);
+  keepDuring<T>(reference: string, container: string, make: () => Promise<T>): Promise<T> {
+    return this.#parts.catalog.keepDuring(reference, container, make);
+  }
+
+  /** For the engine's garbage collection and disk usage. */
+  get garbage(): ImageGarbage {
+    return new ImageGarbage(this.#parts);
   }
 
   inspect(reference: string): Promise<ImageDetails> {
