@@ -88,7 +88,8 @@ export class ImageCatalog {
       return await this.#carryOut(known, plan.untag, plan.deletesImage);
     });
     await removal.finish();
-    return removal;
+    const { untagged, deleted } = removal;
+    return { untagged, deleted };
   }
 
   /**

@@ -61,7 +61,8 @@ export class ImageGarbage {
     const partial = new Map((await partials.list()).map((p) => [p.digest, p.sizeBytes]));
     for (const digest of pick(names, PARTIAL)) await partials.remove(digest);
     const after = new Set((await this.#findLeftovers()).map((leftover) => leftover.name));
-    const removed = names.filter((name) => !after.has(name));
+    const found = before.leftovers.map((leftover) => leftover.name);
+    const removed = found.filter((name) => names.includes(name) && !after.has(name));
     const sizeOf = (name: string): number =>
       before.bytes.get(name) ?? partial.get(name.slice(PARTIAL.length) as Digest) ?? 0;
     return { removed, bytes: removed.reduce((sum, name) => sum + sizeOf(name), 0) };
@@ -104,7 +105,8 @@ export class ImageGarbage {
     for (const { digest, writtenAtMs } of await partials.list()) {
       found.push({ name: PARTIAL + digest, digest, writtenAtMs });
     }
-    return found.filter(({ digest }) => !leases.isHeld(digest));
+    const free = found.filter(({ digest }) => !leases.isHeld(digest));
+    return free.map(({ name, writtenAtMs }) => ({ name, writtenAtMs }));
   }
 }
 
