@@ -39,7 +39,7 @@ export interface EngineOptions {
 }
 
 export interface EngineModules {
-  kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces' | 'files'>;
+  kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces' | 'files' | 'sockets'>;
   clock: Clock;
   random: Random;
   logger: Logger;

@@ -5,6 +5,8 @@ import type { Freezer } from '../cgroup/freezer.js';
 import { checkRestartRule } from '../core/restart-policy.js';
 import { parseSignal } from '../core/signals.js';
 import type {
+  AttachOptions,
+  AttachSession,
   ContainerConfig,
   ContainerEvent,
   ContainerProcess,
@@ -21,6 +23,7 @@ import type {
 } from '../engine.js';
 import { containerEvent } from '../events/container-event.js';
 import type { EventSink } from '../events/event-bus.js';
+import type { Attachments } from '../exec/attachments.js';
 import type { Execs } from '../exec/exec.js';
 import type { ContainerTrees } from '../files/container-trees.js';
 import { readLog, type LogQuery } from '../log/log-reader.js';
@@ -51,6 +54,7 @@ export interface ContainersModules {
   limits: LimitUpdates;
   stats: StatsReader;
   execs: Execs;
+  attachments: Attachments;
   trees: ContainerTrees;
   events: EventSink;
   clock: Clock;
@@ -218,6 +222,10 @@ export class LinuxContainers implements Containers {
 
   exec(id: string, options: ExecOptions): Promise<ExecSession> {
     return this.#modules.execs.start(mustRun(this.#modules.registry.mustGet(id)).record, options);
+  }
+
+  attach(id: string, options: AttachOptions): Promise<AttachSession> {
+    return this.#modules.attachments.attach(id, options);
   }
 
   stats(id: string): Promise<ContainerStats | undefined> {

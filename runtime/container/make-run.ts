@@ -5,6 +5,7 @@ import type { Spawner } from '../../linux/ports.js';
 import type { CgroupFs } from '../cgroup/cgroup-fs.js';
 import { planWeightWrites } from '../core/cgroup-writes.js';
 import { formatOciJson, type OciSpec } from '../core/oci-spec.js';
+import { stdinEndsWithClient } from '../core/process-plan.js';
 import { explainStartFailure } from '../core/start-failure.js';
 import { createUnderConmon } from '../oci/conmon.js';
 import type { Crun } from '../oci/crun.js';
@@ -77,11 +78,6 @@ function explain(error: unknown, { process }: OciSpec): HatobaError {
   return new HatobaError(kindOf(error), text);
 }
 
-/** A terminal stays open for those who come later. */
-export function endsWithClient(spec: Pick<ContainerSpec, 'stdinOnce' | 'tty'>): boolean {
-  return spec.stdinOnce && !spec.tty;
-}
-
 async function createProcess(record: ContainerRecord, modules: RunModules): Promise<RunProcesses> {
   const { id, name, spec, limits } = record.config;
   const files = modules.paths.of(id);
@@ -96,7 +92,7 @@ async function createProcess(record: ContainerRecord, modules: RunModules): Prom
       conmonPidFile: files.conmonPidFile,
       terminal: spec.tty,
       stdin: spec.openStdin,
-      stdinOnce: endsWithClient(spec),
+      stdinOnce: stdinEndsWithClient(spec),
     },
     modules,
   );

@@ -8,6 +8,7 @@ import { CgroupFs, detectCgroups } from '../cgroup/cgroup-fs.js';
 import { Freezer } from '../cgroup/freezer.js';
 import type { ContainerConfig, Containers, EngineVolumes } from '../engine.js';
 import type { EventSink } from '../events/event-bus.js';
+import { Attachments } from '../exec/attachments.js';
 import { Execs } from '../exec/exec.js';
 import { ContainerTrees } from '../files/container-trees.js';
 import { CopyThreads } from '../files/copy-threads.js';
@@ -49,7 +50,7 @@ export interface OpenContainersOptions {
 }
 
 export interface OpenContainersModules {
-  kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces'>;
+  kernel: Pick<Kernel, 'spawner' | 'mounts' | 'namespaces' | 'sockets'>;
   images: ImageLookup;
   snapshotter: Snapshotter;
   events: EventSink;
@@ -87,7 +88,10 @@ export async function openContainers(
 
   const create = toCreateModules(options, ground, modules);
   const beforeRestart = modules.beforeRestart ?? (() => Promise.resolve());
-  const starter = new Starter({ ...parts, exits, run: create, beforeRestart });
+  const attachments = new Attachments({ ...parts, sockets: modules.kernel.sockets });
+  end.defer('attached clients', () => attachments[Symbol.dispose]());
+  const beforeLetGo = (id: string): Promise<void> => attachments.onRunMade(id);
+  const starter = new Starter({ ...parts, exits, run: create, beforeRestart, beforeLetGo });
   const restarts = new Restarts({ ...parts, starter });
   end.defer('restarts', () => restarts[Symbol.dispose]());
   const threads = end.use('copying threads', new CopyThreads());
@@ -99,6 +103,7 @@ export async function openContainers(
     limits: new LimitUpdates(parts),
     stats: new StatsReader(parts),
     execs,
+    attachments,
     trees: new ContainerTrees({ ...parts, threads }),
     create,
   });

@@ -15,6 +15,8 @@ export interface StartModules {
   clock: Clock;
   run: RunModules;
   beforeRestart: (config: ContainerConfig) => Promise<void>;
+  /** Its process is there and waits. */
+  beforeLetGo: (id: string) => Promise<void>;
 }
 
 /** Lets containers run: the process that waits since their creation, or a new one. */
@@ -91,7 +93,8 @@ export class Starter {
     id: string,
     change: Partial<ContainerStatus> & Partial<RunProcesses>,
   ): Promise<void> {
-    const { registry, crun, clock } = this.#modules;
+    const { registry, crun, clock, beforeLetGo } = this.#modules;
+    await beforeLetGo(id);
     const startedAtMs = clock.nowMs();
     // By the fifo nothing can come between the start and the note of it.
     if (!crun.startByFifo(id)) await crun.start(id);

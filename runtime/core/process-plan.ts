@@ -66,3 +66,8 @@ export function planCwd(dir: string, imageDir: string): string {
   }
   return cwd;
 }
+
+/** Whether stdin ends with its client; a terminal stays open for those who come later. */
+export function stdinEndsWithClient(spec: Pick<ContainerSpec, 'stdinOnce' | 'tty'>): boolean {
+  return spec.stdinOnce && !spec.tty;
+}

@@ -1,10 +1,8 @@
-import { closeSync, constants, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { renameSync, rmSync, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { errnoOf } from '../../common/errors.js';
-
-/** conmon's message to open its log file anew: kind, and two numbers that only matter for resizing. */
-const REOPEN_LOG = '2 0 0\n';
+import { tellReopenLog } from '../oci/conmon-control.js';
 
 /** One file of a container's log; 0 is the one being written, higher numbers are older. */
 export interface LogFile {
@@ -55,28 +53,8 @@ export function rotateLog(
   rmSync(`${log}.${oldest}`, { force: true });
   for (let age = oldest - 1; age >= 1; age--) renameIfThere(`${log}.${age}`, `${log}.${age + 1}`);
   renameSync(log, `${log}.1`);
-  reopenLog(options.control);
+  tellReopenLog(options.control);
   return 'rotated';
-}
-
-/**
- * Tells conmon to open its log file anew. Never while that file exists: conmon puts an empty one in
- * its place.
- */
-export function reopenLog(control: string): void {
-  let fd: number;
-  try {
-    fd = openSync(control, constants.O_WRONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    // ENXIO: conmon has ended, nothing will be written any more.
-    if (['ENXIO', 'ENOENT'].includes(errnoOf(error) ?? '')) return;
-    throw error;
-  }
-  try {
-    writeSync(fd, REOPEN_LOG);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function renameIfThere(from: string, to: string): void {

@@ -3,7 +3,8 @@ import type { Logger } from '../../common/logger.js';
 import type { ContainerPaths } from '../container/paths.js';
 import type { ContainerEntry } from '../container/record.js';
 import type { ContainerRegistry } from '../container/registry.js';
-import { reopenLog, rotateLog } from './log-files.js';
+import { tellReopenLog } from '../oci/conmon-control.js';
+import { rotateLog } from './log-files.js';
 
 /** A log may outgrow its limit by what is written in this time. */
 const CHECK_MS = 1000;
@@ -76,7 +77,7 @@ export class LogRotation implements Disposable {
     const state = this.#missing.get(id) ?? { looks: 0, isTold: false };
     state.looks++;
     if (state.looks >= MISSING_LOOKS && !state.isTold) {
-      reopenLog(control);
+      tellReopenLog(control);
       state.isTold = true;
     }
     this.#missing.set(id, state);

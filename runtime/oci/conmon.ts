@@ -20,7 +20,17 @@ export interface ConmonOptions {
   conmonPidFile: string;
   terminal: boolean;
   stdin: boolean;
+  /** The container's stdin ends with that of any attached client, or with its connection. */
+  stdinOnce: boolean;
 }
+
+/** conmon's socket for attaching; packets of stdout and stderr, each with a byte before that says which. */
+export function attachSocketOf(bundle: string): string {
+  return `${bundle}/attach`;
+}
+export const STDERR_MARK = 3;
+/** conmon would cut a longer packet. */
+export const MAX_STDIN_PACKET_BYTES = 8192;
 
 /**
  * Creates a container under conmon, the monitor that holds its output and waits for its exit when
@@ -87,7 +97,8 @@ function toArgs(options: ConmonOptions, crun: Crun): readonly string[] {
     '--full-attach',
     '--no-sync-log',
     ...(options.terminal ? ['--terminal'] : []),
-    ...(options.stdin ? ['--stdin', '--leave-stdin-open'] : []),
+    ...(options.stdin ? ['--stdin'] : []),
+    ...(options.stdin && !options.stdinOnce ? ['--leave-stdin-open'] : []),
     `--runtime=${runtime.path}`,
     ...runtime.args.map((arg) => `--runtime-arg=${arg}`),
   ];
