@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync 
 import { writeFile } from 'node:fs/promises';
 import { errnoOf, HatobaError } from '../../common/errors.js';
 import { sleep, type Clock } from '../../common/clock.js';
+import { followCpuset, formatCpuList, parseCpuList } from '../core/cpu-list.js';
 import type { CgroupController, CgroupWrite } from '../core/cgroup-writes.js';
 
 /** How cgroups are mounted on this machine. */
@@ -119,7 +120,11 @@ export class CgroupFs {
     const root = this.layout.controllers[write.controller];
     for (const { name, value } of root === undefined ? [] : write.files) {
       try {
-        await writeFile(`${root}${path}/${name}`, value, { flag: 'r+' });
+        if (this.layout.version === 1 && write.controller === 'cpuset') {
+          spreadCpuset(`${root}${path}`, name, parseCpuList(value, name));
+        } else {
+          await writeFile(`${root}${path}/${name}`, value, { flag: 'r+' });
+        }
         return;
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT') throw this.#explain(path, write.limit, value, error);
@@ -210,6 +215,22 @@ function inherit(folder: string, parent: string, controller: CgroupController): 
     if (readOrEmpty(`${folder}/${file}`).trim() !== '') continue;
     writeFileSync(`${folder}/${file}`, readOrEmpty(`${parent}/${file}`));
   }
+}
+
+/** v1: a cgroup has no core or memory node that the one above it lacks, so all change together. */
+function spreadCpuset(folder: string, file: string, after: ReadonlySet<number>): void {
+  const read = (dir: string): ReadonlySet<number> =>
+    parseCpuList(readFileSync(`${dir}/${file}`, 'utf8'), file);
+  const write = (numbers: ReadonlySet<number>): void => {
+    writeFileSync(`${folder}/${file}`, formatCpuList(numbers), { flag: 'r+' });
+  };
+  const before = read(folder);
+  write(new Set([...before, ...after]));
+  for (const name of foldersIn(folder)) {
+    const own = read(`${folder}/${name}`);
+    if (own.size > 0) spreadCpuset(`${folder}/${name}`, file, followCpuset(own, { before, after }));
+  }
+  write(after);
 }
 
 /** @returns false while something keeps it busy */

@@ -24,3 +24,21 @@ export function parseCpuList(text: string, what: string): ReadonlySet<number> {
   }
   return numbers;
 }
+
+/** What parseCpuList reads back, numbers only. */
+export function formatCpuList(numbers: ReadonlySet<number>): string {
+  return [...numbers].toSorted((a, b) => a - b).join(',');
+}
+
+/**
+ * What a cgroup below another one is to run on when that one changes: all of it if it had all of it
+ * before, else what is left of its own, or all where nothing is.
+ */
+export function followCpuset(
+  own: ReadonlySet<number>,
+  parent: { before: ReadonlySet<number>; after: ReadonlySet<number> },
+): ReadonlySet<number> {
+  const hadAll = [...parent.before].every((n) => own.has(n));
+  const left = new Set([...own].filter((n) => parent.after.has(n)));
+  return hadAll || left.size === 0 ? parent.after : left;
+}

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { CgroupController } from '../../runtime/core/cgroup-writes.js';
 import { detectCgroups } from '../../runtime/cgroup/cgroup-fs.js';
 import type { ContainerState } from '../../runtime/engine.js';
-import type { ContainerSpec, DeepPartial } from '../../proto/gen/hatoba/v1/types.js';
+import type { DeepPartial, Mount } from '../../proto/gen/hatoba/v1/types.js';
 import { openContainerRig, type ContainerRig } from './container-rig.js';
 import { requiresCommand, requiresRoot } from './requires.js';
 
@@ -32,7 +32,7 @@ export function useContainerRig(): () => ContainerRig {
 }
 
 /** Mounts of the host's programs with their libraries, read-only: "/usr/bin/perl" runs with them. */
-export const HOST_TOOLS: DeepPartial<ContainerSpec>['mounts'] = [
+export const HOST_TOOLS: DeepPartial<Mount>[] = [
   { type: 'MOUNT_TYPE_BIND', source: '/usr', target: '/usr', readOnly: true },
   { type: 'MOUNT_TYPE_BIND', source: '/lib', target: '/lib', readOnly: true },
   ...(process.arch === 'x64'

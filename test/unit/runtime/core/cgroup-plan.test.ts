@@ -8,7 +8,7 @@ import {
   toCpuWeight,
   type ResourceHost,
 } from '../../../../runtime/core/cgroup-plan.js';
-import { parseCpuList } from '../../../../runtime/core/cpu-list.js';
+import { followCpuset, formatCpuList, parseCpuList } from '../../../../runtime/core/cpu-list.js';
 import { DEFAULT_DEVICE_RULES, parseDeviceRule } from '../../../../runtime/core/device-rules.js';
 import { checkLimits } from '../../../../runtime/core/limits.js';
 import type { OciResources } from '../../../../runtime/core/oci-spec.js';
@@ -148,6 +148,14 @@ describe('parseCpuList', () => {
     );
   });
 
+  it('is what is written of it', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.nat(300)), (numbers) => {
+        assert.deepEqual(parseCpuList(formatCpuList(new Set(numbers)), 'x'), new Set(numbers));
+      }),
+    );
+  });
+
   it('takes any text, and either reads or refuses it', () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[0-9,\- a]{0,12}$/), (text) => {
@@ -156,6 +164,33 @@ describe('parseCpuList', () => {
         } catch (error) {
           assert.equal((error as { kind: string }).kind, 'invalid-argument');
         }
+      }),
+    );
+  });
+});
+
+describe('followCpuset', () => {
+  const list = (text: string): ReadonlySet<number> => parseCpuList(text, 'x');
+  const cases: [own: string, before: string, after: string, want: string][] = [
+    ['0-3', '0-3', '0-1', '0,1'],
+    ['0-1', '0-1', '0-3', '0,1,2,3'],
+    ['1-2', '0-3', '0-1', '1'],
+    ['3', '0-3', '0-1', '0,1'],
+    ['1', '0-3', '0-5', '1'],
+  ];
+  for (const [own, before, after, want] of cases) {
+    it(`has ${want} where ${own} of ${before} becomes ${after}`, () => {
+      const parent = { before: list(before), after: list(after) };
+      assert.equal(formatCpuList(followCpuset(list(own), parent)), want);
+    });
+  }
+
+  it('never leaves its parent, nor has nothing', () => {
+    const some = fc.uniqueArray(fc.nat(8), { minLength: 1 }).map((n) => new Set(n));
+    fc.assert(
+      fc.property(some, some, some, (own, before, after) => {
+        const next = followCpuset(own, { before, after });
+        assert.ok(next.size > 0 && [...next].every((n) => after.has(n)));
       }),
     );
   });
