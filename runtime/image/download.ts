@@ -3,12 +3,7 @@ import { HatobaError } from '../../common/errors.js';
 import { digestOfHex, type Digest } from '../core/digest.js';
 import { parseImageConfig } from '../core/image-config.js';
 import { familiarReference, referenceKey, type ImageReference } from '../core/image-ref.js';
-import {
-  MAX_MANIFEST_BYTES,
-  requirePlatform,
-  type Descriptor,
-  type Platform,
-} from '../core/manifest.js';
+import { requirePlatform, type Descriptor, type Platform } from '../core/manifest.js';
 import type { ArchiveFormat } from '../engine.js';
 import { writeArchive } from './archive-writer.js';
 import type { RegistryCall, RegistryClient } from './registry-client.js';
@@ -42,10 +37,7 @@ export async function* downloadImage(
   const { manifest, documents } = resolved;
   const document = documents.at(-1);
   if (document === undefined) throw new Error('an image has a manifest');
-  const configBytes = await readAll(
-    manifest.config,
-    verified(reference, manifest.config, registry, options),
-  );
+  const configBytes = await readAll(verified(reference, manifest.config, registry, options));
   const { config } = parseImageConfig(configBytes, subject);
   if (platform !== undefined) requirePlatform(config, platform, subject);
   const image = {
@@ -85,14 +77,7 @@ async function* verified(
   throw new HatobaError('unavailable', `blob ${descriptor.digest} arrived as ${found}`);
 }
 
-async function readAll(
-  descriptor: Descriptor,
-  source: AsyncIterable<Uint8Array>,
-): Promise<Uint8Array> {
-  if (descriptor.sizeBytes > MAX_MANIFEST_BYTES) {
-    const text = `the configuration ${descriptor.digest} has ${descriptor.sizeBytes} bytes, too many`;
-    throw new HatobaError('invalid-argument', text);
-  }
+async function readAll(source: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of source) chunks.push(chunk);
   return Buffer.concat(chunks);

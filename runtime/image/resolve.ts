@@ -1,7 +1,14 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Digest } from '../core/digest.js';
 import { familiarReference, type ImageReference } from '../core/image-ref.js';
-import { choosePlatform, parseManifest, type Manifest, type Platform } from '../core/manifest.js';
+import { MAX_BLOB_BYTES } from '../content/content-store.js';
+import {
+  MAX_MANIFEST_BYTES,
+  choosePlatform,
+  parseManifest,
+  type Manifest,
+  type Platform,
+} from '../core/manifest.js';
 import type { FetchedManifest, RegistryCall, RegistryClient } from './registry-client.js';
 
 export interface ResolvedImage {
@@ -28,7 +35,10 @@ export async function resolveImage(
   const subject = `image "${familiarReference(reference)}"`;
   const top = await registry.manifest(reference, undefined, call);
   const first = parseManifest(top.bytes, top.mediaType, subject);
-  if (first.kind === 'image') return { manifest: first, documents: [top], top: top.digest };
+  if (first.kind === 'image') {
+    checkSizes(first, subject);
+    return { manifest: first, documents: [top], top: top.digest };
+  }
   const chosen = choosePlatform(first.manifests, platform, subject);
   const inner = await registry.manifest(reference, chosen.digest, call);
   const mediaType = inner.mediaType || chosen.mediaType;
@@ -36,5 +46,20 @@ export async function resolveImage(
   if (manifest.kind !== 'image') {
     throw new HatobaError('failed-precondition', `${subject} has an index within an index`);
   }
+  checkSizes(manifest, subject);
   return { manifest, documents: [top, { ...inner, mediaType }], top: top.digest };
+}
+
+/** @throws {HatobaError} invalid-argument for sizes that no image has, before a byte is transferred */
+function checkSizes({ config, layers }: Manifest & { kind: 'image' }, subject: string): void {
+  const bounds = [
+    { blobs: [config], maxBytes: MAX_MANIFEST_BYTES },
+    { blobs: layers, maxBytes: MAX_BLOB_BYTES },
+  ];
+  for (const { blobs, maxBytes } of bounds) {
+    const large = blobs.find((blob) => blob.sizeBytes > maxBytes);
+    if (large === undefined) continue;
+    const text = `${subject}: blob ${large.digest} has ${large.sizeBytes} bytes, too many`;
+    throw new HatobaError('invalid-argument', text);
+  }
 }
