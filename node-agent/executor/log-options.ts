@@ -4,7 +4,14 @@ import type { LogConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
 
 const DEFAULT_LOG = { maxSizeBytes: 10 * 1024 * 1024, maxFiles: 3 } as const;
-const LOG_DRIVERS: ReadonlySet<string> = new Set(['', 'json-file', 'local']);
+/** Options of each driver; those without effect here are taken, since they harm nobody. */
+const OPTIONS = ['max-size', 'max-file', 'compress', 'mode', 'max-buffer-size'] as const;
+const DRIVERS: Readonly<Record<string, readonly string[]>> = {
+  '': OPTIONS,
+  local: OPTIONS,
+  'json-file': [...OPTIONS, 'labels', 'labels-regex', 'env', 'env-regex', 'tag'],
+  none: [],
+};
 
 /**
  * How much of its output is kept of a container.
@@ -12,17 +19,29 @@ const LOG_DRIVERS: ReadonlySet<string> = new Set(['', 'json-file', 'local']);
  */
 export function logOptions(config: LogConfig | undefined): ContainerConfig['log'] {
   if (config === undefined) return DEFAULT_LOG;
-  if (!LOG_DRIVERS.has(config.name)) {
-    throw new HatobaError(
-      'invalid-argument',
-      `log driver "${config.name}" is not known: use "local" or "json-file"`,
-    );
-  }
+  checkOptions(config);
+  if (config.name === 'none') return { driver: 'none', maxSizeBytes: 0, maxFiles: 1 };
   const { 'max-size': maxSize, 'max-file': maxFile } = config.options;
   return {
     maxSizeBytes: maxSize === undefined ? DEFAULT_LOG.maxSizeBytes : logSize(maxSize),
     maxFiles: maxFile === undefined ? DEFAULT_LOG.maxFiles : logFiles(maxFile),
   };
+}
+
+function checkOptions({ name, options }: LogConfig): void {
+  const known = Object.hasOwn(DRIVERS, name) ? DRIVERS[name] : undefined;
+  if (known === undefined) {
+    throw new HatobaError(
+      'invalid-argument',
+      `log driver "${name}" is not known: use "local", "json-file" or "none"`,
+    );
+  }
+  const unknown = Object.keys(options).find((option) => !known.includes(option));
+  if (unknown === undefined) return;
+  throw new HatobaError(
+    'invalid-argument',
+    `log driver "${name === '' ? 'local' : name}" has no option "${unknown}"`,
+  );
 }
 
 function logSize(text: string): number {

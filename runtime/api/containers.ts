@@ -32,7 +32,8 @@ export interface ContainerConfig {
   dns: { nameservers: readonly string[]; search: readonly string[]; options: readonly string[] };
   /** Own lines of /etc/hosts: address and names. */
   hosts: readonly { address: string; names: readonly string[] }[];
-  log: { maxSizeBytes: number; maxFiles: number };
+  /** none: its output is not kept, and logs() refuses. A size of 0 lets the log grow. */
+  log: { driver?: 'none'; maxSizeBytes: number; maxFiles: number };
   labels: Readonly<Record<string, string>>;
   /** Absent: never started again by the engine. */
   restart?: RestartRule;

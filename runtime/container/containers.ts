@@ -242,7 +242,13 @@ export class LinuxContainers implements Containers {
 
   async *logs(id: string, options: LogQuery, signal?: AbortSignal): AsyncIterable<LogLine> {
     const { registry, paths, clock } = this.#modules;
-    registry.mustGet(id);
+    const { name, log } = registry.mustGet(id).record.config;
+    if (log.driver === 'none') {
+      throw new HatobaError(
+        'failed-precondition',
+        `container ${name} keeps no logs: it was made with the log driver "none"`,
+      );
+    }
     const hasEnded = (): boolean =>
       (registry.get(id)?.status.status ?? 'exited') === 'exited' && !this.#restarting.has(id);
     const source = {

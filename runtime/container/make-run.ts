@@ -79,14 +79,14 @@ function explain(error: unknown, { process }: OciSpec): HatobaError {
 }
 
 async function createProcess(record: ContainerRecord, modules: RunModules): Promise<RunProcesses> {
-  const { id, name, spec, limits } = record.config;
+  const { id, name, spec, limits, log } = record.config;
   const files = modules.paths.of(id);
   const { pid, conmonPid } = await createUnderConmon(
     {
       id,
       name,
       bundle: files.bundle,
-      log: files.log,
+      log: log.driver === 'none' ? undefined : files.log,
       exitDir: modules.paths.exits,
       pidFile: files.pidFile,
       conmonPidFile: files.conmonPidFile,

@@ -2,6 +2,7 @@ import type { Clock } from '../../common/clock.js';
 import { describeError } from '../../common/errors.js';
 import { startFailureExitCode } from '../core/start-failure.js';
 import type { ContainerConfig } from '../engine.js';
+import { finishLog } from '../log/finish-log.js';
 import type { Crun } from '../oci/crun.js';
 import type { ExitWatcher } from './exits.js';
 import { endRun, makeRun, type RunModules, type RunProcesses } from './make-run.js';
@@ -72,11 +73,12 @@ export class Starter {
     change: Partial<ContainerStatus>,
     isWanted: () => boolean,
   ): Promise<void> {
-    const { registry, run, beforeRestart } = this.#modules;
+    const { registry, run, clock, beforeRestart } = this.#modules;
     const { record } = registry.mustGet(id);
     try {
       await beforeRestart(record.config);
       await endRun(record, run);
+      await finishLog(record.logPath, clock.nowMs());
       const processes = await makeRun(record, { isFirst: false }, run);
       if (!isWanted()) {
         await endRun(record, run);

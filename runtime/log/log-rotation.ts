@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { ContainerPaths } from '../container/paths.js';
@@ -64,10 +65,13 @@ export class LogRotation implements Disposable {
 
   #checkOne({ record }: ContainerEntry): void {
     const { id, log: limits } = record.config;
-    if (limits.maxSizeBytes <= 0) return;
+    if (limits.maxSizeBytes <= 0 || limits.driver === 'none') return;
     const { log, control } = this.#modules.paths.of(id);
     const result = rotateLog(log, { ...limits, control });
-    if (result === 'kept') this.#missing.delete(id);
+    if (result === 'kept' && this.#missing.delete(id) && limits.maxFiles === 1) {
+      // Only now: until conmon had begun the new file, it wrote on into this one.
+      rmSync(`${log}.1`, { force: true });
+    }
     if (result === 'rotated') this.#missing.set(id, { looks: 0, isTold: true });
     if (result === 'missing') this.#noteMissing(id, control);
   }

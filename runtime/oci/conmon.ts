@@ -14,7 +14,8 @@ export interface ConmonOptions {
   id: string;
   name: string;
   bundle: string;
-  log: string;
+  /** Undefined: its output is not kept. */
+  log: string | undefined;
   exitDir: string;
   pidFile: string;
   conmonPidFile: string;
@@ -91,7 +92,7 @@ function toArgs(options: ConmonOptions, crun: Crun): readonly string[] {
     `--bundle=${options.bundle}`,
     `--container-pidfile=${options.pidFile}`,
     `--conmon-pidfile=${options.conmonPidFile}`,
-    `--log-path=k8s-file:${options.log}`,
+    `--log-path=${options.log === undefined ? 'none' : `k8s-file:${options.log}`}`,
     `--exit-dir=${options.exitDir}`,
     // Its socket in the bundle, by a short name; and no fsync of the log before the exit is told.
     '--full-attach',

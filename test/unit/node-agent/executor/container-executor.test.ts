@@ -224,6 +224,8 @@ describe('ContainerExecutor', () => {
       assignedTask({ spec: { containerSpec: { image: 'busybox' }, logDriver: { name, options } } });
     for (const task of [
       withLog({}, 'syslog'),
+      withLog({ 'max-sise': '1m' }),
+      withLog({ 'max-size': '1m' }, 'none'),
       withLog({ 'max-size': 'big' }),
       withLog({ 'max-size': '0' }),
       withLog({ 'max-file': '0' }),
