@@ -98,11 +98,13 @@ function specOf(request: ContainerCreateRequest, context: CreateContext): Contai
   const spec = requireSpec(request);
   const { attachment, other, id } = context;
   const gateway = attachment.mode === 'bridge' ? attachment.gateway : '127.0.0.1';
-  const isOnHost = attachment.mode === 'host' || spec.utsMode === 'host';
+  const isOnHost = attachment.mode === 'host';
   const fallback = other?.spec.hostname ?? (isOnHost ? context.hostname : shortId(id));
+  // One that shares the machine's name may not have another; the engine gives it that.
+  const hostname = spec.utsMode === 'host' || spec.hostname !== '' ? spec.hostname : fallback;
   return {
     ...spec,
-    hostname: spec.hostname === '' ? fallback : spec.hostname,
+    hostname,
     hosts: spec.hosts.map((line) => line.replace(/^host-gateway(?=\s)/, gateway)),
   };
 }
