@@ -78,12 +78,8 @@ async function startDetached(session: EngineSession, id: string): Promise<number
 }
 
 async function join(session: EngineSession, id: string, flags: RunFlags): Promise<number> {
-  const started = { failure: undefined as number | undefined };
-  const stop = new AbortController();
-  const signal = AbortSignal.any([session.signal, stop.signal]);
-  const result = await joinContainer(
-    { ...session, signal },
-    {
+  try {
+    const result = await joinContainer(session, {
       container: id,
       stdin: flags.interactive,
       tty: flags.tty,
@@ -91,15 +87,15 @@ async function join(session: EngineSession, id: string, flags: RunFlags): Promis
       sigProxy: flags.sigProxy,
       holdsBack: true,
       onAttached: async () => {
-        started.failure = await tryStart(session, id);
-        if (started.failure !== undefined) throw new StartFailed(started.failure);
+        const failure = await tryStart(session, id);
+        if (failure !== undefined) throw new StartFailed(failure);
       },
-    },
-  ).catch((error: unknown) => {
-    if (error instanceof StartFailed) return { kind: 'exited', exitCode: error.exitCode } as const;
+    });
+    return result.kind === 'exited' ? result.exitCode : 0;
+  } catch (error) {
+    if (error instanceof StartFailed) return error.exitCode;
     throw error;
-  });
-  return result.kind === 'exited' ? result.exitCode : 0;
+  }
 }
 
 class StartFailed extends Error {
