@@ -78,6 +78,11 @@ module.exports = {
       '^cli/',
       '^(cli/|common/|proto/|deploy/dev/)|node_modules/(@grpc|yaml|commander|cli-table3)/',
     ),
+    // The user's own side of a copy is read and written by the same code as the container's.
+    rooms(
+      '^cli/copy/',
+      '^(runtime/files/(rooted-tree|tree-packer|tree-unpacker|top-name)|linux/file-calls)\\.ts$',
+    ),
     rooms('^deploy/', '^(deploy/|common/)'),
     rooms('^(test|bench)/', '.*'),
     { from: { pathNot: CORE }, to: { dependencyTypes: ['core'] } },

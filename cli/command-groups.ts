@@ -51,11 +51,23 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
         ],
         load: async () => (await import('./commands/container-life.js')).registerContainerLife,
       },
+      {
+        commands: ['stats', 'top', 'update'],
+        load: async () => (await import('./commands/container-stats.js')).registerContainerStats,
+      },
+      {
+        commands: ['cp', 'export', 'diff'],
+        load: async () => (await import('./commands/container-files.js')).registerContainerFiles,
+      },
     ],
   },
   {
     title: 'Images and volumes:',
     modules: [
+      {
+        commands: ['volume'],
+        load: async () => (await import('./commands/volume.js')).registerVolume,
+      },
       {
         commands: ['image'],
         load: async () => (await import('./commands/image.js')).registerImage,

@@ -1,0 +1,186 @@
+import type { Command } from 'commander';
+import { formatBytes } from '../../common/bytes.js';
+import { HatobaError } from '../../common/errors.js';
+import type { Volume } from '../../proto/gen/hatoba/v1/engine.js';
+import { unary } from '../../proto/wire/client.js';
+import { withEngine } from '../engine-session.js';
+import { UsageError } from '../failure.js';
+import { confirm } from '../output/confirm.js';
+import { formatListing, formatObject, type Listing } from '../output/listing.js';
+import { note, print } from '../output/print.js';
+import { timeText } from '../output/rows.js';
+import {
+  asInspect,
+  asListing,
+  collect,
+  type InspectOptions,
+  type ListingOptions,
+} from './options.js';
+
+/** Counting a large volume takes its time. */
+const COUNT_TIMEOUT_MS = 600_000;
+
+interface VolumeRow {
+  name: string;
+  driver: string;
+  mountpoint: string;
+  anonymous: boolean;
+  usedBy: string[];
+  dangling: boolean;
+  createdAt: string | null;
+}
+
+const VOLUMES: Listing<VolumeRow> = {
+  key: (v) => v.name,
+  columns: [
+    { title: 'DRIVER', value: (v) => v.driver },
+    { title: 'VOLUME NAME', value: (v) => v.name },
+    { title: 'USED BY', value: (v) => v.usedBy.join(' '), wide: true },
+    { title: 'MOUNTPOINT', value: (v) => v.mountpoint, wide: true },
+  ],
+};
+
+/** `hatoba volume create|ls|inspect|rm|prune`: the volumes of this node. */
+export function registerVolume(program: Command): void {
+  const volume = program.command('volume').description('volumes of this node');
+  volume
+    .command('create [name]')
+    .description('make a volume; without a name it gets a random one')
+    .option('-d, --driver <driver>', 'only "local" is known', 'local')
+    .option('-o, --opt <key=value>', 'type, device or o, as of Docker; repeatable', collect, [])
+    .option('--label <key=value>', 'repeatable', collect, [])
+    .action((name: string | undefined, flags: CreateFlags) => create(name ?? '', flags));
+  asListing(volume.command('ls').description('list volumes')).action((options: ListingOptions) =>
+    withEngine(async ({ engine, signal }) => {
+      const { volumes } = await unary(engine.volumeList.bind(engine), {}, { signal });
+      print(formatListing(volumes.map(volumeRow), VOLUMES, options));
+    }),
+  );
+  asInspect(volume.command('inspect <volume...>').description('show all of volumes'))
+    .option('-s, --size', 'count how much disk they take', false)
+    .action((names: string[], flags: InspectOptions & { size: boolean }) => inspect(names, flags));
+  volume
+    .command('rm <volume...>')
+    .description('remove volumes that no container has')
+    .option('-f, --force', 'one that is not there is no error', false)
+    .action((names: string[], { force }: { force: boolean }) => remove(names, force));
+  volume
+    .command('prune')
+    .description('remove anonymous volumes that no container has')
+    .option('-a, --all', 'named ones too', false)
+    .option('-f, --force', 'do not ask', false)
+    .action((flags: { all: boolean; force: boolean }) => prune(flags));
+}
+
+interface CreateFlags {
+  driver: string;
+  opt: string[];
+  label: string[];
+}
+
+async function create(name: string, flags: CreateFlags): Promise<void> {
+  const request = {
+    name,
+    driver: flags.driver,
+    labels: toMap(flags.label, '--label', true),
+    driverOpts: toMap(flags.opt, '--opt', false),
+  };
+  await withEngine(async ({ engine, signal }) => {
+    print((await unary(engine.volumeCreate.bind(engine), request, { signal })).name);
+  });
+}
+
+async function inspect(
+  names: readonly string[],
+  { output, size }: InspectOptions & { size: boolean },
+): Promise<void> {
+  await withEngine(async ({ engine, signal }) => {
+    const found = [];
+    for (const volume of names) {
+      const settings = { signal, timeoutMs: COUNT_TIMEOUT_MS };
+      found.push(
+        dockerVolume(await unary(engine.volumeInspect.bind(engine), { volume, size }, settings)),
+      );
+    }
+    print(formatObject(found, output));
+  });
+}
+
+/** Each by itself: one that is in use keeps none of the others. */
+async function remove(names: readonly string[], force: boolean): Promise<void> {
+  await withEngine(async ({ engine, signal }) => {
+    const failed: unknown[] = [];
+    for (const name of names) {
+      try {
+        const request = { volumes: [name], force };
+        await unary(engine.volumeRemove.bind(engine), request, {
+          signal,
+          timeoutMs: COUNT_TIMEOUT_MS,
+        });
+        print(name);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (names.length > 1 && error instanceof Error) note(`error: ${error.message}`);
+        failed.push(error);
+      }
+    }
+    if (failed.length === 0) return;
+    if (names.length === 1) throw failed[0];
+    throw new HatobaError('internal', `${failed.length} of ${names.length} were not removed`);
+  });
+}
+
+async function prune({ all, force }: { all: boolean; force: boolean }): Promise<void> {
+  const which = all ? 'all volumes' : 'anonymous volumes';
+  await confirm(`This will remove ${which} that no container has.`, force);
+  await withEngine(async ({ engine, signal }) => {
+    const settings = { signal, timeoutMs: COUNT_TIMEOUT_MS };
+    const pruned = await unary(engine.volumePrune.bind(engine), { all }, settings);
+    if (pruned.removed.length > 0) print(`Deleted volumes:\n${pruned.removed.join('\n')}\n`);
+    print(`Total reclaimed space: ${formatBytes(pruned.reclaimedBytes)}`);
+  });
+}
+
+function volumeRow(volume: Volume): VolumeRow {
+  const { name, driver, mountpoint, anonymous, usedBy, createdAtMs } = volume;
+  return {
+    name,
+    driver,
+    mountpoint,
+    anonymous,
+    usedBy,
+    dangling: usedBy.length === 0,
+    createdAt: timeText(createdAtMs),
+  };
+}
+
+/** With the fields of `docker volume inspect`, and who has it. */
+function dockerVolume(volume: Volume): object {
+  const { labels, driverOpts, sizeBytes } = volume;
+  return {
+    CreatedAt: timeText(volume.createdAtMs),
+    Driver: volume.driver,
+    Labels: Object.keys(labels).length > 0 ? labels : null,
+    Mountpoint: volume.mountpoint,
+    Name: volume.name,
+    Options: Object.keys(driverOpts).length > 0 ? driverOpts : null,
+    Scope: 'local',
+    Anonymous: volume.anonymous,
+    UsedBy: volume.usedBy,
+    ...(sizeBytes !== undefined && {
+      UsageData: { Size: sizeBytes, RefCount: volume.usedBy.length },
+    }),
+  };
+}
+
+/** @param mayBeBare whether a word without "=" is a key with an empty value */
+function toMap(words: readonly string[], flag: string, mayBeBare: boolean): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const equals = word.indexOf('=');
+      if (equals > 0) return [word.slice(0, equals), word.slice(equals + 1)];
+      if (equals < 0 && mayBeBare && word !== '') return [word, ''];
+      throw new UsageError(`${flag} takes key=value, not "${word}"`);
+    }),
+  );
+}
