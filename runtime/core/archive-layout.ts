@@ -1,5 +1,4 @@
 import { hexOf, type Digest } from './digest.js';
-import { parseImageReference, familiarReference } from './image-ref.js';
 import type { Descriptor, Platform } from './manifest.js';
 
 /** What the documents of an archive say of one image. */
@@ -13,12 +12,15 @@ export interface ImageOfArchive {
   readonly layerPaths: readonly string[];
 }
 
-/** The manifest.json of a docker-archive. */
+/**
+ * The manifest.json of a docker-archive. Names are whole: docker shortens them itself, and podman
+ * takes a short one for an image of its own ("localhost/web").
+ */
 export function dockerArchiveManifest(images: readonly ImageOfArchive[]): string {
   return JSON.stringify(
     images.map(({ names, config, layerPaths }) => ({
       Config: dockerConfigPath(config),
-      RepoTags: names.map((name) => familiarReference(parseImageReference(name))),
+      RepoTags: names,
       Layers: layerPaths,
     })),
   );
@@ -40,8 +42,8 @@ export function layoutBlobPath(digest: Digest): string {
 export const OCI_LAYOUT = JSON.stringify({ imageLayoutVersion: '1.0.0' });
 
 /**
- * The index.json of an OCI layout, an entry for each name: the whole reference where containerd and
- * podman look for it, and the tag where the specification has it.
+ * The index.json of an OCI layout, an entry for each name: the whole reference both where containerd
+ * looks for it and where the specification has it, so that several images of one tag are told apart.
  */
 export function layoutIndex(images: readonly ImageOfArchive[]): string {
   const manifests = images.flatMap(({ names, manifest, platform }) => {
@@ -60,9 +62,5 @@ export function layoutIndex(images: readonly ImageOfArchive[]): string {
 }
 
 function annotationsOf(name: string): Record<string, string> {
-  const { tag } = parseImageReference(name);
-  return {
-    'io.containerd.image.name': name,
-    ...(tag === undefined ? {} : { 'org.opencontainers.image.ref.name': tag }),
-  };
+  return { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name };
 }
