@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
-import { readdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { TransferProgress } from '../../../runtime/engine.js';
-import { blobOf, busyboxImage, makeImage, type BuiltImage } from '../../support/image-fixtures.js';
+import {
+  blobOf,
+  busyboxImage,
+  dockerArchive,
+  makeImage,
+  type BuiltImage,
+} from '../../support/image-fixtures.js';
 import { ImageRig } from '../../support/image-rig.js';
 import { TestRegistry } from '../../support/registry.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
@@ -141,6 +148,55 @@ describe('pulling from a real registry', () => {
   it("reads Docker's media types", async () => {
     await registry.push(web, 'docker', '1', { docker: true });
     assert.equal((await rig.images.pull(`${registry.host}/docker:1`)).id, web.id);
+  });
+
+  it('reads layers that are compressed with zstd', async function () {
+    requiresCommand(this, 'skopeo');
+    requiresCommand(this, 'zstd');
+    const archive = rig.path('web.tar');
+    writeFileSync(archive, await dockerArchive(web));
+    const target = `docker://${registry.host}/zstd/web:1`;
+    const flags = ['--dest-tls-verify=false', '--dest-compress-format=zstd', '--format=oci'];
+    execFileSync('skopeo', ['copy', '-q', ...flags, `docker-archive:${archive}`, target]);
+    const image = await rig.images.pull(`${registry.host}/zstd/web:1`);
+    const details = await rig.images.inspect(image.id);
+    assert.deepEqual(
+      details.layers,
+      web.layers.map((layer) => layer.digest),
+    );
+    const { layers } = JSON.parse(
+      readFileSync(
+        rig.path('blobs', 'sha256', image.repoDigests[0]?.split('sha256:')[1] ?? ''),
+        'utf8',
+      ),
+    ) as { layers: { mediaType: string }[] };
+    assert.ok(layers.every(({ mediaType }) => mediaType.endsWith('+zstd')));
+  });
+
+  it('takes the image of another platform when told to, and says which there are', async () => {
+    const other = await makeImage({
+      layers: [[{ name: 'f', content: 'x' }]],
+      architecture: 's390x',
+    });
+    await registry.pushIndex([other, web], 'platforms', '1');
+    await registry.push(web, 'single', '1');
+    const name = `${registry.host}/platforms:1`;
+    assert.equal((await rig.images.pull(name)).id, web.id);
+    assert.equal((await rig.images.pull(name, { platform: 'linux/s390x' })).id, other.id);
+    await assert.rejects(rig.images.pull(name, { platform: 'linux/arm/v7' }), {
+      kind: 'not-found',
+      message: new RegExp(
+        `has no manifest for linux/arm/v7; it has linux/s390x, linux/${web.architecture}$`,
+      ),
+    });
+    await assert.rejects(rig.images.pull(`${registry.host}/single:1`, { platform: 's390x' }), {
+      kind: 'not-found',
+      message: new RegExp(`has no manifest for linux/s390x; it has linux/${web.architecture}$`),
+    });
+    await assert.rejects(
+      rig.images.pull(name, { platform: 'linux/' }),
+      /platform "linux\/": a sys/,
+    );
   });
 
   it('fetches again what is missing on disk', async () => {
