@@ -269,6 +269,11 @@ export interface Sockets {
   connectPackets(path: string, packetBytes: number): Promise<Duplex>;
   /** A socket over which another program hands on the terminal it has made (--console-socket). */
   listenForTerminal(path: string): Promise<TerminalListener>;
+  /**
+   * Sets the size of a terminal by the file of one of its sides.
+   * @throws {HatobaError} internal for what is no terminal
+   */
+  resizeTerminal(path: string, size: { rows: number; columns: number }): Promise<void>;
 }
 
 export interface TerminalListener {

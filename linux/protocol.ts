@@ -65,7 +65,7 @@ export interface KernelCalls {
   'sockets.moveOnto': (fd: number, carrier: readonly [number, number]) => void;
   'sockets.duplicate': (fd: number) => number;
   'sockets.close': (fd: number) => void;
-  'sockets.resize': (terminal: number, rows: number, columns: number) => void;
+  'sockets.resize': (terminal: number | string, rows: number, columns: number) => void;
   /** Closes what the worker holds open, before it is ended. */
   close: () => void;
 }

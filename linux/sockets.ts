@@ -21,6 +21,7 @@ export function toSockets(kernel: Calls): Sockets {
       const listener = await kernel.call('sockets.listen', path);
       return new ConsoleSocket(kernel, path, listener);
     },
+    resizeTerminal: (path, { rows, columns }) => kernel.call('sockets.resize', path, rows, columns),
   };
 }
 

@@ -10,6 +10,7 @@ import {
   libc,
   O_CLOEXEC,
   O_NONBLOCK,
+  O_RDWR,
   openPath,
   withFd,
 } from './libc.js';
@@ -28,6 +29,9 @@ const SCM_RIGHTS = 1;
 const CMSG_HEADER_BYTES = 16;
 const CMSG_BYTES = 24;
 const TIOCSWINSZ = 0x5414;
+const O_NOCTTY = 0o400;
+/** Not becoming the terminal of this process, and not waiting for whatever it may be instead. */
+const OPEN_TERMINAL = O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
 
 type SocketCall = Extract<KernelCall, `sockets.${string}`>;
 
@@ -59,10 +63,13 @@ export const socketHandlers: CallHandlers<SocketCall> = {
     libc.close(fd);
   },
   'sockets.resize'(terminal, rows, columns) {
+    const action = `resizing terminal ${terminal} to ${rows} × ${columns}`;
     const size = Buffer.alloc(8);
     size.writeUInt16LE(rows, 0);
     size.writeUInt16LE(columns, 2);
-    check(libc.ioctl(terminal, TIOCSWINSZ, size), `resizing a terminal to ${rows} × ${columns}`);
+    const resize = (fd: number): number => check(libc.ioctl(fd, TIOCSWINSZ, size), action);
+    if (typeof terminal === 'number') resize(terminal);
+    else withFd(check(libc.open(terminal, OPEN_TERMINAL, 0), action), resize);
   },
 };
 

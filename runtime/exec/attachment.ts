@@ -51,6 +51,8 @@ export class Attachment implements AttachSession {
         });
       },
     });
+    // Told to whoever reads, and nobody need.
+    for (const output of [this.stdout, this.stderr]) output.on('error', () => undefined);
     if (options.tty) this.stderr.end();
   }
 
@@ -64,7 +66,8 @@ export class Attachment implements AttachSession {
     if (this.#hasLeft) connection.destroy();
     this.#pump(connection).then(
       () => this.#end(),
-      (error: unknown) => this.fail(error),
+      // Leaving cuts the connection.
+      (error: unknown) => (this.#hasLeft ? this.#end() : this.fail(error)),
     );
     this.#onConnection();
   }

@@ -7,9 +7,10 @@ import { isAlive, zombieExitCode } from '../container/process-identity.js';
 import { hasProcess, type ContainerEntry } from '../container/record.js';
 import type { ContainerRegistry } from '../container/registry.js';
 import { stdinEndsWithClient } from '../core/process-plan.js';
-import type { AttachOptions, AttachSession } from '../engine.js';
-import { attachSocketOf, MAX_STDIN_PACKET_BYTES } from '../oci/conmon.js';
+import type { AttachOptions, AttachSession, TerminalSize } from '../engine.js';
+import { attachSocketOf, MAX_STDIN_PACKET_BYTES, readPid } from '../oci/conmon.js';
 import { tellSize } from '../oci/conmon-control.js';
+import type { Crun } from '../oci/crun.js';
 import { Attachment, type AttachmentOptions } from './attachment.js';
 
 /** conmon takes ten who wait at a time. */
@@ -20,6 +21,7 @@ export interface AttachModules {
   paths: ContainerPaths;
   registry: ContainerRegistry;
   sockets: Sockets;
+  crun: Pick<Crun, 'isWaiting'>;
   clock: Clock;
   bootId: string;
 }
@@ -96,7 +98,26 @@ export class Attachments implements Disposable {
   async #connect(id: string, { attachment, options }: Waiting): Promise<void> {
     if (attachment.hasLeft) return;
     attachment.join(await this.#openConnection(id));
-    if (options.size !== undefined) await attachment.resize(options.size);
+    const { size } = options;
+    if (size === undefined) return;
+    if (!(await this.#resizeBeforeStart(id, size))) await attachment.resize(size);
+  }
+
+  /**
+   * conmon takes its time to set a size; what is about to run should find it there already.
+   * @returns false when it runs
+   */
+  async #resizeBeforeStart(id: string, size: TerminalSize): Promise<boolean> {
+    const { paths, registry, crun, sockets } = this.#modules;
+    if (!registry.mustGet(id).record.config.spec.tty || !crun.isWaiting(id)) return false;
+    const pid = readPid(paths.of(id).pidFile);
+    try {
+      await sockets.resizeTerminal(`/proc/${pid}/fd/0`, size);
+      return true;
+    } catch {
+      // It was started, or has ended, just now.
+      return false;
+    }
   }
 
   async #openConnection(id: string): Promise<Duplex> {

@@ -208,6 +208,8 @@ export class RecordingKernel implements Kernel {
         this.consoles.set(path, console);
         return console;
       }),
+    resizeTerminal: (path, size) =>
+      this.#record('sockets.resizeTerminal', [path, size], () => undefined),
   };
 
   [Symbol.asyncDispose](): Promise<void> {
