@@ -166,7 +166,9 @@ describe('names and removal of images', () => {
       // what is listed is whole
       for (const layer of layersOf(web)) assert.ok(names('layers').includes(layer));
       const saved = rig.images.save(['web:1'], { format: 'docker-archive' });
-      assert.ok((await readAll(saved)).length > 0);
+      let bytes = 0;
+      for await (const chunk of saved) bytes += chunk.length;
+      assert.ok(bytes > 0);
     }
     await removeIfThere('web:1');
     assert.deepEqual(names('layers'), layersOf(api).sort());
