@@ -1,14 +1,6 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs';
-import { errnoOf, HatobaError } from '../../common/errors.js';
+import { closeSync, constants, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { errnoOf, HatobaError, isKind } from '../../common/errors.js';
+import { RootedTree, toByteString, type TreeNode } from '../files/rooted-tree.js';
 
 const MAX_LINKS = 40;
 
@@ -43,43 +35,61 @@ export function resolveInRoot(rootDir: string, path: string): string {
   return [rootDir, ...done].join('/');
 }
 
-/** A small text file of the image; empty when it has none, or when it is no ordinary file. */
+/**
+ * A small text file of a container's root; empty when it has none, or when it is no ordinary file.
+ * Also while the container runs: it cannot lead us to a file outside, nor make us wait.
+ */
 export function readInRoot(rootDir: string, path: string, maxBytes: number): string {
-  const file = resolveInRoot(rootDir, path);
-  let fd: number;
+  const tree = new RootedTree(rootDir);
+  let node: TreeNode | undefined;
   try {
-    // Not blocking: an image may hold a fifo here.
-    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(errnoOf(error) ?? '')) return '';
-    throw error;
-  }
-  try {
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) return '';
-    if (stat.size > maxBytes) {
+    node = findFile(tree, path);
+    if (node?.stat.isFile() !== true) return '';
+    if (node.stat.size > maxBytes) {
       throw new HatobaError(
         'invalid-argument',
-        `${path} of the image has ${stat.size} bytes; at most ${maxBytes} are read`,
+        `${path} of the image has ${node.stat.size} bytes; at most ${maxBytes} are read`,
       );
     }
-    const buffer = Buffer.alloc(stat.size);
-    return buffer.toString('utf8', 0, readSync(fd, buffer, 0, stat.size, 0));
+    return readSmall(node.handle, Number(node.stat.size));
   } finally {
-    closeSync(fd);
+    node?.[Symbol.dispose]();
+    tree[Symbol.dispose]();
   }
 }
 
 /** Makes a folder of the container if it is missing, inside the root only. */
 export function makeFolderInRoot(rootDir: string, path: string): void {
-  const folder = resolveInRoot(rootDir, path);
+  const tree = new RootedTree(rootDir);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    const options = { followLast: true, makeDirectories: true };
+    const folder = tree.find(toByteString(path), options);
+    folder[Symbol.dispose]();
+    if (folder.stat.isDirectory()) return;
   } catch (error) {
-    if (!['EEXIST', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw error;
-    throw new HatobaError('invalid-argument', `working directory ${path} is a file in the image`, {
-      cause: error,
-    });
+    if (!isKind(error, 'failed-precondition')) throw error;
+  } finally {
+    tree[Symbol.dispose]();
+  }
+  throw new HatobaError('invalid-argument', `working directory ${path} is a file in the image`);
+}
+
+function findFile(tree: RootedTree, path: string): TreeNode | undefined {
+  try {
+    return tree.find(toByteString(path), { followLast: true });
+  } catch (error) {
+    if (isKind(error, 'not-found', 'failed-precondition')) return undefined;
+    throw error;
+  }
+}
+
+function readSmall(path: string, sizeBytes: number): string {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    const buffer = Buffer.alloc(sizeBytes);
+    return buffer.toString('utf8', 0, readSync(fd, buffer, 0, sizeBytes, 0));
+  } finally {
+    closeSync(fd);
   }
 }
 
