@@ -8,7 +8,6 @@ import { FakeClock } from '../../support/fake-clock.js';
 import {
   makeImage,
   ociArchive,
-  readAll,
   streamOf,
   type BuiltImage,
 } from '../../support/image-fixtures.js';
