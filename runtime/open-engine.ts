@@ -3,7 +3,7 @@ import type { Clock } from '../common/clock.js';
 import { DisposableStack } from '../common/disposable.js';
 import type { Logger } from '../common/logger.js';
 import type { Random } from '../common/random.js';
-import type { Kernel } from '../linux/ports.js';
+import type { IdRange, Kernel } from '../linux/ports.js';
 import { openContainers } from './container/open-containers.js';
 import { DEFAULT_GARBAGE_RULES } from './core/garbage-plan.js';
 import type { ImageUser } from './core/image-removal.js';
@@ -35,6 +35,11 @@ export interface EngineOptions {
   credentialsFile?: string;
   /** Default: overlayfs where the kernel and the file system of stateDir can, else copies. */
   snapshotter?: 'overlay' | 'copy';
+  /**
+   * Ids for containers with users of their own (usernsMode "remap"), where /etc/subuid and
+   * /etc/subgid have none for the users hatoba or dockremap; by default 65,536 from 1879048192 on.
+   */
+  usernsRange?: IdRange;
   garbage?: Partial<GarbageRules>;
 }
 
@@ -62,6 +67,7 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
   const events = new EventBus({ clock, log: logger });
   let containersOpened: Containers | undefined;
   try {
+    const snapshotter = await openSnapshotter(stateDir, options.snapshotter, { kernel, logger });
     const images = await openImageStore({
       root: stateDir,
       kernel,
@@ -75,11 +81,10 @@ export async function openEngine(options: EngineOptions, modules: EngineModules)
         events,
         usersOf: (id) => usersOfImage(id, containersOpened?.list() ?? []),
         containerLayers: () => layersInUse(stateDir),
-        snapshotter: () => 'overlay',
+        snapshotter: () => snapshotter.name,
       },
     });
     opened.use('images', images);
-    const snapshotter = await openSnapshotter(stateDir, options.snapshotter, { kernel, logger });
     const { containers, volumes } = opened.use(
       'containers',
       await openContainers(options, {

@@ -33,7 +33,8 @@ export async function createContainer(
     writeRecord(paths.of(config.id), record);
 
     undo.defer('snapshot', () => snapshotter.remove(config.id));
-    await snapshotter.prepare(config.id, chain);
+    const { idMap } = record;
+    await snapshotter.prepare(config.id, chain, idMap === undefined ? {} : { idMap });
     undo.defer('anonymous volumes', () => teardown.volumes(record));
     groups.enter(dirname(record.cgroupPath));
     undo.defer('group', () => teardown.leaveGroup(record));

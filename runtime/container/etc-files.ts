@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { IdMap } from '../../linux/ports.js';
 import { formatHosts, formatResolvConf } from '../core/host-files.js';
 import type { ContainerConfig } from '../engine.js';
 import type { ContainerFiles } from './paths.js';
@@ -11,7 +12,7 @@ const HOST_RESOLV_CONF = '/etc/resolv.conf';
  */
 export function writeEtc(
   config: ContainerConfig,
-  { files, hostname }: { files: ContainerFiles; hostname: string },
+  { files, hostname, idMap }: { files: ContainerFiles; hostname: string; idMap?: IdMap },
 ): Record<string, string> {
   const texts = {
     hosts: formatHosts(config.hosts, config.spec.hosts),
@@ -21,6 +22,9 @@ export function writeEtc(
   return Object.fromEntries(
     Object.entries(texts).map(([name, text]) => {
       writeFileSync(`${files.etc}/${name}`, text, { mode: 0o644 });
+      if (idMap !== undefined) {
+        chownSync(`${files.etc}/${name}`, idMap.uids.firstId, idMap.gids.firstId);
+      }
       return [`/etc/${name}`, `${files.etc}/${name}`];
     }),
   );

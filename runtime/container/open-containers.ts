@@ -3,7 +3,7 @@ import type { Clock } from '../../common/clock.js';
 import { DisposableStack } from '../../common/disposable.js';
 import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
-import type { Kernel } from '../../linux/ports.js';
+import type { IdRange, Kernel } from '../../linux/ports.js';
 import { CgroupFs, detectCgroups } from '../cgroup/cgroup-fs.js';
 import { Freezer } from '../cgroup/freezer.js';
 import type { ContainerConfig, Containers, EngineVolumes } from '../engine.js';
@@ -18,6 +18,7 @@ import { LogRotation } from '../log/log-rotation.js';
 import { Crun } from '../oci/crun.js';
 import { readHostFacts, readKernelVersion } from '../oci/host-facts.js';
 import { SeccompCache } from '../oci/seccomp-cache.js';
+import { readOfferedIds } from '../oci/subordinate-ids.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import { StatsReader } from '../stats/container-stats.js';
 import { LocalVolumes } from '../volume/engine-volumes.js';
@@ -47,6 +48,8 @@ export interface OpenContainersOptions {
   runDir: string;
   /** "/hatoba": parent of all containers' cgroups. */
   cgroupParent: string;
+  /** See EngineOptions. */
+  usernsRange?: IdRange;
 }
 
 export interface OpenContainersModules {
@@ -158,18 +161,20 @@ async function closeGround(
 }
 
 function toCreateModules(
-  { cgroupParent }: OpenContainersOptions,
+  { cgroupParent, usernsRange }: OpenContainersOptions,
   ground: Ground,
   modules: OpenContainersModules,
 ): CreateModules {
   const { paths } = ground;
-  const { spawner, mounts } = modules.kernel;
+  const { spawner, mounts, namespaces } = modules.kernel;
   return {
     ...modules,
     ...ground,
     cgroupParent,
     spawner,
     mounts,
+    namespaces,
+    offeredIds: readOfferedIds(usernsRange),
     groupLimits: new GroupLimits({ ...ground, cgroupParent, file: paths.groupLimits }),
     seccomp: new SeccompCache(paths.seccomp, {
       arch: process.arch,

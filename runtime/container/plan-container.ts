@@ -1,9 +1,12 @@
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
+import type { IdMap } from '../../linux/ports.js';
 import { cgroupPathOf } from '../core/cgroup-plan.js';
 import { planHealthCheck } from '../core/health-machine.js';
+import { planIdMap } from '../core/id-map.js';
 import type { LayerId } from '../core/layer-chain.js';
 import { planWantedMounts, type WantedMount } from '../core/mount-plan.js';
+import { parseNamespaceModes } from '../core/namespace-plan.js';
 import { planArgs } from '../core/process-plan.js';
 import { checkRestartRule } from '../core/restart-policy.js';
 import { parseSignal } from '../core/signals.js';
@@ -19,6 +22,8 @@ export interface PlanModules {
   images: ImageLookup;
   volumes: Pick<Volumes, 'anonymousName'>;
   clock: Clock;
+  /** What containers with users of their own get. */
+  offeredIds: IdMap;
 }
 
 /**
@@ -42,6 +47,7 @@ export async function planContainer(
     );
   }
   const { image, config: imageConfig, chain } = found;
+  const idMap = planIdMap(spec, parseNamespaceModes(spec, config.netns), modules.offeredIds);
   const wanted = planWantedMounts(spec.mounts, imageConfig.volumes);
   const anonymousVolumes = Object.fromEntries(
     wanted
@@ -62,6 +68,7 @@ export async function planContainer(
     ),
     anonymousVolumes,
     ...(health !== undefined && { health }),
+    ...(idMap !== undefined && { idMap }),
     createdAtMs: modules.clock.nowMs(),
   };
   return { record, chain };

@@ -5,10 +5,12 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { errnoOf } from '../../common/errors.js';
+import type { IdMap } from '../../linux/ports.js';
 import type { HealthCheck } from '../core/health-machine.js';
 import type { ImageConfig } from '../core/image-config.js';
 import type { ContainerConfig, ContainerMount, ContainerState, HealthStatus } from '../engine.js';
@@ -30,6 +32,8 @@ export interface ContainerRecord {
   /** Empty path → name of each anonymous volume; removed with the container. */
   anonymousVolumes: Readonly<Record<string, string>>;
   health?: HealthCheck;
+  /** Users of its own, as they were when it was made: its files belong to them. */
+  idMap?: IdMap;
   createdAtMs: number;
 }
 
@@ -115,6 +119,15 @@ export function writeStatus(files: ContainerFiles, status: ContainerStatus): voi
   const fits = Buffer.byteLength(text) === STATUS_BYTES;
   if (fits && writeOver(files.status, text)) return;
   replaceFile(files.status, text);
+}
+
+/**
+ * The first step of a removal: from now on a new engine takes the container for a half-made one, and
+ * goes on with the removal.
+ */
+export function markRemoved(files: ContainerFiles, options: { keepVolumes?: boolean }): void {
+  if (options.keepVolumes === true) writeFileSync(files.keepVolumes, '');
+  rmSync(files.status, { force: true });
 }
 
 function replaceFile(file: string, text: string): void {

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { HatobaError } from '../../common/errors.js';
+import type { IdMap, Namespaces } from '../../linux/ports.js';
 import { buildBundle, hostnameOf, withSeccomp, type HostFacts } from '../core/bundle.js';
 import { planWantedMounts, type ReadyMount } from '../core/mount-plan.js';
 import { parseNamespaceModes } from '../core/namespace-plan.js';
@@ -11,6 +12,7 @@ import type { SeccompCache, SeccompProgram } from '../oci/seccomp-cache.js';
 import type { Volumes } from '../volume/volumes.js';
 import { writeEtc } from './etc-files.js';
 import { openNamespaces, openSharedMemory, type JoinModules } from './join.js';
+import { checkReachable, lendFolders, lendNetwork, lendVolume } from './own-users.js';
 import type { ContainerPaths } from './paths.js';
 import type { ContainerRecord } from './record.js';
 import { makeFolderInRoot, readInRoot, resolveInRoot } from './rootfs-path.js';
@@ -21,6 +23,7 @@ export interface RunSpecModules extends JoinModules {
   paths: ContainerPaths;
   cgroupParent: string;
   volumes: Volumes;
+  namespaces: Pick<Namespaces, 'setSysctls'>;
   seccomp: SeccompCache;
   host: HostFacts;
 }
@@ -39,6 +42,10 @@ export async function buildRunSpec(
   const { config, image } = record;
   const { rootDir } = options;
   const modes = parseNamespaceModes(config.spec, config.netns);
+  if (record.idMap !== undefined) {
+    checkReachable(rootDir);
+    await lendNetwork(config.netns, modules.namespaces);
+  }
   const mounts = await openMounts(record, options, modules);
   const user = resolveUser(
     {
@@ -65,6 +72,7 @@ export async function buildRunSpec(
     files: writeEtc(config, {
       files: modules.paths.of(config.id),
       hostname: hostnameOf(config.id, config.spec, modes.uts, modules.host),
+      ...(record.idMap !== undefined && { idMap: record.idMap }),
     }),
     devices: [
       ...(config.spec.privileged ? readAllDevices() : []),
@@ -72,8 +80,9 @@ export async function buildRunSpec(
     ],
     ...(config.spec.init && { initSource: findInitProgram() }),
     host: modules.host,
+    ...(record.idMap !== undefined && { idMap: record.idMap }),
   });
-  makeWorkingDir(rootDir, base.process.cwd, mounts);
+  makeWorkingDir(rootDir, base.process.cwd, mounts, record.idMap);
   const seccomp = modules.seccomp.find({
     profile: config.spec.seccomp,
     privileged: config.spec.privileged,
@@ -83,13 +92,19 @@ export async function buildRunSpec(
 }
 
 /** Under a mount it would be made in the image's layer, where nobody ever sees it. */
-function makeWorkingDir(rootDir: string, cwd: string, mounts: readonly ReadyMount[]): void {
+function makeWorkingDir(
+  rootDir: string,
+  cwd: string,
+  mounts: readonly ReadyMount[],
+  idMap: IdMap | undefined,
+): void {
   if (mounts.some((m) => `${cwd}/`.startsWith(`${m.target}/`))) return;
   makeFolderInRoot(rootDir, cwd);
+  if (idMap !== undefined) lendFolders(rootDir, resolveInRoot(rootDir, cwd), idMap);
 }
 
 async function openMounts(
-  { config, image, anonymousVolumes }: ContainerRecord,
+  { config, image, anonymousVolumes, idMap }: ContainerRecord,
   { rootDir, isFirst }: { rootDir: string; isFirst: boolean },
   { volumes }: RunSpecModules,
 ): Promise<readonly ReadyMount[]> {
@@ -110,6 +125,7 @@ async function openMounts(
         anonymous: name !== mount.name,
       };
       const source = await volumes.open(name, template, { by: config.id, wanted });
+      if (idMap !== undefined) lendVolume(source, idMap);
       ready.push({ type: 'bind', source, target, readOnly, propagation: 'rprivate' });
     }
   }

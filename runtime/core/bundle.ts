@@ -1,4 +1,5 @@
 import { HatobaError } from '../../common/errors.js';
+import type { IdMap } from '../../linux/ports.js';
 import type { ContainerSpec, Limit } from '../../proto/gen/hatoba/v1/types.js';
 import { pickCapabilities, toCapabilitySets } from './capabilities.js';
 import {
@@ -8,6 +9,7 @@ import {
   type ResourceHost,
 } from './cgroup-plan.js';
 import { parseDeviceRule } from './device-rules.js';
+import { planIdMappings } from './id-map.js';
 import type { ImageConfig } from './image-config.js';
 import {
   planMounts,
@@ -80,6 +82,8 @@ export interface BundleInput {
   devices: readonly GrantedDevice[];
   initSource?: string;
   host: HostFacts;
+  /** Users of its own. */
+  idMap?: IdMap;
 }
 
 /**
@@ -143,7 +147,11 @@ export function buildBundle(input: BundleInput): OciSpec {
       ...(input.initSource !== undefined && { initSource: input.initSource }),
     }),
     linux: {
-      namespaces: planNamespaces(modes, input.namespaces),
+      namespaces: [
+        ...planNamespaces(modes, input.namespaces),
+        ...(input.idMap === undefined ? [] : [{ type: 'user' } as const]),
+      ],
+      ...(input.idMap !== undefined && planIdMappings(input.idMap)),
       cgroupsPath: cgroupPathOf(input.cgroupParent, input.cgroupGroup, input.id),
       resources: planResources(input.limits, {
         host,

@@ -98,12 +98,21 @@ export interface OciSeccomp {
 }
 
 export interface OciNamespace {
-  type: 'pid' | 'network' | 'mount' | 'uts' | 'ipc' | 'cgroup';
+  type: 'pid' | 'network' | 'mount' | 'uts' | 'ipc' | 'cgroup' | 'user';
   path?: string;
+}
+
+export interface OciIdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
 }
 
 export interface OciLinux {
   namespaces: readonly OciNamespace[];
+  /** With a user namespace of its own. */
+  uidMappings?: readonly OciIdMapping[];
+  gidMappings?: readonly OciIdMapping[];
   cgroupsPath: string;
   resources: OciResources;
   devices: readonly OciDevice[];
