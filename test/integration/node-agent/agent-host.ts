@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { NodeRole } from '../../../proto/gen/hatoba/v1/types.js';
 import { AgentClient } from '../../../proto/gen/hatoba/v1/agent.js';
+import { EngineClient } from '../../../proto/gen/hatoba/v1/engine.js';
 import { localTarget, openClient, sendStream, unary } from '../../../proto/wire/client.js';
 import { eventually } from '../../support/eventually.js';
 import type { TestManager } from './test-manager.js';
@@ -40,6 +41,8 @@ export class AgentHost {
   readonly netns = `ht-agent-${process.pid}`;
   readonly cgroupParent = `/hatoba-test-agent-${process.pid}`;
   readonly client: AgentClient;
+  /** The engine of the node, as local users have it. */
+  readonly engine: EngineClient;
   readonly #manager: TestManager;
   readonly #door: Server;
   #relay: ChildProcess | undefined;
@@ -49,7 +52,9 @@ export class AgentHost {
   constructor(manager: TestManager) {
     this.#manager = manager;
     manager.advertised = `127.0.0.1:${MANAGER_PORT}`;
-    this.client = openClient(AgentClient, localTarget(join(this.runDir, 'agent.sock')));
+    const socket = localTarget(join(this.runDir, 'agent.sock'));
+    this.client = openClient(AgentClient, socket);
+    this.engine = openClient(EngineClient, socket);
     // Looks the port up for each connection, as the manager may have been started again.
     this.#door = createServer((outside) => {
       const inside = connect(Number(this.#manager.address.split(':')[1]), '127.0.0.1');
@@ -139,7 +144,11 @@ export class AgentHost {
     if (err !== '') throw new Error(err);
   }
 
-  /** Names of what the machine still holds of tasks. */
+  get netnsPath(): string {
+    return `/run/netns/${this.netns}`;
+  }
+
+  /** Names of what the machine still holds of tasks and containers. */
   leftovers(): string[] {
     const containers = namesIn(join(this.folder, 'agent/engine/containers'));
     const sandboxes = namesIn(join(this.runDir, 'netns'));
@@ -154,6 +163,7 @@ export class AgentHost {
   /** Removes everything, also after a failed test. */
   async tearDown(): Promise<void> {
     this.client.close();
+    this.engine.close();
     await this.stop('SIGKILL');
     this.#relay?.kill('SIGKILL');
     await new Promise((resolve) => this.#door.close(resolve));
