@@ -166,10 +166,7 @@ function planExecProcess(spec: OciSpec, options: ExecOptions): OciProcess {
   };
 }
 
-/**
- * By the files as the container has them now. It could swap them while they are read; what is read
- * decides only which user it is inside of that container.
- */
+/** By the files as the container has them now. */
 function findUser(rootDir: string, user: string): ResolvedUser {
   return resolveUser(
     { user, groups: [] },
