@@ -1,4 +1,4 @@
-import { sleep } from '../../common/clock.js';
+import { sleep, type Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import {
   ContainerStats,
@@ -6,15 +6,22 @@ import {
   type ContainerStatsResponse,
 } from '../../proto/gen/hatoba/v1/engine.js';
 import type { CallContext } from '../../proto/wire/service.js';
-import type { EngineMethods, EngineMethodsModules } from './engine-methods.js';
+import type { Containers } from '../../runtime/engine.js';
+import type { EngineMethods } from './engine-methods.js';
 
 const DEFAULT_INTERVAL_MS = 1000;
 const MIN_INTERVAL_MS = 100;
 const MAX_INTERVAL_MS = 60_000;
 
+type Sampled = Pick<Containers, 'find' | 'get' | 'list' | 'stats' | 'top'>;
+interface StatsModules {
+  readonly engine: { readonly containers: Sampled };
+  readonly clock: Clock;
+}
+
 /** What containers use, and their processes. */
 export function statsMethods(
-  modules: Pick<EngineMethodsModules, 'engine' | 'clock'>,
+  modules: StatsModules,
 ): EngineMethods<'containerTop' | 'containerStats'> {
   const { containers } = modules.engine;
   return {
@@ -34,7 +41,7 @@ export function statsMethods(
 
 /** A sample of all at once, again and again; the first is there at once, without rates. */
 async function* sampleAll(
-  { engine: { containers }, clock }: Pick<EngineMethodsModules, 'engine' | 'clock'>,
+  { engine: { containers }, clock }: StatsModules,
   request: ContainerStatsRequest,
   { signal }: CallContext,
 ): AsyncGenerator<ContainerStatsResponse, void, undefined> {
@@ -54,7 +61,7 @@ async function* sampleAll(
 
 /** Nothing of one that is gone; zeros for one that was named and does not run. */
 async function sampleOne(
-  containers: EngineMethodsModules['engine']['containers'],
+  containers: Sampled,
   id: string,
   readAtMs: number,
 ): Promise<readonly ContainerStats[]> {
@@ -65,7 +72,7 @@ async function sampleOne(
   return [(await containers.stats(id)) ?? idle];
 }
 
-function runningIds(containers: EngineMethodsModules['engine']['containers']): readonly string[] {
+function runningIds(containers: Sampled): readonly string[] {
   return containers
     .list()
     .filter(({ status }) => status === 'running' || status === 'paused')
