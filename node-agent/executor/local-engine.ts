@@ -9,6 +9,7 @@ export type LocalNetworks = Pick<NetworkDriver, 'apply' | 'attach' | 'detach' | 
 
 export type {
   Containers,
+  ExecOptions,
   ExecSession,
   Images,
   LogLine,
