@@ -96,9 +96,8 @@ async function createProcess(record: ContainerRecord, modules: RunModules): Prom
     },
     modules,
   );
-  if (modules.host.cgroupVersion === 1) {
-    await modules.cgroups.write(record.cgroupPath, planWeightWrites(limits));
-  }
+  const writes = planWeightWrites(limits, modules.host.cgroupVersion);
+  await modules.cgroups.write(record.cgroupPath, writes);
   return {
     process: identifyProcess(pid, modules.bootId),
     conmon: identifyProcess(conmonPid, modules.bootId),

@@ -35,8 +35,8 @@ export interface ResourceHost extends LimitHost {
 /**
  * Limits as the OCI runtime takes them for cgroup v1 and v2. Without a limit of its own, memory with
  * swap is bounded as memory is where the kernel accounts swap, so that a container at its limit is
- * not swapped out. The weight of the disk is not among them on v1: older crun knows the file of one
- * scheduler only (see planWeightWrites).
+ * not swapped out. The weight of the disk is not among them: older crun knows the files of some
+ * schedulers only, and does not say what it lacks (see planWeightWrites).
  * @throws {HatobaError} invalid-argument, failed-precondition for limits no container can run in
  */
 export function planResources(
@@ -56,7 +56,7 @@ export function planResources(
     ...part('memory', planMemory(limits, options.host)),
     ...part('cpu', planCpu(limits, options.host)),
     ...(limits.pids > 0 && { pids: { limit: limits.pids } }),
-    ...part('blockIO', planBlockIo(limits, options)),
+    ...part('blockIO', planBlockIo(options.throttles)),
     // Older crun turns 1024 shares into less than half of the default weight.
     ...(limits.cpuShares > 0 &&
       options.host.cgroupVersion === 2 && {
@@ -123,13 +123,8 @@ function planCpu(limits: Limit, host: ResourceHost): OciResources['cpu'] {
   };
 }
 
-function planBlockIo(
-  limits: Limit,
-  { host, throttles }: { host: ResourceHost; throttles: DiskThrottles },
-): OciBlockIo {
-  const { readBps, writeBps, readIops, writeIops } = throttles;
+function planBlockIo({ readBps, writeBps, readIops, writeIops }: DiskThrottles): OciBlockIo {
   return {
-    ...(limits.blkioWeight > 0 && host.cgroupVersion === 2 && { weight: limits.blkioWeight }),
     ...(readBps.length > 0 && { throttleReadBpsDevice: readBps }),
     ...(writeBps.length > 0 && { throttleWriteBpsDevice: writeBps }),
     ...(readIops.length > 0 && { throttleReadIOPSDevice: readIops }),

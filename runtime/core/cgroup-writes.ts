@@ -54,9 +54,10 @@ export function planLimitWrites(
   return [...ordered, ...planThrottles(after.throttles, before?.throttles ?? NO_THROTTLES, host)];
 }
 
-/** The weight of the disk alone, which a new container on v1 does not get from crun. */
-export function planWeightWrites(limits: Limit): readonly CgroupWrite[] {
-  return limits.blkioWeight === 0 ? [] : [weightV1(limits.blkioWeight)];
+/** The weight of the disk alone, which a new container does not get from crun. */
+export function planWeightWrites(limits: Limit, version: 1 | 2): readonly CgroupWrite[] {
+  if (limits.blkioWeight === 0) return [];
+  return [version === 1 ? weightV1(limits.blkioWeight) : weightV2(limits.blkioWeight)];
 }
 
 function planV1({ limits }: ReadyLimits, host: ResourceHost): readonly CgroupWrite[] {
@@ -95,7 +96,6 @@ function planV2({ limits }: ReadyLimits, host: ResourceHost): readonly CgroupWri
   const total = swapTotalBytes(limits, host);
   const quota = quotaOf(limits);
   const { cpuShares, memoryReservationBytes } = limits;
-  const weight = limits.blkioWeight === 0 ? DEFAULT_WEIGHT : limits.blkioWeight;
   return [
     one('memory', 'memory limit', 'memory.max', limits.memoryBytes, 'max'),
     {
@@ -120,15 +120,9 @@ function planV2({ limits }: ReadyLimits, host: ResourceHost): readonly CgroupWri
     ),
     ...planCpusets(limits, host),
     one('pids', 'limit of processes', 'pids.max', limits.pids, 'max'),
-    {
-      limit: 'weight of the disk',
-      controller: 'blkio',
-      files: [
-        { name: 'io.bfq.weight', value: String(weight) },
-        { name: 'io.weight', value: `default ${toIoWeight(weight)}` },
-      ],
-      isDefault: limits.blkioWeight === 0,
-    },
+    limits.blkioWeight === 0
+      ? { ...weightV2(DEFAULT_WEIGHT), isDefault: true }
+      : weightV2(limits.blkioWeight),
   ];
 }
 
@@ -152,6 +146,18 @@ function weightV1(weight: number): CgroupWrite {
     limit: 'weight of the disk',
     controller: 'blkio',
     files: ['blkio.weight', 'blkio.bfq.weight'].map((name) => ({ name, value: String(weight) })),
+    isDefault: false,
+  };
+}
+
+function weightV2(weight: number): CgroupWrite {
+  return {
+    limit: 'weight of the disk',
+    controller: 'blkio',
+    files: [
+      { name: 'io.bfq.weight', value: String(weight) },
+      { name: 'io.weight', value: `default ${toIoWeight(weight)}` },
+    ],
     isDefault: false,
   };
 }

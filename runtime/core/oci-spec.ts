@@ -76,7 +76,6 @@ export interface OciThrottle {
   rate: number;
 }
 export interface OciBlockIo {
-  weight?: number;
   throttleReadBpsDevice?: readonly OciThrottle[];
   throttleWriteBpsDevice?: readonly OciThrottle[];
   throttleReadIOPSDevice?: readonly OciThrottle[];

@@ -25,6 +25,9 @@ const SHARES = { v1: 'cpu.shares', v2: 'cpu.weight' };
 const CPUS = { v1: 'cpuset.cpus', v2: 'cpuset.cpus' };
 const PIDS = { v1: 'pids.max', v2: 'pids.max' };
 
+/** For what an emulated processor has to do. */
+const SLOW = { timeoutMs: 30_000 };
+
 const byVersion = <T>(v1: T, v2: T): T => (CGROUP_VERSION === 1 ? v1 : v2);
 
 describe('containers on crun: limits', function () {
@@ -70,7 +73,7 @@ describe('containers on crun: limits', function () {
       ],
       [
         byVersion('50000', '50000 100000'),
-        byVersion('2048', '173'),
+        byVersion('2048', '174'),
         '0',
         String(64 * MIB),
         String(32 * MIB),
@@ -110,6 +113,41 @@ describe('containers on crun: limits', function () {
       kind: 'invalid-argument',
       message: /\/dev\/null is no disk/,
     });
+  });
+
+  it('give a container its part of a busy disk, where the kernel can', async () => {
+    await start('plain', {});
+    const folder = `${detectCgroups().controllers.blkio ?? ''}${rig().containers.get('plain')?.cgroupPath ?? ''}`;
+    const files = byVersion(['blkio.weight', 'blkio.bfq.weight'], ['io.bfq.weight', 'io.weight']);
+    const file = files.find((name) => existsSync(`${folder}/${name}`));
+    if (file === undefined) {
+      await assert.rejects(start('weighty', { blkioWeight: 500 }), {
+        kind: 'failed-precondition',
+        message: /weight of the disk cannot be set: this kernel has no/,
+      });
+      return;
+    }
+    await start('weighty', { blkioWeight: 500 });
+    const want =
+      file === 'io.weight' ? 'default 4950' : file === 'io.bfq.weight' ? 'default 500' : '500';
+    assert.equal(own('weighty', 'blkio', { v1: file, v2: file }).split('\n')[0], want);
+  });
+
+  it('share a busy core by their shares', async () => {
+    const limits = { cpusetCpus: '0' };
+    await start('small', { ...limits, cpuShares: 512 }, BUSY);
+    await start('large', { ...limits, cpuShares: 2048 }, BUSY);
+    const used = async (id: string): Promise<number> =>
+      (await rig().containers.stats(id))?.cpuTotalNs ?? 0;
+    const before = [await used('small'), await used('large')];
+    const [small = 0, large = 0] = await eventually(async () => {
+      const now = [await used('small'), await used('large')];
+      const spent = now.map((ns, i) => ns - (before[i] ?? 0));
+      assert.ok((spent[0] ?? 0) + (spent[1] ?? 0) > 1e9);
+      return spent;
+    }, SLOW);
+    const ratio = large / small;
+    assert.ok(ratio > 2 && ratio < 8, `512 to 2048 shares had 1 to ${ratio.toFixed(2)}`);
   });
 
   it('refuse cores this machine does not have, and leave nothing of the container', async () => {
@@ -165,7 +203,7 @@ describe('containers on crun: limits', function () {
         byVersion('100000', '100000 100000'),
         'max',
         '0',
-        byVersion('512', '57'),
+        byVersion('512', '59'),
       ];
       assert.deepEqual(read(), want);
       assert.equal(rig().containers.get('live')?.pid, pid, 'the same process');
@@ -184,7 +222,7 @@ describe('containers on crun: limits', function () {
       await eventually(async () => {
         const stats = await rig().containers.stats('full');
         assert.ok((stats?.memoryBytes ?? 0) > 25 * MIB);
-      });
+      }, SLOW);
       await assert.rejects(update('full', { memoryBytes: 8 * MIB, pids: 5 }), {
         kind: 'failed-precondition',
         message: /memory.* cannot be set to 8388608: more than that is in use \(\d+ bytes\)/,
@@ -217,14 +255,11 @@ describe('containers on crun: limits', function () {
       preferOverOthers(rig().cgroupParent);
       const before = readCpu(group());
       // The kernel's own periods are the clock: a busy machine makes the test longer, not wrong.
-      const after = await eventually(
-        () => {
-          const now = readCpu(group());
-          assert.ok(now.throttled - before.throttled >= 10, 'they want more than they have');
-          return now;
-        },
-        { timeoutMs: 30_000 },
-      );
+      const after = await eventually(() => {
+        const now = readCpu(group());
+        assert.ok(now.throttled - before.throttled >= 10, 'they want more than they have');
+        return now;
+      }, SLOW);
       const share = (after.usedNs - before.usedNs) / ((after.periods - before.periods) * 1e8);
       assert.ok(share < 0.58, `together they had ${share} of a core`);
       assert.ok(share > 0.2, `together they had ${share} of a core`);

@@ -57,7 +57,7 @@ describe('planResources', () => {
       memory,
       cpu,
       pids: { limit: 20 },
-      blockIO: { weight: 300, ...blockIO },
+      blockIO,
       unified: { 'cpu.weight': '59' },
     });
   });

@@ -167,7 +167,13 @@ describe('planLimitWrites', () => {
 
 describe('planWeightWrites', () => {
   it('is for those that have one', () => {
-    assert.deepEqual(planWeightWrites(Limit.fromPartial({})), []);
-    assert.equal(planWeightWrites(Limit.fromPartial({ blkioWeight: 10 })).length, 1);
+    for (const version of [1, 2] as const) {
+      assert.deepEqual(planWeightWrites(Limit.fromPartial({}), version), []);
+      const writes = planWeightWrites(Limit.fromPartial({ blkioWeight: 10 }), version);
+      assert.deepEqual(
+        writes.map((w) => w.files.map((f) => f.value)),
+        [version === 1 ? ['10', '10'] : ['10', 'default 1']],
+      );
+    }
   });
 });
