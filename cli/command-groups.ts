@@ -41,6 +41,11 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
         commands: ['ps', 'inspect', 'port'],
         load: async () => (await import('./commands/container-ls.js')).registerContainerListings,
       },
+      { commands: ['exec'], load: async () => (await import('./commands/exec.js')).registerExec },
+      {
+        commands: ['attach'],
+        load: async () => (await import('./commands/attach.js')).registerAttach,
+      },
       {
         commands: ['logs'],
         load: async () => (await import('./commands/container-logs.js')).registerContainerLogs,

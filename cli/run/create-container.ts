@@ -31,7 +31,8 @@ export async function createContainer(
   return id;
 }
 
-function readFile(path: string): string {
+/** @throws {HatobaError} naming the file */
+export function readFile(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {

@@ -152,7 +152,10 @@ function toWords(text: string): string[] {
 }
 
 /** Files first, then --env; NAME alone is taken from here, and left out where it is not set. */
-function toEnv(flags: ContainerFlags, { variables, readFile }: FlagScope): string[] {
+export function toEnv(
+  flags: Pick<ContainerFlags, 'env' | 'envFile'>,
+  { variables, readFile }: Pick<FlagScope, 'variables' | 'readFile'>,
+): string[] {
   const lines = [...flags.envFile.flatMap((file) => fileLines(readFile(file))), ...flags.env];
   const byName = new Map<string, string>();
   for (const line of lines) {

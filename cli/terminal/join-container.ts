@@ -47,6 +47,7 @@ export async function joinContainer(
         stdin,
         size: tty ? windowSize() : undefined,
         holdsBack: options.holdsBack,
+        nextRun: options.onAttached !== undefined,
       },
     },
   });
