@@ -20,15 +20,18 @@ export function choosePorts(
   startAt: number,
 ): HostPort[] {
   const taken = [...used];
-  return wanted.map((port) => {
-    const publishedPort =
-      port.publishedPort === 0 ? freePort(port, taken, startAt) : port.publishedPort;
-    const chosen = { ...port, publishedPort };
-    checkFree(chosen, taken);
-    const { protocol, hostIp } = chosen;
+  const take = (port: HostPort): HostPort => {
+    checkFree(port, taken);
+    const { protocol, hostIp, publishedPort } = port;
     taken.push({ protocol, hostIp, port: publishedPort, holder: 'this container itself' });
-    return chosen;
-  });
+    return port;
+  };
+  for (const port of wanted) if (port.publishedPort !== 0) take(port);
+  return wanted.map((port) =>
+    port.publishedPort === 0
+      ? take({ ...port, publishedPort: freePort(port, taken, startAt) })
+      : port,
+  );
 }
 
 /** @throws {HatobaError} failed-precondition, naming who has the port */
