@@ -14,6 +14,7 @@ const MAX_NAME_BYTES = 100;
 /** What seven and eleven octal digits hold. */
 const MAX_ID = 0o7777777;
 const MAX_SIZE_BYTES = 0o77777777777;
+const NANOS_PER_SECOND = 1_000_000_000n;
 
 /** Two blocks of zeros end a tar. */
 export const TAR_END = new Uint8Array(2 * TAR_BLOCK_BYTES);
@@ -30,7 +31,7 @@ export function tarPadding(sizeBytes: number): Uint8Array {
  * Docker's are: a PAX header for nearly every file would double the size of small ones.
  */
 export function encodeTarEntry(entry: TarEntry): Uint8Array {
-  const mtime = Math.floor(Number(entry.mtimeNs) / 1e9);
+  const mtime = wholeSeconds(entry.mtimeNs);
   const records: Uint8Array[] = [];
   const add = (key: string, value: Uint8Array): void => {
     records.push(encodePaxRecord(key, value));
@@ -58,6 +59,12 @@ export function encodeTarEntry(entry: TarEntry): Uint8Array {
     minor: 0,
   });
   return concat([extension, content, tarPadding(content.length), header]);
+}
+
+/** Rounded down, also before 1970. */
+function wholeSeconds(nanos: bigint): number {
+  const rest = ((nanos % NANOS_PER_SECOND) + NANOS_PER_SECOND) % NANOS_PER_SECOND;
+  return Number((nanos - rest) / NANOS_PER_SECOND);
 }
 
 interface HeaderFields {

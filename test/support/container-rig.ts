@@ -22,7 +22,12 @@ import { openContainers } from '../../runtime/container/open-containers.js';
 import type { ImageConfig } from '../../runtime/core/image-config.js';
 import type { LayerId } from '../../runtime/core/layer-chain.js';
 import { EventBus } from '../../runtime/events/event-bus.js';
-import type { ContainerConfig, Containers, ExecOptions } from '../../runtime/engine.js';
+import type {
+  ContainerConfig,
+  Containers,
+  ExecOptions,
+  EngineVolumes,
+} from '../../runtime/engine.js';
 import { openOverlaySnapshotter } from '../../runtime/snapshot/overlay.js';
 import { powerCut, removeCgroup } from './power-cut.js';
 
@@ -49,6 +54,7 @@ export interface ContainerRig {
   readonly events: EventBus;
   readonly hooks: RigHooks;
   readonly containers: Containers;
+  readonly volumes: EngineVolumes;
   readonly root: string;
   readonly stateDir: string;
   readonly runDir: string;
@@ -61,6 +67,8 @@ export interface ContainerRig {
   whileClosed(work: () => Promise<void>): Promise<void>;
   /** A new network namespace; gone with the rig. */
   netns(): Promise<string>;
+  /** Ends this engine and leaves everything as it is, for another rig on the same folders. */
+  abandon(): Promise<void>;
   /** Removes everything. @throws what would have been left, in words */
   close(): Promise<void>;
 }
@@ -75,7 +83,13 @@ export interface RigFolders {
   cgroupParent: string;
 }
 
-export async function openContainerRig(folders?: RigFolders): Promise<ContainerRig> {
+/**
+ * @param onStep called before and after everything the engine asks of the kernel and of its stores
+ */
+export async function openContainerRig(
+  folders?: RigFolders,
+  onStep: () => void = () => undefined,
+): Promise<ContainerRig> {
   const root = folders?.root ?? mkdtempSync('/var/tmp/ht-runtime-');
   const cgroupParent =
     folders?.cgroupParent ?? `/hatoba-test-runtime-${process.pid}-${root.slice(-6)}`;
@@ -95,12 +109,19 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
     openContainers(
       { stateDir, runDir, cgroupParent },
       {
-        kernel,
+        kernel: {
+          ...kernel,
+          spawner: watchCalls(kernel.spawner, onStep),
+          mounts: watchCalls(kernel.mounts, onStep),
+        },
         images: {
           lookup: (reference) => Promise.resolve(lookup(reference, chain)),
           keepDuring: (_reference, _container, make) => make(),
         },
-        snapshotter: await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts }),
+        snapshotter: watchCalls(
+          await openOverlaySnapshotter({ root: stateDir, mounts: kernel.mounts }),
+          onStep,
+        ),
         events,
         beforeRestart: (config) => hooks.beforeRestart(config),
         clock: systemClock,
@@ -125,6 +146,9 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
     get containers() {
       return engine.containers;
     },
+    get volumes() {
+      return engine.volumes;
+    },
     reopen: () => whileClosed(() => Promise.resolve()),
     reboot: () => whileClosed(() => powerCut({ root, stateDir, runDir, cgroupParent }, kernel)),
     whileClosed,
@@ -133,6 +157,10 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
       await kernel.namespaces.createNetns(path);
       netnsFiles.push(path);
       return path;
+    },
+    async abandon() {
+      await engine[Symbol.asyncDispose]();
+      await kernel[Symbol.asyncDispose]();
     },
     async close() {
       for (const { config } of engine.containers.list()) {
@@ -147,6 +175,22 @@ export async function openContainerRig(folders?: RigFolders): Promise<ContainerR
       if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
     },
   };
+}
+
+/** The same object; `onStep` is called before and after each call of a method. */
+function watchCalls<T extends object>(object: T, onStep: () => void): T {
+  return new Proxy(object, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      return async (...args: unknown[]): Promise<unknown> => {
+        onStep();
+        const result: unknown = await Reflect.apply(value, target, args);
+        onStep();
+        return result;
+      };
+    },
+  });
 }
 
 /** A container of image "box" on the host's network, with what a test says otherwise. */
