@@ -1,4 +1,4 @@
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 
 /** Marks a file being written; after a crash such a file is nothing and may be deleted. */
@@ -25,15 +25,23 @@ export async function writeDurably(path: string, bytes: string | Uint8Array): Pr
   }
 }
 
-/** Replaces a file in one step: readers, also after a crash, see the old content or the new. */
+/**
+ * Replaces a file in one step: readers, also after a crash, see the old content or the new.
+ * @throws {HatobaError} resource-exhausted without disk space
+ */
 export async function replaceDurably(
   directory: string,
   name: string,
   bytes: string | Uint8Array,
 ): Promise<void> {
   const path = `${directory}/${name}`;
-  await writeDurably(path + DRAFT_SUFFIX, bytes);
-  await rename(path + DRAFT_SUFFIX, path);
+  try {
+    await writeDurably(path + DRAFT_SUFFIX, bytes);
+    await rename(path + DRAFT_SUFFIX, path);
+  } catch (error) {
+    await rm(path + DRAFT_SUFFIX, { force: true });
+    throw explainFullDisk(error, directory);
+  }
   await syncDirectory(directory);
 }
 
@@ -41,8 +49,8 @@ export async function replaceDurably(
 export function explainFullDisk(error: unknown, folder: string): unknown {
   for (let e = error; e instanceof Error; e = e.cause) {
     if (['ENOSPC', 'EDQUOT'].includes(errnoOf(e) ?? '')) {
-      const text = `no space left in ${folder}: remove what is not needed (\`hatoba system df\` shows what there is)`;
-      return new HatobaError('resource-exhausted', text, { cause: error });
+      const text = `no space left in ${folder}: remove what is not needed, \`hatoba system df\` shows what there is`;
+      return new HatobaError('resource-exhausted', text);
     }
   }
   return error;

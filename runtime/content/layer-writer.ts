@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
-import { HatobaError, describeError, errnoOf } from '../../common/errors.js';
+import { HatobaError, describeError, errnoOf, wrapError } from '../../common/errors.js';
 import type { PathCalls } from '../../linux/path-calls.js';
+import { explainFullDisk } from './durable-file.js';
 import type { FileAttributes, LayerChange } from '../core/layer-tree.js';
 import { byteText } from '../core/tar-header.js';
 import { SparseFile } from './sparse-file.js';
@@ -175,14 +176,10 @@ export class LayerWriter {
 
   #wrap(error: unknown, path: string): HatobaError {
     const where = `unpacking "${byteText(path)}"`;
-    if (error instanceof HatobaError) {
-      return new HatobaError(error.kind, `${where}: ${error.message}`, { cause: error });
-    }
-    const kind = ['ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')
-      ? 'resource-exhausted'
-      : ['ENAMETOOLONG', 'EFBIG'].includes(errnoOf(error) ?? '')
-        ? 'invalid-argument'
-        : 'internal';
+    const explained = explainFullDisk(error, byteText(this.#prefix.slice(0, -1)));
+    if (explained instanceof HatobaError) return wrapError(explained, where);
+    const isNamedTooLong = ['ENAMETOOLONG', 'EFBIG'].includes(errnoOf(error) ?? '');
+    const kind = isNamedTooLong ? 'invalid-argument' : 'internal';
     return new HatobaError(kind, `${where}: ${describeError(error)}`, { cause: error });
   }
 }

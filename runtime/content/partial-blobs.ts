@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import { digestOfHex, hexOf, isDigest, type Digest } from '../core/digest.js';
 import type { ContentStore, ExpectedBlob, StoredBlob } from './content-store.js';
-import { syncDirectory } from './durable-file.js';
+import { explainFullDisk, syncDirectory } from './durable-file.js';
 import { Limiter } from './limiter.js';
 
 interface Turns {
@@ -146,8 +146,7 @@ export class PartialBlob {
       await this.#handle.appendFile(chunk);
     } catch (error) {
       await this.empty();
-      if (errnoOf(error) !== 'ENOSPC') throw error;
-      throw new HatobaError('resource-exhausted', `no space left in ${dirname(this.#path)}`);
+      throw explainFullDisk(error, dirname(this.#path));
     }
     this.#hash.update(chunk);
     this.#sizeBytes += chunk.length;

@@ -26,6 +26,8 @@ export class ArchiveBlobs implements AsyncDisposable {
   readonly #byDigest = new Map<Digest, StagedBlob>();
   /** `docker save` wrote a layer that images share once, and links to it elsewhere. */
   readonly #links = new Map<string, string>();
+  /** Of every file, also of those that a later one of the same name has replaced. */
+  readonly #writers: BlobWriter[] = [];
   #open: { name: string; writer: BlobWriter } | undefined;
   #entries = 0;
 
@@ -71,8 +73,7 @@ export class ArchiveBlobs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#open?.writer.discard();
-    for (const { writer } of this.#byName.values()) await writer.discard();
+    for (const writer of this.#writers) await writer.discard();
   }
 
   async #take(event: TarEvent): Promise<void> {
@@ -96,9 +97,15 @@ export class ArchiveBlobs implements AsyncDisposable {
     }
     const name = clean(byteText(entry.name));
     const link = byteText(entry.linkName);
-    if (entry.kind === 'file') this.#open = { name, writer: await this.#content.create() };
+    if (entry.kind === 'file') await this.#create(name);
     else if (entry.kind === 'hardlink') this.#links.set(name, clean(link));
     else if (entry.kind === 'symlink') this.#links.set(name, posix.join(posix.dirname(name), link));
+  }
+
+  async #create(name: string): Promise<void> {
+    const writer = await this.#content.create();
+    this.#writers.push(writer);
+    this.#open = { name, writer };
   }
 
   async #end(): Promise<void> {
@@ -106,8 +113,7 @@ export class ArchiveBlobs implements AsyncDisposable {
     const { name, writer } = this.#open;
     const blob = { ...(await writer.finish()), writer };
     this.#open = undefined;
-    await this.#byName.get(name)?.writer.discard();
-    this.#byName.set(name, blob);
+    this.#byName.set(name, blob); // of several files of a name the last counts, as in every tar
     this.#byDigest.set(blob.digest, blob);
   }
 }

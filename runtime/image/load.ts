@@ -10,7 +10,9 @@ import {
   parseArchiveManifest,
   parseManifest,
   type ArchivedImage,
+  type Descriptor,
   type IndexEntry,
+  type Manifest,
   type Platform,
 } from '../core/manifest.js';
 import { ArchiveBlobs, type StagedBlob } from './archive-blobs.js';
@@ -106,20 +108,16 @@ async function fromLayout(
     const name = layoutImageName(entry.annotations);
     const subject = `image "${name ?? entry.digest}"`;
     const digests: Digest[] = [entry.digest];
-    let manifest = parseManifest(
-      await readDigest(blobs, entry.digest, subject),
-      entry.mediaType,
-      subject,
-    );
+    let manifest = await readManifest(blobs, entry, subject);
     if (manifest.kind === 'index') {
-      const chosen = choosePlatform(manifest.manifests, platform, subject);
+      const chosen = choosePlatform(presentOf(manifest.manifests, blobs), platform, subject);
       digests.push(chosen.digest);
-      const bytes = await readDigest(blobs, chosen.digest, subject);
-      manifest = parseManifest(bytes, chosen.mediaType, subject);
+      manifest = await readManifest(blobs, chosen, subject);
     }
     if (manifest.kind === 'index') {
       throw new HatobaError('invalid-argument', `${subject} has an index within an index`);
     }
+    for (const part of [manifest.config, ...manifest.layers]) checkSize(blobs, part, subject);
     found.push({
       subject,
       config: manifest.config.digest,
@@ -143,12 +141,32 @@ async function readStaged(blobs: ArchiveBlobs, name: string): Promise<Uint8Array
   return await readSmall(blob, name);
 }
 
-async function readDigest(
+async function readManifest(
   blobs: ArchiveBlobs,
-  digest: Digest,
+  descriptor: Descriptor,
   subject: string,
-): Promise<Uint8Array> {
-  return await readSmall(required(blobs, digest, subject), `${subject}: blob ${digest}`);
+): Promise<Manifest> {
+  const blob = checkSize(blobs, descriptor, subject);
+  const bytes = await readSmall(blob, `${subject}: blob ${descriptor.digest}`);
+  return parseManifest(bytes, descriptor.mediaType, subject);
+}
+
+/** Of an index the manifests the archive has; many have those of one platform only. */
+function presentOf(entries: readonly IndexEntry[], blobs: ArchiveBlobs): readonly IndexEntry[] {
+  const present = entries.filter((entry) => blobs.findDigest(entry.digest) !== undefined);
+  return present.length > 0 ? present : entries;
+}
+
+/** @throws {HatobaError} invalid-argument when it is not there, or not as long as it is said to be */
+function checkSize(
+  blobs: ArchiveBlobs,
+  { digest, sizeBytes }: Descriptor,
+  subject: string,
+): StagedBlob {
+  const blob = required(blobs, digest, subject);
+  if (blob.sizeBytes === sizeBytes) return blob;
+  const sizes = `${blob.sizeBytes} bytes in the archive, and should have ${sizeBytes}`;
+  throw new HatobaError('invalid-argument', `${subject}: ${digest} has ${sizes}`);
 }
 
 async function readSmall(blob: StagedBlob, what: string): Promise<Uint8Array> {
