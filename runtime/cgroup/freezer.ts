@@ -24,12 +24,19 @@ export class Freezer {
 
   /**
    * Resolves once every process stands still.
-   * @throws {HatobaError} failed-precondition without a freezer; deadline, and then all run on
+   * @throws {HatobaError} failed-precondition without a freezer, or when it is thawed or gone before
+   *   that; deadline, and then all run on
    */
   async freeze(path: string): Promise<void> {
     const deadlineMs = this.#clock.nowMs() + FREEZE_TIMEOUT_MS;
     this.#write(path, true);
-    while (!this.isFrozen(path)) {
+    while (!this.#isFrozen(path)) {
+      if (!this.isFreezing(path)) {
+        throw new HatobaError(
+          'failed-precondition',
+          `the processes of cgroup ${path} were ended or thawed before they stood still`,
+        );
+      }
       if (this.#clock.nowMs() >= deadlineMs) {
         this.#write(path, false);
         throw new HatobaError(
@@ -43,6 +50,7 @@ export class Freezer {
 
   /** A cgroup that is gone has nothing to thaw. */
   thaw(path: string): void {
+    if (this.#root === undefined) return;
     try {
       this.#write(path, false);
     } catch (error) {
@@ -50,15 +58,25 @@ export class Freezer {
     }
   }
 
-  /** Whether every process stands still; false for a cgroup that is gone. */
-  isFrozen(path: string): boolean {
-    if (this.#root === undefined) return false;
+  /** Whether its processes stand still or soon will; false for a cgroup that is gone. */
+  isFreezing(path: string): boolean {
+    return this.#version === 1
+      ? /^(FREEZING|FROZEN)$/m.test(this.#read(path, 'freezer.state'))
+      : this.#read(path, 'cgroup.freeze').trim() === '1';
+  }
+
+  #isFrozen(path: string): boolean {
+    return this.#version === 1
+      ? this.#read(path, 'freezer.state').trim() === 'FROZEN'
+      : /^frozen 1$/m.test(this.#read(path, 'cgroup.events'));
+  }
+
+  #read(path: string, file: string): string {
+    if (this.#root === undefined) return '';
     try {
-      return this.#version === 1
-        ? readFileSync(`${this.#root}${path}/freezer.state`, 'utf8').trim() === 'FROZEN'
-        : /^frozen 1$/m.test(readFileSync(`${this.#root}${path}/cgroup.events`, 'utf8'));
+      return readFileSync(`${this.#root}${path}/${file}`, 'utf8');
     } catch (error) {
-      if (['ENOENT', 'ENODEV'].includes(errnoOf(error) ?? '')) return false;
+      if (['ENOENT', 'ENODEV'].includes(errnoOf(error) ?? '')) return '';
       throw error;
     }
   }

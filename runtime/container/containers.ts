@@ -36,7 +36,7 @@ import type { LimitUpdates } from './limit-updates.js';
 import type { ContainerPaths } from './paths.js';
 import { pauseContainer, unpauseContainer } from './pause.js';
 import { pruneContainers, type PruneOptions } from './prune.js';
-import { isEnded, toContainerState, type ContainerEntry } from './record.js';
+import { isEnded, toContainerState, writeRemoval, type ContainerEntry } from './record.js';
 import type { ContainerRegistry } from './registry.js';
 import type { Starter } from './start.js';
 import type { Stopper } from './stop.js';
@@ -175,7 +175,7 @@ export class LinuxContainers implements Containers {
 
   remove(id: string, options: { force?: boolean; keepVolumes?: boolean } = {}): Promise<void> {
     return this.#mutex.run(id, async () => {
-      const { registry, stopper, teardown } = this.#modules;
+      const { paths, registry, stopper, teardown } = this.#modules;
       const entry = registry.get(id);
       if (entry === undefined) return;
       const { status } = entry.status;
@@ -186,6 +186,7 @@ export class LinuxContainers implements Containers {
         );
       }
       await stopper.kill(id);
+      writeRemoval(paths.of(id), options);
       await teardown.all(id, entry.record, options);
       registry.delete(id);
       teardown.leaveGroup(entry.record);

@@ -87,6 +87,10 @@ export class ContainerFiles {
   get status(): string {
     return `${this.dir}/state.json`;
   }
+  /** Is there while the container is being removed. */
+  get removal(): string {
+    return `${this.dir}/removal`;
+  }
   get spec(): string {
     return `${this.bundle}/config.json`;
   }

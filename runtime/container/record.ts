@@ -5,7 +5,6 @@ import {
   openSync,
   readFileSync,
   renameSync,
-  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -121,13 +120,19 @@ export function writeStatus(files: ContainerFiles, status: ContainerStatus): voi
   replaceFile(files.status, text);
 }
 
-/**
- * The first step of a removal: from now on a new engine takes the container for a half-made one, and
- * goes on with the removal.
- */
-export function markRemoved(files: ContainerFiles, options: { keepVolumes?: boolean }): void {
-  if (options.keepVolumes === true) writeFileSync(files.keepVolumes, '');
-  rmSync(files.status, { force: true });
+export interface Removal {
+  keepVolumes?: boolean;
+}
+
+/** The first step of a removal: a new engine goes on with one that was cut off. */
+export function writeRemoval(files: ContainerFiles, removal: Removal): void {
+  replaceFile(files.removal, JSON.stringify(removal));
+}
+
+/** @returns undefined for a container that is not to go */
+export function readRemoval(files: ContainerFiles): Removal | undefined {
+  const value = readJson(files.removal);
+  return isObject(value) ? { keepVolumes: value['keepVolumes'] === true } : undefined;
 }
 
 function replaceFile(file: string, text: string): void {

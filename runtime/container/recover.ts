@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Clock } from '../../common/clock.js';
+import { describeError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Freezer } from '../cgroup/freezer.js';
 import { endMakers } from '../oci/makers.js';
@@ -11,6 +12,7 @@ import type { ContainerPaths } from './paths.js';
 import {
   isEnded,
   readRecord,
+  readRemoval,
   readStatus,
   type ContainerEntry,
   type ContainerRecord,
@@ -33,24 +35,35 @@ export interface RecoverModules {
 
 /**
  * Takes up the containers an earlier engine left: whole ones as they are (their exits are found by
- * the ExitWatcher afterwards), half-made ones are undone, and so is the half-made new run of one
- * that had ended. Starts and stops nothing that is whole.
+ * the ExitWatcher afterwards), half-made ones are undone, half-removed ones
+ * removed, and the half-made new run of one that had ended is undone. Starts and stops nothing that is whole.
  */
 export async function recoverContainers(modules: RecoverModules): Promise<void> {
+  for (const id of modules.teardown.listFolders()) await recoverOne(id, modules);
+  await removeStrays(modules);
+}
+
+async function recoverOne(id: string, modules: RecoverModules): Promise<void> {
   const { paths, registry, teardown, groups } = modules;
-  for (const id of teardown.listFolders()) {
-    const record = readRecord(paths.of(id));
-    const status = readStatus(paths.of(id));
-    if (record === undefined || status === undefined) {
-      await undoHalfMade(id, record, modules);
-      continue;
-    }
-    groups.enter(dirname(record.cgroupPath));
+  const record = readRecord(paths.of(id));
+  const status = readStatus(paths.of(id));
+  if (record !== undefined) groups.enter(dirname(record.cgroupPath));
+  if (record !== undefined && status !== undefined && !isBeingRemoved(id, modules)) {
     const entry = { record, status: correct(record, status, modules) };
     registry.add(entry);
     if (isEnded(entry)) await undoRun(entry, modules);
+    return;
   }
-  await removeStrays(modules);
+  const error = await takeAway(id, record, modules);
+  if (error !== '' && record !== undefined && status !== undefined) {
+    registry.add({ record, status: { ...status, status: 'exited', error } });
+  } else if (record !== undefined) {
+    teardown.leaveGroup(record);
+  }
+}
+
+function isBeingRemoved(id: string, { paths }: RecoverModules): boolean {
+  return readRemoval(paths.of(id)) !== undefined;
 }
 
 /** The engine may have been killed between an act and its note of it. */
@@ -64,7 +77,7 @@ function correct(
     return { ...status, status: 'running', startedAtMs: status.startedAtMs ?? record.createdAtMs };
   }
   if (status.status === 'running' || status.status === 'paused') {
-    return { ...status, status: freezer.isFrozen(record.cgroupPath) ? 'paused' : 'running' };
+    return { ...status, status: freezer.isFreezing(record.cgroupPath) ? 'paused' : 'running' };
   }
   return status;
 }
@@ -84,21 +97,21 @@ async function undoRun({ record }: ContainerEntry, modules: RecoverModules): Pro
   }
 }
 
-async function undoHalfMade(
+/** @returns why it could not be taken away, or ""; what is left is tried again by the next engine */
+async function takeAway(
   id: string,
   record: ContainerRecord | undefined,
-  { paths, teardown, groups, clock, log }: RecoverModules,
-): Promise<void> {
-  if (record !== undefined) groups.enter(dirname(record.cgroupPath));
+  { paths, teardown, clock, log }: RecoverModules,
+): Promise<string> {
   try {
     await endMakers(paths.of(id).bundle, clock);
-    await teardown.all(id, record);
-    log.info('Removed half-made container', { containerId: id });
+    await teardown.all(id, record, readRemoval(paths.of(id)));
+    log.info('Removed half-made or half-removed container', { containerId: id });
+    return '';
   } catch (error) {
-    // Its folder stays, so the next start of the engine tries again.
-    log.warn('Removing half-made container failed', { containerId: id }, error);
+    log.warn('Removing half-made or half-removed container failed', { containerId: id }, error);
+    return describeError(error);
   }
-  if (record !== undefined) teardown.leaveGroup(record);
 }
 
 /** What belongs to no container any more. */

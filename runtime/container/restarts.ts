@@ -30,8 +30,8 @@ export class Restarts implements Disposable {
 
   constructor(modules: RestartModules) {
     this.#modules = modules;
-    this.#unsubscribe = modules.registry.onEvent(({ id, state }) => {
-      if (state.status === 'restarting') this.#schedule(id);
+    this.#unsubscribe = modules.registry.onEvent(({ id, type, state }) => {
+      if (state.status === 'restarting' && type !== 'removed') this.#schedule(id);
       else this.#forget(id);
     });
   }

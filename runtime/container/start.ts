@@ -40,6 +40,7 @@ export class Starter {
     if (status.status === 'running' || status.status === 'paused') return;
     const fresh = { isStoppedByHand: false, restartCount: 0, backoffMs: 0 };
     if (hasProcess(registry.mustGet(id))) {
+      await this.#modules.beforeLetGo(id);
       await this.#letGo(id, fresh);
       return;
     }
@@ -80,11 +81,9 @@ export class Starter {
       await endRun(record, run);
       await finishLog(record.logPath, clock.nowMs());
       const processes = await makeRun(record, { isFirst: false }, run);
-      if (!isWanted()) {
-        await endRun(record, run);
-        return;
-      }
-      await this.#letGo(id, { ...change, ...processes });
+      await this.#modules.beforeLetGo(id);
+      if (isWanted()) await this.#letGo(id, { ...change, ...processes });
+      else await endRun(record, run);
     } catch (error) {
       await endRun(record, run);
       throw error;
@@ -95,8 +94,7 @@ export class Starter {
     id: string,
     change: Partial<ContainerStatus> & Partial<RunProcesses>,
   ): Promise<void> {
-    const { registry, crun, clock, beforeLetGo } = this.#modules;
-    await beforeLetGo(id);
+    const { registry, crun, clock } = this.#modules;
     const startedAtMs = clock.nowMs();
     // By the fifo nothing can come between the start and the note of it.
     if (!crun.startByFifo(id)) await crun.start(id);

@@ -89,11 +89,11 @@ export class Stopper {
     if (isMeantToEnd) registry.note(id, { isStoppedByHand: true });
     if (status.process !== undefined) signalProcess(status.process, signal, bootId);
     events.emit(containerEvent(record, 'kill', { signal: String(signal) }));
-    if (isMeantToEnd && status.status === 'paused') {
-      // Only now can it hear the signal, and nothing else comes before that.
-      freezer.thaw(record.cgroupPath);
-      registry.update(id, { status: 'running' }, 'unpaused');
-    }
+    if (!isMeantToEnd) return;
+    // Only now can it hear the signal, and nothing else comes before that. Also for one that
+    // somebody is about to pause.
+    freezer.thaw(record.cgroupPath);
+    if (status.status === 'paused') registry.update(id, { status: 'running' }, 'unpaused');
   }
 
   async #end(id: string, signal: number, graceMs: number): Promise<ContainerState> {

@@ -143,6 +143,7 @@ describe('containers on crun: against what goes wrong, and who means harm', func
   });
 
   it('ends what still makes a container for an engine that was killed', async () => {
+    mkdirSync(join(rig.stateDir, 'containers/cut-off'));
     const bundle = join(rig.runDir, 'containers/cut-off');
     mkdirSync(bundle, { recursive: true });
     const makers = [
