@@ -106,10 +106,12 @@ function openScreen(flags: StatsFlags): (response: ContainerStatsResponse) => vo
   }
   process.stdout.write(CLEAR_SCREEN);
   return (response) => {
+    // Some terminals do not know how large they are, and say 0.
+    const { rows, columns } = process.stdout;
+    const width = columns > 0 ? columns : undefined;
     const lines = formatStats(response, flags)
       .split('\n')
-      .slice(0, process.stdout.rows - 1);
-    const width = process.stdout.columns;
+      .slice(0, rows > 1 ? rows - 1 : undefined);
     const text = lines.map((line) => `${line.slice(0, width)}${CLEAR_LINE_END}\n`).join('');
     process.stdout.write(`${CURSOR_HOME}${text}${CLEAR_BELOW}`);
   };
