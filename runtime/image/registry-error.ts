@@ -64,9 +64,11 @@ function meaningOf(
   if (status === 404) return { kind: 'not-found', problem: 'not found', advice: '' };
   if (status === 401 || status === 403) {
     const kind = status === 401 ? 'unauthenticated' : 'permission-denied';
+    const without =
+      deed === 'pulled' ? 'the image does not exist there, or it needs a login' : 'it needs a login';
     const advice = hasCredentials
       ? `the credentials for ${host} are wrong, or may not do that`
-      : `the image does not exist there, or it needs a login: hatoba login ${host}`;
+      : `${without}: hatoba login ${host}`;
     return { kind, problem: 'refused', advice };
   }
   if (status === 429) {

@@ -35,9 +35,15 @@ export class TestRegistry {
    * @param options.prefix program and arguments that run it elsewhere, in another namespace
    * @param options.auth the `auth` part of its configuration; HTPASSWD is replaced by a file in
    *   which REGISTRY_USER has REGISTRY_PASSWORD
+   * @param options.probe fails until it answers, where it cannot be reached from here
    */
   static async start(
-    options: { host?: string; prefix?: readonly string[]; auth?: string } = {},
+    options: {
+      host?: string;
+      prefix?: readonly string[];
+      auth?: string;
+      probe?: () => Promise<unknown>;
+    } = {},
   ): Promise<TestRegistry> {
     const dir = mkdtempSync(join(tmpdir(), 'ht-registry-'));
     const host = options.host ?? `127.0.0.1:${await freePort()}`;
@@ -57,7 +63,9 @@ export class TestRegistry {
     // A group of its own, which ends as a whole also where a program stands before the registry.
     const child = spawn(file, args, { stdio: 'ignore', detached: true });
     const registry = new TestRegistry(host, child, dir);
-    await eventually(async () => (await fetch(`http://${host}/v2/`)).body?.cancel());
+    const fetchHere = async (): Promise<unknown> =>
+      (await fetch(`http://${host}/v2/`)).body?.cancel();
+    await eventually(options.probe ?? fetchHere);
     return registry;
   }
 
