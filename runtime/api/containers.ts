@@ -53,8 +53,13 @@ export interface ContainerState {
   health: HealthStatus;
   /** Output of the last probe, for messages; at most 4 KiB. */
   healthOutput: string;
-  /** Once exited: 0–255, signals as 128 + number. */
+  /**
+   * Once exited: 0–255, signals as 128 + number; 255 when nobody saw the end (a reboot, a conmon that
+   * was killed). After a start that failed: 127 command not found, 126 not executable, 128 all else.
+   */
   exitCode?: number;
+  /** Whether the kernel killed any process of its present or last run for want of memory, its
+   *  first or a child, as in Docker. */
   oomKilled: boolean;
   createdAtMs: number;
   startedAtMs?: number;

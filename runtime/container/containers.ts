@@ -221,8 +221,15 @@ export class LinuxContainers implements Containers {
     return this.#modules.registry.onEvent(listener);
   }
 
-  exec(id: string, options: ExecOptions): Promise<ExecSession> {
-    return this.#modules.execs.start(mustRun(this.#modules.registry.mustGet(id)).record, options);
+  async exec(id: string, options: ExecOptions): Promise<ExecSession> {
+    const { registry, execs, events } = this.#modules;
+    const { record } = mustRun(registry.mustGet(id));
+    const session = await execs.start(record, options);
+    events.emit(containerEvent(record, `exec_start: ${options.command.join(' ')}`));
+    const tellEnd = (exitCode: number): void =>
+      events.emit(containerEvent(record, 'exec_die', { exitCode: String(exitCode) }));
+    session.exitCode.then(tellEnd, () => undefined); // a failure is for whoever has the session
+    return session;
   }
 
   attach(id: string, options: AttachOptions): Promise<AttachSession> {

@@ -24,10 +24,18 @@ export interface ProberModules {
   exec: (entry: ContainerEntry, command: readonly string[]) => Promise<ExecSession>;
 }
 
+/** The probes of one container from its start, or the end of a pause, to its end or the next pause. */
+interface Round {
+  readonly id: string;
+  readonly check: HealthCheck;
+  cancel: () => void;
+}
+
 /** Runs the health checks of all running containers, and writes what they say into their state. */
 export class HealthProber implements Disposable {
   readonly #modules: ProberModules;
-  readonly #cancels = new Map<string, () => void>();
+  /** One for each container that is probed; a probe of an earlier one says nothing any more. */
+  readonly #rounds = new Map<string, Round>();
   readonly #unsubscribe: () => void;
 
   constructor(modules: ProberModules) {
@@ -41,42 +49,51 @@ export class HealthProber implements Disposable {
   /** Begins with a container that runs; nothing without a health check. */
   watch(id: string): void {
     const entry = this.#modules.registry.get(id);
-    if (entry?.record.health !== undefined) this.#schedule(id, entry.record.health);
+    if (entry?.record.health === undefined) return;
+    this.#forget(id);
+    const round: Round = { id, check: entry.record.health, cancel: () => undefined };
+    this.#rounds.set(id, round);
+    this.#schedule(round);
   }
 
   [Symbol.dispose](): void {
     this.#unsubscribe();
-    for (const id of [...this.#cancels.keys()]) this.#forget(id);
+    for (const id of [...this.#rounds.keys()]) this.#forget(id);
   }
 
   #forget(id: string): void {
-    this.#cancels.get(id)?.();
-    this.#cancels.delete(id);
+    this.#rounds.get(id)?.cancel();
+    this.#rounds.delete(id);
   }
 
-  #schedule(id: string, check: HealthCheck): void {
+  #isPresent(round: Round): boolean {
+    return this.#rounds.get(round.id) === round;
+  }
+
+  #schedule(round: Round): void {
+    const { id, check } = round;
     const entry = this.#modules.registry.get(id);
     if (entry?.status.status !== 'running') return;
     const { clock } = this.#modules;
     const sinceStartMs = clock.nowMs() - (entry.status.startedAtMs ?? 0);
     const delayMs = nextProbeDelayMs(check, toHealthState(entry), sinceStartMs);
-    const cancel = clock.setTimer(delayMs, () => {
+    round.cancel = clock.setTimer(delayMs, () => {
       // Cannot reject: #probe turns every failure into a failed probe.
-      void this.#probe(id, check).then(() => {
-        if (this.#cancels.has(id)) this.#schedule(id, check);
+      void this.#probe(round).then(() => {
+        if (this.#isPresent(round)) this.#schedule(round);
       });
     });
-    this.#cancels.set(id, cancel);
   }
 
-  async #probe(id: string, check: HealthCheck): Promise<void> {
+  async #probe(round: Round): Promise<void> {
     const { registry, clock, log } = this.#modules;
+    const { id, check } = round;
     const entry = registry.get(id);
     if (entry?.status.status !== 'running') return;
     const sinceStartMs = clock.nowMs() - (entry.status.startedAtMs ?? 0);
     const result = await this.#run(entry, check);
     const now = registry.get(id);
-    if (now?.status.status !== 'running' || !this.#cancels.has(id)) return;
+    if (now?.status.status !== 'running' || !this.#isPresent(round)) return;
     const next = afterProbe(check, toHealthState(now), result.passed, sinceStartMs);
     try {
       registry.update(

@@ -33,7 +33,7 @@ import { powerCut, removeCgroup } from './power-cut.js';
 
 const BUSYBOX = '/bin/busybox';
 const APPLETS =
-  'sh cat chmod cp dd echo env false grep head hostname id ip ls mkdir mount nc ps pwd readlink rm sed seq sleep stat stty sync tail test touch tr true tty umount wc yes';
+  'sh cat chmod cp dd echo env false grep head hostname id ip ls mkdir mount nc ps pwd readlink rm sed seq sleep stat setsid stty sync tail test touch tr true tty umount wc yes';
 
 /** The images of a rig: "box" is busybox on two layers; the others are the same with more said. */
 const IMAGES: Readonly<Record<string, Partial<ImageConfig>>> = {

@@ -325,6 +325,7 @@ describe('containers on crun: more than one run', function () {
     const end = events.onEvent((event) => told.push(event));
     await containers.create(aContainer('ev', IDLE, {}, { labels: { a: 'b' } }));
     await containers.start('ev');
+    await runExec(containers, 'ev', ['echo', 'x']);
     await containers.pause('ev');
     await containers.unpause('ev');
     await containers.rename('ev', 'other');
@@ -339,6 +340,8 @@ describe('containers on crun: more than one run', function () {
       [
         'create',
         'start',
+        'exec_start: echo x',
+        'exec_die',
         'pause',
         'unpause',
         'rename',
@@ -357,6 +360,21 @@ describe('containers on crun: more than one run', function () {
     const die = told.findLast((event) => event.action === 'die');
     assert.deepEqual(die?.attributes, { a: 'b', image: 'box', name: 'other', exitCode: '137' });
     assert.equal(die.id, 'ev');
+  });
+
+  it('ends with its first process, whatever that has left behind', async () => {
+    const { containers } = rig;
+    const script = 'setsid sleep 1000 & sleep 0.1; exit 6';
+    for (const pidMode of ['', 'host']) {
+      const id = `pid1${pidMode}`;
+      const { exitCode } = await runToEnd(
+        containers,
+        aContainer(id, ['sh', '-c', script], { pidMode }),
+      );
+      assert.equal(exitCode, 6);
+      const cgroup = `/sys/fs/cgroup/pids${rig.cgroupParent}/group/${id}`;
+      await eventually(() => assert.ok(!existsSync(cgroup)));
+    }
   });
 
   it('runs on when its conmon is killed, and its end is seen', async () => {

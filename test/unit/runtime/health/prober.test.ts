@@ -131,4 +131,39 @@ describe('HealthProber', () => {
     assert.equal(probes.length, 1);
     assert.deepEqual(health, []);
   });
+
+  it('rests while the container is paused, and is one afterwards', async () => {
+    await clock.advance(1000);
+    registry.update('c', { status: 'paused' }, 'paused');
+    await clock.advance(5000);
+    assert.equal(probes.length, 1);
+    registry.update('c', { status: 'running' }, 'unpaused');
+    probes[0]?.end(1, 'of the time before');
+    await clock.advance(1000);
+    assert.equal(probes.length, 2);
+    probes[1]?.end(0);
+    await clock.advance(1000);
+    assert.equal(probes.length, 3, 'not twice as often');
+    assert.deepEqual(health, ['healthy: ']);
+    probes[2]?.end(0);
+    await clock.advance(0);
+  });
+
+  it('begins anew with a further run', async () => {
+    await clock.advance(1000);
+    registry.update('c', { status: 'restarting' }, 'exited');
+    registry.update(
+      'c',
+      { status: 'running', health: 'starting', startedAtMs: clock.nowMs() },
+      'started',
+    );
+    probes[0]?.end(0, 'of the run before');
+    await clock.advance(999);
+    assert.deepEqual([probes.length, health], [1, []]);
+    await clock.advance(1);
+    assert.equal(probes.length, 2);
+    probes[1]?.end(0, 'of this one');
+    await clock.advance(0);
+    assert.deepEqual(health, ['healthy: of this one']);
+  });
 });
