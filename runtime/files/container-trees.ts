@@ -76,13 +76,14 @@ export class ContainerTrees {
   /** See Containers.export. */
   async *export(entry: ContainerEntry, signal?: AbortSignal): AsyncIterable<Uint8Array> {
     const { rootDir } = await this.#modules.snapshotter.mount(entry.record.config.id);
-    const view = { root: rootDir, mounts: [], readOnly: true };
+    const { idMap } = entry.record;
+    const view = { root: rootDir, mounts: [], readOnly: true, idMap };
     yield* this.#modules.threads.packRoot({ type: 'pack-root', view }, signal);
   }
 
   /** See Containers.diff. */
   async diff(entry: ContainerEntry): Promise<PathChange[]> {
-    const { config, mounts } = entry.record;
+    const { config, mounts, idMap } = entry.record;
     const snapshot = await this.#modules.snapshotter.mount(config.id);
     const ownPaths = [
       ...OWN_FOLDERS,
@@ -92,8 +93,8 @@ export class ContainerTrees {
     const { lowerDirs, upperDir, rootDir } = snapshot;
     return this.#modules.threads.diff(
       upperDir === undefined
-        ? { type: 'diff-copy', root: rootDir, layers: lowerDirs, ownPaths }
-        : { type: 'diff', layers: [upperDir, ...lowerDirs], ownPaths },
+        ? { type: 'diff-copy', root: rootDir, layers: lowerDirs, ownPaths, idMap }
+        : { type: 'diff', layers: [upperDir, ...lowerDirs], ownPaths, idMap },
     );
   }
 
@@ -104,19 +105,24 @@ export class ContainerTrees {
   }
 
   async #open(entry: ContainerEntry): Promise<{ view: TreeView; close: () => Promise<void> }> {
+    const { config, idMap } = entry.record;
     const rootFd = this.#openRunning(entry);
     if (rootFd !== undefined) {
       // Its mount namespace says itself what is mounted where, and what is read-only.
       return {
-        view: { root: `/proc/self/fd/${rootFd}`, mounts: [], readOnly: false },
+        view: { root: `/proc/self/fd/${rootFd}`, mounts: [], readOnly: false, idMap },
         close: () => Promise.resolve(fs.closeSync(rootFd)),
       };
     }
-    const { config } = entry.record;
     const { rootDir } = await this.#modules.snapshotter.mount(config.id);
     const close = await this.#modules.volumes.hold(volumesOf(entry.record));
     return {
-      view: { root: rootDir, mounts: this.#mountsOf(entry), readOnly: config.spec.readOnly },
+      view: {
+        root: rootDir,
+        mounts: this.#mountsOf(entry),
+        readOnly: config.spec.readOnly,
+        idMap,
+      },
       close,
     };
   }

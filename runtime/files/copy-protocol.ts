@@ -1,4 +1,5 @@
 import type { ErrorKind } from '../../common/errors.js';
+import type { IdMap } from '../../linux/ports.js';
 import type { PathChange, PathStat } from '../engine.js';
 import type { TreeMount } from './rooted-tree.js';
 
@@ -9,6 +10,8 @@ export interface TreeView {
   readonly mounts: readonly TreeMount[];
   /** Nothing but what is mounted may be written. */
   readonly readOnly: boolean;
+  /** Of a container with users of its own: its 0 is `firstId` on disk. */
+  readonly idMap: IdMap | undefined;
 }
 
 /** What a copying thread is for; one job each. */
@@ -33,12 +36,14 @@ export type CopyJob =
       readonly layers: readonly string[];
       /** Paths that the engine and not the container has made. */
       readonly ownPaths: readonly string[];
+      readonly idMap: IdMap | undefined;
     }
   | {
       readonly type: 'diff-copy';
       readonly root: string;
       readonly layers: readonly string[];
       readonly ownPaths: readonly string[];
+      readonly idMap: IdMap | undefined;
     }
   | { readonly type: 'measure'; readonly paths: readonly string[] };
 

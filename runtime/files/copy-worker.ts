@@ -5,15 +5,20 @@ import { fileCalls } from '../../linux/file-calls.js';
 import { planDiff } from '../core/diff-plan.js';
 import { byteText } from '../core/tar-header.js';
 import type { PathChange, PathStat } from '../engine.js';
-import { CHUNKS_AHEAD, type CopyJob, type CopyMessage, type CopyRequest } from './copy-protocol.js';
+import {
+  CHUNKS_AHEAD,
+  type CopyJob,
+  type CopyMessage,
+  type CopyRequest,
+  type TreeView,
+} from './copy-protocol.js';
 import { MergedNode } from './merged-node.js';
 import { RootedTree, toByteString, type TreeNode } from './rooted-tree.js';
-import { inChunks, packTree } from './tree-packer.js';
+import { inChunks, packTree, type PackOptions } from './tree-packer.js';
 import { openTarget, TreeUnpacker } from './tree-unpacker.js';
 import { measureTrees } from './tree-size.js';
 import { topNameOf } from './top-name.js';
-
-const ROOT_OWNER = { uid: 0, gid: 0 };
+import { fromDisk, ROOT, toDisk } from './owner-map.js';
 
 /** A copying thread: one job, given with the thread, then it has nothing more to do. */
 class CopyThread {
@@ -63,14 +68,15 @@ class CopyThread {
     const top = tree.find(toByteString(job.path), { followLast: job.followLink });
     const topName = topNameOf(job.path);
     this.#post({ type: 'stat', stat: statOf(tree, top, topName) });
-    await this.#send(packTree(tree, top, { topName: toByteString(topName), calls: fileCalls }));
+    const options = { topName: toByteString(topName), ...packing(job.view) };
+    await this.#send(packTree(tree, top, options));
   }
 
   async #packRoot(job: CopyJob & { type: 'pack-root' }): Promise<void> {
     const { root, mounts } = job.view;
     const tree = new RootedTree(root, mounts);
     const top = tree.find('/', { followLast: true });
-    await this.#send(packTree(tree, top, { topName: '', calls: fileCalls }));
+    await this.#send(packTree(tree, top, { topName: '', ...packing(job.view) }));
   }
 
   async #send(pieces: Iterable<Uint8Array>): Promise<void> {
@@ -91,12 +97,13 @@ class CopyThread {
   }
 
   async #unpack(job: CopyJob & { type: 'unpack' }): Promise<void> {
-    const { root, mounts, readOnly } = job.view;
+    const { root, mounts, readOnly, idMap } = job.view;
     const tree = new RootedTree(root, mounts, readOnly);
     const target = openTarget(tree, toByteString(job.path));
     const unpacker = new TreeUnpacker(tree, target, {
       calls: fileCalls,
-      ownerOf: (entry) => (job.copyOwners ? entry : ROOT_OWNER),
+      rootOwner: toDisk(ROOT, idMap),
+      ownerOf: (entry) => toDisk(job.copyOwners ? entry : ROOT, idMap),
       followLinks: true,
     });
     try {
@@ -129,6 +136,10 @@ class CopyThread {
   }
 }
 
+function packing({ idMap }: TreeView): Pick<PackOptions, 'calls' | 'mapOwner'> {
+  return { calls: fileCalls, mapOwner: (owner) => fromDisk(owner, idMap) };
+}
+
 function statOf(tree: RootedTree, node: TreeNode, name: string): PathStat {
   const { stat } = node;
   return {
@@ -151,11 +162,12 @@ function leadsTo(tree: RootedTree, link: TreeNode): string {
 function diff(job: CopyJob & { type: 'diff' | 'diff-copy' }): PathChange[] {
   const own = new Set(job.ownPaths.map(toByteString));
   const isCopy = job.type === 'diff-copy';
-  const options = { calls: fileCalls, hasUpper: !isCopy };
+  const options = { calls: fileCalls, hasUpper: !isCopy, idMap: job.idMap };
   const after = MergedNode.top(isCopy ? [job.root] : job.layers, options);
   const before = MergedNode.top(isCopy ? job.layers : job.layers.slice(1), {
-    ...options,
+    calls: fileCalls,
     hasUpper: false,
+    idMap: undefined,
   });
   return planDiff(before, after, (path) => own.has(path)).map(({ kind, path }) => ({
     kind,

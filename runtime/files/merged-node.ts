@@ -1,7 +1,10 @@
 import * as fs from 'node:fs';
 import { errnoOf } from '../../common/errors.js';
 import type { FileCalls } from '../../linux/file-calls.js';
+import type { IdMap } from '../../linux/ports.js';
 import type { DiffNode } from '../core/diff-plan.js';
+import { fromDisk } from './owner-map.js';
+import type { Owner } from './rooted-tree.js';
 
 /** What tells of an opaque directory: what lower layers have in it is hidden. */
 type XattrCalls = Pick<FileCalls, 'getXattr'>;
@@ -12,6 +15,8 @@ export interface MergeOptions {
   readonly calls: XattrCalls;
   /** Whether layer 0 is what a container wrote on top, so that all in it has changed. */
   readonly hasUpper: boolean;
+  /** Whose ids layer 0 has, where they are not those of the layers below. */
+  readonly idMap: IdMap | undefined;
 }
 
 /**
@@ -44,11 +49,17 @@ export class MergedNode implements DiffNode {
   }
 
   get fingerprint(): string {
-    const { mode, uid, gid, size, mtimeNs, rdev } = this.#stat;
+    const { mode, size, mtimeNs, rdev } = this.#stat;
+    const { uid, gid } = this.#owner();
     if (this.isDirectory) return `${mode} ${uid} ${gid}`;
     // What is in the upper layer at all was written to: copied up, changed or made anew.
     if (this.#options.hasUpper) return 'in the upper layer';
     return `${mode} ${uid} ${gid} ${size} ${mtimeNs} ${rdev}`;
+  }
+
+  #owner(): Owner {
+    const owner = { uid: Number(this.#stat.uid), gid: Number(this.#stat.gid) };
+    return this.#parts[0]?.layer === 0 ? fromDisk(owner, this.#options.idMap) : owner;
   }
 
   names(): readonly string[] {

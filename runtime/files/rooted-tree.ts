@@ -18,6 +18,11 @@ export interface TreeMount {
   readonly readOnly: boolean;
 }
 
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** An open object of a tree; it stays the same whatever happens to its name. */
 export class TreeNode implements Disposable {
   /** Of O_PATH. */
@@ -68,8 +73,10 @@ export interface WalkOptions {
   from?: TreeNode;
   /** Whether a link at the very end is followed. Those on the way always are. */
   followLast: boolean;
-  /** Directories that are missing are made, 0755 of root. */
+  /** Directories that are missing are made, 0755 … */
   makeDirectories?: boolean;
+  /** … and given to this owner; undefined: whoever makes them. */
+  directoryOwner?: Owner | undefined;
 }
 
 /** Where a path led: to an object, or to a name that is free in a directory. */
@@ -176,12 +183,19 @@ export class RootedTree implements Disposable {
   #make(directory: TreeNode, name: string, options: WalkOptions): TreeNode | undefined {
     if (options.makeDirectories !== true) return undefined;
     refuseReadOnly(directory);
+    let isMade = true;
     try {
       fs.mkdirSync(directory.at(name), 0o755);
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
+      isMade = false;
     }
-    return this.child(directory, name);
+    const made = this.child(directory, name);
+    const { directoryOwner: owner } = options;
+    if (isMade && owner !== undefined && made?.stat.isDirectory() === true) {
+      fs.chownSync(made.handle, owner.uid, owner.gid);
+    }
+    return made;
   }
 
   /** By names walked before; none of them is a link unless somebody has just made it one. */

@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import type { FileCalls } from '../../linux/file-calls.js';
 import type { TarEntry, TarKind } from '../core/tar-header.js';
 import { encodeTarEntry, tarPadding, TAR_END } from '../core/tar-writer.js';
-import { asTreeError, type RootedTree, type TreeNode } from './rooted-tree.js';
+import { asTreeError, type Owner, type RootedTree, type TreeNode } from './rooted-tree.js';
 
 const CHUNK_BYTES = 256 * 1024;
 const { O_RDONLY, O_NONBLOCK } = fs.constants;
@@ -22,11 +22,6 @@ export interface PackOptions {
   readonly calls?: PackCalls;
   /** Owners on disk as the reader of the tar shall see them. */
   readonly mapOwner?: (owner: Owner) => Owner;
-}
-
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
 }
 
 /** The tar of an object and all below it; synchronous file work. Sockets are left out. */

@@ -7,10 +7,10 @@ import {
   asTreeError,
   refuseReadOnly,
   treeError,
+  type Owner,
   type RootedTree,
   type TreeNode,
 } from './rooted-tree.js';
-import type { Owner } from './tree-packer.js';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants;
 const TYPE_BITS = { 'character-device': 0o020000, 'block-device': 0o060000, fifo: 0o010000 };
@@ -25,6 +25,8 @@ export type UnpackCalls = Pick<FileCalls, 'setXattr' | 'makeNode'>;
 
 export interface TreeUnpackOptions {
   readonly calls: UnpackCalls;
+  /** Whose directories become that no entry speaks of; undefined: whoever unpacks. */
+  readonly rootOwner?: Owner;
   /** Whose the files become; undefined: whoever unpacks. */
   readonly ownerOf: (entry: TarEntry) => Owner | undefined;
   /** The first part of every name is put in the place of another; both byte strings. */
@@ -134,6 +136,7 @@ export class TreeUnpacker implements Disposable {
         from: this.#target,
         followLast: true,
         makeDirectories: true,
+        directoryOwner: this.#options.rootOwner,
       });
     }
     let here = this.#target.duplicate();

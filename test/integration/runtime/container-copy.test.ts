@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isKind } from '../../../common/errors.js';
 import type { Containers } from '../../../runtime/engine.js';
@@ -309,6 +309,40 @@ describe('copying into containers and out of them', function () {
     assert.ok(names.includes('made/in/f') && names.includes('bin/busybox'));
     assert.ok(!names.includes('data/deep/seed') && names.includes('mem/'));
     assert.ok((await containers.sizeRw('c13')) >= 4096);
+  });
+
+  it('sees owners as a container does that has users of its own', async () => {
+    chmodSync(rig.root, 0o711);
+    const netns = await rig.netns();
+    const args = ['sleep', '1000'];
+    await containers.create(aContainer('c15', args, { usernsMode: 'remap' }, { netns }));
+    await containers.start('c15');
+    assert.deepEqual(await containers.diff('c15'), []);
+    for (const state of ['running', 'exited']) {
+      if (state === 'exited') await containers.stop('c15', { graceMs: 0 });
+      await write('c15', '/root', [{ name: `${state}/as-root`, content: 'x', uid: 33, gid: 34 }]);
+      await write(
+        'c15',
+        '/root',
+        [{ name: `${state}/kept`, content: 'x', uid: 33, gid: 34 }],
+        true,
+      );
+      const { files } = await read('c15', `/root/${state}`);
+      assert.deepEqual(
+        files.map(({ name, uid, gid }) => [name, uid, gid]),
+        [
+          [`${state}/`, 0, 0],
+          [`${state}/as-root`, 0, 0],
+          [`${state}/kept`, 33, 34],
+        ],
+      );
+    }
+    const passwd = untar(await collect(containers.export('c15'))).find(
+      (f) => f.name === 'etc/passwd',
+    );
+    assert.equal(passwd?.uid, 0);
+    await containers.start('c15');
+    assert.equal(await shell('c15', 'stat -c %u:%g /root/exited/kept'), '33:34\n');
   });
 
   it('keeps a symbolic link that is replaced', async () => {
