@@ -96,7 +96,8 @@ describe('what containers use, on the command line', function () {
       unknown
     >[];
     const [first] = rows;
-    assert.equal(first?.['pid'], (await rig.inspect('worker')).state?.pid);
+    assert.ok(first !== undefined);
+    assert.equal(first['pid'], (await rig.inspect('worker')).state?.pid);
     assert.equal(first['user'], 'root');
     assert.match(String(first['command']), /^sh -c while/);
     assert.match(await hatoba('top', 'worker'), /^PID +PPID +USER +STARTED +CPU +RSS +COMMAND\n/);

@@ -2,51 +2,26 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ContainerSpec, DeepPartial } from '../../../proto/gen/hatoba/v1/types.js';
-import {
-  aContainer,
-  openContainerRig,
-  readOutput,
-  runExec,
-  runToEnd,
-  type ContainerRig,
-} from '../../support/container-rig.js';
+import { aContainer, readOutput, runExec, runToEnd } from '../../support/container-rig.js';
+import { useContainerRig } from '../../support/container-suite.js';
 import { eventually } from '../../support/eventually.js';
-import { requiresCommand, requiresRoot } from '../../support/requires.js';
+import { requiresCommand } from '../../support/requires.js';
 
 const IDLE = ['sleep', '1000'];
 
 describe('containers on crun: inside', function () {
   this.timeout(60_000);
-  let rig: ContainerRig;
-  let opened: ContainerRig | undefined;
-
-  before(async function () {
-    requiresRoot(this);
-    requiresCommand(this, 'crun');
-    requiresCommand(this, 'conmon');
-    rig = await openContainerRig();
-    opened = rig;
-  });
-
-  after(async () => {
-    await opened?.close();
-  });
-
-  afterEach(async () => {
-    for (const { config } of rig.containers.list()) {
-      await rig.containers.remove(config.id, { force: true });
-    }
-  });
+  const rig = useContainerRig();
 
   async function start(id: string, spec: DeepPartial<ContainerSpec> = {}): Promise<void> {
-    await rig.containers.create(aContainer(id, IDLE, spec));
-    await rig.containers.start(id);
+    await rig().containers.create(aContainer(id, IDLE, spec));
+    await rig().containers.start(id);
   }
 
   describe('what a process finds', () => {
     it('is the user, directory and command of the image', async () => {
       const { output } = await runToEnd(
-        rig.containers,
+        rig().containers,
         aContainer('web', [], { image: 'box-web' }),
       );
       assert.deepEqual(output, ['stdout: /srv/new', 'stdout: 33']);
@@ -54,7 +29,7 @@ describe('containers on crun: inside', function () {
 
     it('is its names, hosts and name servers', async () => {
       const { output } = await runToEnd(
-        rig.containers,
+        rig().containers,
         aContainer(
           'files',
           [
@@ -83,15 +58,15 @@ describe('containers on crun: inside', function () {
         '-c',
         'grep -e Seccomp: -e CapEff /proc/self/status; wc -c < /proc/interrupts',
       ];
-      const first = await runToEnd(rig.containers, aContainer('sec1', status));
-      const second = await runToEnd(rig.containers, aContainer('sec2', status));
+      const first = await runToEnd(rig().containers, aContainer('sec1', status));
+      const second = await runToEnd(rig().containers, aContainer('sec2', status));
       const want = ['stdout: CapEff:\t00000000a80425fb', 'stdout: Seccomp:\t2', 'stdout: 0'];
       assert.deepEqual(first.output, want);
       assert.deepEqual(second.output, want, 'also with the program compiled before');
-      const program = readFileSync(join(rig.runDir, 'containers/sec2/config.json'), 'utf8');
+      const program = readFileSync(join(rig().runDir, 'containers/sec2/config.json'), 'utf8');
       assert.ok(program.includes('run.oci.seccomp_bpf_data'), 'and it was that program');
       const free = await runToEnd(
-        rig.containers,
+        rig().containers,
         aContainer('sec3', status, { seccomp: 'unconfined', capabilityDrop: ['ALL'] }),
       );
       assert.deepEqual(free.output.slice(0, 2), [
@@ -103,14 +78,14 @@ describe('containers on crun: inside', function () {
     it('is a system call refused by the filter, and allowed without it', async () => {
       const mount = ['sh', '-c', 'mount -t tmpfs none /tmp 2>/dev/null; echo $?'];
       const spec = { capabilityAdd: ['SYS_ADMIN'] };
-      const without = await runToEnd(rig.containers, aContainer('mnt1', mount));
-      const withIt = await runToEnd(rig.containers, aContainer('mnt2', mount, spec));
+      const without = await runToEnd(rig().containers, aContainer('mnt1', mount));
+      const withIt = await runToEnd(rig().containers, aContainer('mnt2', mount, spec));
       assert.deepEqual([without.output, withIt.output], [['stdout: 1'], ['stdout: 0']]);
     });
 
     it('is a root it cannot write, when so asked', async () => {
       const { output } = await runToEnd(
-        rig.containers,
+        rig().containers,
         aContainer('ro', ['sh', '-c', 'touch /x 2>/dev/null; echo $?; touch /scratch/x; echo $?'], {
           readOnly: true,
           mounts: [
@@ -123,7 +98,7 @@ describe('containers on crun: inside', function () {
 
     it('is a terminal, when so asked', async () => {
       const { output } = await runToEnd(
-        rig.containers,
+        rig().containers,
         aContainer('tty', ['sh', '-c', 'tty; echo $TERM'], { tty: true }),
       );
       assert.deepEqual(output, ['stdout: /dev/pts/0\r', 'stdout: xterm\r']);
@@ -132,12 +107,12 @@ describe('containers on crun: inside', function () {
 
   describe('mounts', () => {
     it('binds folders of the host, made only on demand', async () => {
-      const source = join(rig.root, 'bound');
+      const source = join(rig().root, 'bound');
       mkdirSync(source);
       writeFileSync(join(source, 'file'), 'from the host');
-      const made = join(rig.root, 'made/here');
+      const made = join(rig().root, 'made/here');
       const { output } = await runToEnd(
-        rig.containers,
+        rig().containers,
         aContainer(
           'bind',
           ['sh', '-c', 'cat /b/file; echo; touch /b/x 2>/dev/null; echo $?; touch /m/y'],
@@ -164,25 +139,25 @@ describe('containers on crun: inside', function () {
           mounts: [{ type: 'MOUNT_TYPE_VOLUME', source: 'keep-me', target: '/data' }],
         });
       const first = await runToEnd(
-        rig.containers,
+        rig().containers,
         volume('vol1', 'cat /data/deep/seed; echo; stat -c %a /data; echo mine > /data/deep/seed'),
       );
       assert.deepEqual(first.output, ['stdout: from the image', 'stdout: 750']);
-      await rig.containers.remove('vol1');
-      const second = await runToEnd(rig.containers, volume('vol2', 'cat /data/deep/seed'));
+      await rig().containers.remove('vol1');
+      const second = await runToEnd(rig().containers, volume('vol2', 'cat /data/deep/seed'));
       assert.deepEqual(second.output, ['stdout: mine']);
     });
 
     it('removes an anonymous volume with its container', async () => {
       await start('anon', { image: 'box-volume' });
-      const { stdout } = await runExec(rig.containers, 'anon', ['cat', '/data/deep/seed']);
+      const { stdout } = await runExec(rig().containers, 'anon', ['cat', '/data/deep/seed']);
       assert.equal(stdout, 'from the image');
-      const volumes = join(rig.stateDir, 'volumes');
+      const volumes = join(rig().stateDir, 'volumes');
       const source = /volumes\/([0-9a-f]{64})/.exec(
-        readFileSync(join(rig.runDir, 'containers/anon/config.json'), 'utf8'),
+        readFileSync(join(rig().runDir, 'containers/anon/config.json'), 'utf8'),
       )?.[1];
       assert.ok(source !== undefined && statSync(join(volumes, source)).isDirectory());
-      await rig.containers.remove('anon', { force: true });
+      await rig().containers.remove('anon', { force: true });
       assert.ok(!existsSync(join(volumes, source)));
     });
   });
@@ -191,7 +166,7 @@ describe('containers on crun: inside', function () {
     it('joins the container, with streams and exit code', async () => {
       await start('ex');
       const result = await runExec(
-        rig.containers,
+        rig().containers,
         'ex',
         ['sh', '-c', 'cat; echo err >&2; pwd; id -u; echo $EXTRA $FROM $HOME; exit 5'],
         { input: 'in\n', user: 'web', dir: '/tmp', env: ['EXTRA=more'] },
@@ -205,22 +180,22 @@ describe('containers on crun: inside', function () {
 
     it('passes much through without losing any', async () => {
       await start('much');
-      const { stdout } = await runExec(rig.containers, 'much', ['seq', '200000']);
+      const { stdout } = await runExec(rig().containers, 'much', ['seq', '200000']);
       assert.equal(stdout, Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join(''));
     });
 
     it('says 127 for a command that is not there, 137 for one that was killed', async () => {
       await start('codes');
-      const missing = await runExec(rig.containers, 'codes', ['no-such-program']);
+      const missing = await runExec(rig().containers, 'codes', ['no-such-program']);
       assert.equal(missing.exitCode, 127);
       assert.match(missing.stderr, /no-such-program/);
-      const killed = await runExec(rig.containers, 'codes', ['sh', '-c', 'kill -9 $$']);
+      const killed = await runExec(rig().containers, 'codes', ['sh', '-c', 'kill -9 $$']);
       assert.equal(killed.exitCode, 137);
     });
 
     it('can be killed', async () => {
       await start('kx');
-      const session = await rig.containers.exec('kx', {
+      const session = await rig().containers.exec('kx', {
         command: ['sh', '-c', 'echo up; exec sleep 1000'],
         env: [],
         user: '',
@@ -232,14 +207,14 @@ describe('containers on crun: inside', function () {
       await new Promise((resolve) => session.stdout.once('data', resolve));
       await session.kill();
       assert.equal(await session.exitCode, 137);
-      const { stdout } = await runExec(rig.containers, 'kx', ['ps']);
+      const { stdout } = await runExec(rig().containers, 'kx', ['ps']);
       assert.equal(stdout.split('\n').filter((l) => l.includes('sleep 1000')).length, 1);
     });
 
     it('has a terminal whose size can change', async function () {
       requiresCommand(this, 'script');
       await start('tx');
-      const session = await rig.containers.exec('tx', {
+      const session = await rig().containers.exec('tx', {
         command: ['sh'],
         env: [],
         user: '',
@@ -260,8 +235,8 @@ describe('containers on crun: inside', function () {
     });
 
     it('refuses a container that does not run', async () => {
-      await rig.containers.create(aContainer('still', IDLE));
-      await assert.rejects(runExec(rig.containers, 'still', ['true']), {
+      await rig().containers.create(aContainer('still', IDLE));
+      await assert.rejects(runExec(rig().containers, 'still', ['true']), {
         kind: 'failed-precondition',
       });
     });
@@ -270,7 +245,7 @@ describe('containers on crun: inside', function () {
   describe('health', () => {
     it('turns healthy and unhealthy by what the probe says', async () => {
       const seen: string[] = [];
-      const end = rig.containers.onEvent(({ id, type, state }) => {
+      const end = rig().containers.onEvent(({ id, type, state }) => {
         if (id === 'hc' && type === 'health' && state.health !== seen.at(-1)) {
           seen.push(state.health);
         }
@@ -283,12 +258,12 @@ describe('containers on crun: inside', function () {
           retries: 2,
         },
       });
-      assert.equal(rig.containers.get('hc')?.health, 'starting');
-      await runExec(rig.containers, 'hc', ['touch', '/tmp/well']);
-      await eventually(() => assert.equal(rig.containers.get('hc')?.health, 'healthy'));
-      assert.equal(rig.containers.get('hc')?.healthOutput, 'checked');
-      await runExec(rig.containers, 'hc', ['rm', '/tmp/well']);
-      await eventually(() => assert.equal(rig.containers.get('hc')?.health, 'unhealthy'));
+      assert.equal(rig().containers.get('hc')?.health, 'starting');
+      await runExec(rig().containers, 'hc', ['touch', '/tmp/well']);
+      await eventually(() => assert.equal(rig().containers.get('hc')?.health, 'healthy'));
+      assert.equal(rig().containers.get('hc')?.healthOutput, 'checked');
+      await runExec(rig().containers, 'hc', ['rm', '/tmp/well']);
+      await eventually(() => assert.equal(rig().containers.get('hc')?.health, 'unhealthy'));
       end();
       assert.deepEqual(seen.slice(-2), ['healthy', 'unhealthy']);
     });
@@ -297,9 +272,9 @@ describe('containers on crun: inside', function () {
       await start('slow', {
         healthcheck: { test: ['CMD', 'sleep', '777'], intervalMs: 20, timeoutMs: 200, retries: 1 },
       });
-      await eventually(() => assert.equal(rig.containers.get('slow')?.health, 'unhealthy'));
-      assert.match(rig.containers.get('slow')?.healthOutput ?? '', /exceeded timeout/);
-      await rig.containers.stop('slow', { graceMs: 0 });
+      await eventually(() => assert.equal(rig().containers.get('slow')?.health, 'unhealthy'));
+      assert.match(rig().containers.get('slow')?.healthOutput ?? '', /exceeded timeout/);
+      await rig().containers.stop('slow', { graceMs: 0 });
     });
   });
 
@@ -307,7 +282,7 @@ describe('containers on crun: inside', function () {
     it('follows, and survives many rotations without losing or doubling a line', async () => {
       const total = 60_000;
       const config = aContainer('rot', ['sh', '-c', `read x; seq ${total}`], { openStdin: true });
-      await rig.containers.create({
+      await rig().containers.create({
         ...config,
         spec: {
           ...config.spec,
@@ -319,14 +294,18 @@ describe('containers on crun: inside', function () {
         },
         log: { maxSizeBytes: 100_000, maxFiles: 1000 },
       });
-      await rig.containers.start('rot');
-      const lines = await readOutput(rig.containers, 'rot', { follow: true });
+      await rig().containers.start('rot');
+      const lines = await readOutput(rig().containers, 'rot', { follow: true });
       assert.equal(lines.length, total);
       assert.ok(lines.every((line, i) => line === `stdout: ${i + 1}`));
-      const dir = join(rig.stateDir, 'containers/rot/log');
+      const dir = join(rig().stateDir, 'containers/rot/log');
       assert.ok(existsSync(join(dir, 'container.log.1')), 'it was rotated');
-      assert.deepEqual(await readOutput(rig.containers, 'rot'), lines, 'all of it is still there');
-      assert.deepEqual(await readOutput(rig.containers, 'rot', { tail: 3 }), lines.slice(-3));
+      assert.deepEqual(
+        await readOutput(rig().containers, 'rot'),
+        lines,
+        'all of it is still there',
+      );
+      assert.deepEqual(await readOutput(rig().containers, 'rot', { tail: 3 }), lines.slice(-3));
     });
   });
 });
