@@ -83,7 +83,8 @@ export async function openContainers(
   end.defer('events', tellEvents(ground.registry, modules.events));
   const exits = new ExitWatcher(parts);
   end.defer('exit watch', () => exits[Symbol.dispose]());
-  const execs = new Execs({ ...parts, spawner: modules.kernel.spawner });
+  const execs = new Execs({ ...parts, sockets: modules.kernel.sockets });
+  for (const { record } of ground.registry.list()) execs.recover(record);
   watchHealth(execs, parts, end);
   const rotation = new LogRotation(parts);
   end.defer('log rotation', () => rotation[Symbol.dispose]());

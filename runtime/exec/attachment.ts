@@ -1,8 +1,9 @@
 import { Writable, type Duplex } from 'node:stream';
-import { sleep, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import type { AttachSession, TerminalSize } from '../engine.js';
 import { STDERR_MARK } from '../oci/conmon.js';
+import { withDeadline } from '../oci/pipes.js';
 import { PacedOutput } from './paced-output.js';
 
 /** More than any burst one who reads at all does not catch up with. */
@@ -131,10 +132,11 @@ export class Attachment implements AttachSession {
         `container ${name}: ${MAX_BEHIND_BYTES >> 20} MiB of its output were not read, so this client was detached; it runs on, and all of it is in its log`,
       );
     }
-    const caughtUp = output.caughtUp().then(() => true);
-    while (!(await Promise.race([caughtUp, sleep(clock, LOOK_AGAIN_MS).then(() => false)]))) {
-      // conmon waits too, and could not even tell of the container's end.
-      if (!isRunning()) return;
+    const caughtUp = output.caughtUp();
+    // conmon waits too, and could not even tell of the container's end.
+    while (isRunning()) {
+      const result = await withDeadline(clock, LOOK_AGAIN_MS, caughtUp, () => undefined);
+      if (result !== 'timeout') return;
     }
   }
 }

@@ -6,6 +6,7 @@ const HIGH_WATER_BYTES = 256 * 1024;
 export class PacedOutput extends Readable {
   #wake: () => void = () => undefined;
   #hasEnded = false;
+  #givenBytes = 0;
 
   constructor() {
     super({ highWaterMark: HIGH_WATER_BYTES });
@@ -23,7 +24,13 @@ export class PacedOutput extends Readable {
 
   /** @returns false when the reader should be waited for; ignored after the end */
   give(bytes: Uint8Array): boolean {
+    this.#givenBytes += bytes.length;
     return this.#hasEnded || this.push(bytes);
+  }
+
+  /** All that was ever given. */
+  get givenBytes(): number {
+    return this.#givenBytes;
   }
 
   end(): void {

@@ -5,8 +5,6 @@ import { openReadPipe, readPipe } from './pipes.js';
 
 const CRUN = '/usr/bin/crun';
 const NSENTER = '/usr/bin/nsenter';
-/** Runs a program in a new terminal between two pipes; part of every Debian. */
-const SCRIPT = '/usr/bin/script';
 const MAX_ERROR_BYTES = 4096;
 
 /** Environment of every program started for a container: nothing of the engine's own. */
@@ -97,32 +95,34 @@ export class Crun {
   }
 
   /**
-   * Runs a further process in a running container.
+   * Runs a further process in a running container, and ends with it and its exit code.
    * @param options.specFd child descriptor from which crun reads the process as JSON
+   * @param options.logFd child descriptor to which crun writes its own complaints; see parseCrunLog
    * @param options.pidFile written once the process runs
-   * @param options.tty gives crun a terminal of its own, which it needs to pass one on
+   * @param options.consoleSocket to which the process's terminal is sent, if it has one
    */
   exec(
     id: string,
-    options: { specFd: number; pidFile: string; fds: readonly SpawnFd[]; tty: boolean },
+    options: {
+      specFd: number;
+      logFd: number;
+      pidFile: string;
+      consoleSocket: string | undefined;
+      fds: readonly SpawnFd[];
+    },
   ): Promise<SpawnedProcess> {
+    const { specFd, logFd, pidFile, consoleSocket, fds } = options;
     const args = [
       ...this.#globalArgs,
+      `--log=/proc/self/fd/${logFd}`,
+      '--log-format=json',
       'exec',
-      `--process=/proc/self/fd/${options.specFd}`,
-      `--pid-file=${options.pidFile}`,
+      `--process=/proc/self/fd/${specFd}`,
+      `--pid-file=${pidFile}`,
+      ...(consoleSocket === undefined ? [] : [`--console-socket=${consoleSocket}`]),
       id,
     ];
-    const { fds } = options;
-    if (!options.tty) return this.#spawner.spawn({ file: CRUN, args, env: RUNTIME_ENV, fds });
-    // script(1) takes one string, which a shell reads; so every word is quoted.
-    const command = ['exec', CRUN, ...args].map(quote).join(' ');
-    return this.#spawner.spawn({
-      file: SCRIPT,
-      args: ['--quiet', '--return', '--command', command, '/dev/null'],
-      env: { ...RUNTIME_ENV, SHELL: '/bin/sh' },
-      fds,
-    });
+    return this.#spawner.spawn({ file: CRUN, args, env: RUNTIME_ENV, fds });
   }
 
   get #globalArgs(): readonly string[] {
@@ -141,6 +141,21 @@ export function mustFd(child: SpawnedProcess, fd: number): number {
   return end;
 }
 
-function quote(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
+/** What crun says in its log, one message a line; lines that are no JSON are as they are. */
+export function parseCrunLog(text: string): string {
+  return text
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .map(messageOf)
+    .join('; ');
+}
+
+function messageOf(line: string): string {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value !== 'object' || value === null || !('msg' in value)) return line;
+    return typeof value.msg === 'string' ? value.msg.trim() : line;
+  } catch {
+    return line;
+  }
 }
