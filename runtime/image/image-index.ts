@@ -148,6 +148,8 @@ export class ImageIndex {
     const before = this.#images.get(record.id)?.record;
     const merged: ImageRecord = {
       ...record,
+      // those its manifest names: what comes without one does not take that from it
+      layers: record.manifests.length > 0 ? record.layers : (before?.layers ?? record.layers),
       manifests: [...new Set([...(before?.manifests ?? []), ...record.manifests])].sort(),
       addedAtMs: before?.addedAtMs ?? record.addedAtMs,
     };

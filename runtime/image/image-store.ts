@@ -399,22 +399,26 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     }
   }
 
+  /** @param tidies whether what nothing needs afterwards goes at once; without an error it is done */
   async #withLease<T>(
     work: (lease: Lease) => Promise<T>,
-    undoes: (error: unknown) => boolean,
+    tidies: (error: unknown) => boolean,
   ): Promise<T> {
     const { leases, reclaimer, content } = this.#parts;
     const lease = leases.open();
-    try {
-      return await work(lease);
-    } catch (cause) {
-      const error = explainFullDisk(cause, content.root);
+    const end = async (error?: unknown): Promise<void> => {
       const { held } = lease;
       lease.release();
-      if (undoes(error)) await reclaimer.reclaim({ blobs: held, layers: held });
+      if (tidies(error)) await reclaimer.reclaim({ blobs: held, layers: held });
+    };
+    try {
+      const result = await work(lease);
+      await end();
+      return result;
+    } catch (cause) {
+      const error = explainFullDisk(cause, content.root);
+      await end(error);
       throw error;
-    } finally {
-      lease.release();
     }
   }
 

@@ -6,6 +6,7 @@ import type { ImageUser } from '../../../runtime/core/image-removal.js';
 import type { NewEvent } from '../../../runtime/events/event-bus.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import {
+  dockerArchive,
   makeImage,
   ociArchive,
   streamOf,
@@ -128,6 +129,19 @@ describe('names and removal of images', () => {
     containerLayers = web.layers.map((layer) => layer.digest as Digest);
     await rig.images.remove('web:1');
     assert.deepEqual(names('layers'), [...new Set([...layersOf(web), ...layersOf(api)])].sort());
+  });
+
+  it('loads an image it has in another form without keeping it twice', async () => {
+    const before = names('blobs/sha256');
+    await rig.images.load(streamOf(await dockerArchive(web)));
+    assert.deepEqual(names('blobs/sha256'), before);
+    await rig.images.remove('web:1');
+    await rig.images.remove('api:1');
+    await rig.images.load(streamOf(await dockerArchive(web)));
+    await rig.images.load(streamOf(await ociArchive([web])));
+    const layout = names('blobs/sha256');
+    await rig.images.remove('web:1');
+    assert.deepEqual([layout.length > 4, names('blobs/sha256')], [true, []]);
   });
 
   it('prunes by age and by tag', async () => {
