@@ -10,6 +10,7 @@ import { layerIdOf, type LayerId } from '../core/layer-chain.js';
 import { IMPLIED_FILE, formatImplied, layerDir, layersDir } from '../snapshot/layer-layout.js';
 import { MAX_BLOB_BYTES, type ContentStore } from './content-store.js';
 import { syncDirectory, writeDurably } from './durable-file.js';
+import { JoinedSync } from './joined-sync.js';
 import { removeTree } from './remove-tree.js';
 import { SharedWork } from './shared-work.js';
 import type { UnpackLimits } from './unpack-layer.js';
@@ -49,12 +50,14 @@ export interface UnpackedLayer {
 export class LayerStore {
   readonly #root: string;
   readonly #modules: LayerStoreModules;
+  readonly #sync: JoinedSync;
   readonly #layers = new Map<LayerId, UnpackedLayer>();
   readonly #work = new SharedWork<void, number>();
 
   private constructor(root: string, modules: LayerStoreModules) {
     this.#root = root;
     this.#modules = modules;
+    this.#sync = new JoinedSync(() => modules.files.syncFilesystem(layersDir(root)));
   }
 
   static async open(root: string, modules: LayerStoreModules): Promise<LayerStore> {
@@ -120,7 +123,7 @@ export class LayerStore {
     blob: Digest,
     options: { signal: AbortSignal; onProgress: (blobBytes: number) => void },
   ): Promise<void> {
-    const { content, unpacker, files, clock, logger } = this.#modules;
+    const { content, unpacker, clock, logger } = this.#modules;
     const staged = content.stagingPath();
     const targetDir = join(staged, 'diff');
     try {
@@ -136,7 +139,7 @@ export class LayerStore {
       const { sizeBytes, entries, skippedXattrs, impliedDirectories } = result;
       const layer = { diffId, blob, sizeBytes, unpackedAtMs: clock.nowMs() };
       options.signal.throwIfAborted(); // a busy disk may take long to sync
-      await files.syncFilesystem(targetDir);
+      await this.#sync.run();
       if (impliedDirectories.length > 0) {
         await writeDurably(join(staged, IMPLIED_FILE), formatImplied(impliedDirectories));
       }
