@@ -139,7 +139,7 @@ export class BlobUploader {
         headers: { ...BLOB_HEADERS, 'Content-Range': `${offset}-${blob.sizeBytes - 1}` },
         body: {
           sizeBytes: blob.sizeBytes - offset,
-          open: () => counted(blob.open(offset), offset, tell),
+          open: () => counted(blob, offset, tell),
         },
         idleMs: SEND_IDLE_MS,
         accepts: [404, 416],
@@ -213,13 +213,13 @@ class LostSession extends HatobaError {}
 const TELL_EVERY_BYTES = 1024 * 1024;
 
 async function* counted(
-  source: AsyncIterable<Uint8Array>,
+  blob: BlobToUpload,
   start: number,
   tell: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   let [passed, told] = [start, start];
   tell(start);
-  for await (const chunk of source) {
+  for await (const chunk of blob.open(start)) {
     passed += chunk.length;
     if (passed - told >= TELL_EVERY_BYTES) tell((told = passed));
     yield chunk;

@@ -65,7 +65,9 @@ function meaningOf(
   if (status === 401 || status === 403) {
     const kind = status === 401 ? 'unauthenticated' : 'permission-denied';
     const without =
-      deed === 'pulled' ? 'the image does not exist there, or it needs a login' : 'it needs a login';
+      deed === 'pulled'
+        ? 'the image does not exist there, or it needs a login'
+        : 'it needs a login';
     const advice = hasCredentials
       ? `the credentials for ${host} are wrong, or may not do that`
       : `${without}: hatoba login ${host}`;

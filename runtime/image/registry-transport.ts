@@ -73,20 +73,27 @@ export class RegistryTransport {
 
   async #fetch(url: URL, request: HttpRequest, deadline: Deadline): Promise<Response> {
     const { method, headers, body } = request;
-    const sized = typeof body === 'object' && 'open' in body;
-    return await this.#modules.fetch(url.href, {
-      method,
-      headers: {
-        'User-Agent': 'hatoba',
-        // a server that compresses on the way would change the bytes the digest is of
-        'Accept-Encoding': 'identity',
-        ...headers,
-        ...(sized ? { 'Content-Length': String(body.sizeBytes) } : {}),
-      },
-      redirect: 'manual',
-      signal: deadline.signal,
-      ...(body === undefined ? {} : bodyOf(body, deadline)),
-    });
+    const stream = isStream(body) ? body.open()[Symbol.asyncIterator]() : undefined;
+    try {
+      return await this.#modules.fetch(url.href, {
+        method,
+        headers: {
+          'User-Agent': 'hatoba',
+          // a server that compresses on the way would change the bytes the digest is of
+          'Accept-Encoding': 'identity',
+          ...headers,
+          ...(isStream(body) ? { 'Content-Length': String(body.sizeBytes) } : {}),
+        },
+        redirect: 'manual',
+        signal: deadline.signal,
+        ...(body === undefined || isStream(body) ? {} : { body: Buffer.from(body) }),
+        ...(stream === undefined ? {} : { body: toStream(stream, deadline), duplex: 'half' }),
+      });
+    } catch (error) {
+      // fetch does not always end the body of a request that failed; what failed may fail to end
+      stream?.return?.().catch(() => undefined);
+      throw error;
+    }
   }
 }
 
@@ -197,24 +204,29 @@ function withoutAuthorization(headers: Readonly<Record<string, string>>): Record
   return Object.fromEntries(kept);
 }
 
-function bodyOf(body: NonNullable<HttpRequest['body']>, deadline: Deadline): RequestInit {
-  if (typeof body === 'string' || body instanceof Uint8Array) return { body: Buffer.from(body) };
-  const iterator = body.open()[Symbol.asyncIterator]();
-  const stream = new ReadableStream<Uint8Array>(
+function isStream(body: HttpRequest['body']): body is RequestBody {
+  return typeof body === 'object' && 'open' in body;
+}
+
+/** Read piece by piece as the line takes it, which counts as progress. */
+function toStream(
+  source: AsyncIterator<Uint8Array>,
+  deadline: Deadline,
+): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
     {
       pull: async (controller) => {
-        const next = await iterator.next();
+        const next = await source.next();
         deadline.touch();
         if (next.done === true) controller.close();
         else controller.enqueue(next.value);
       },
       cancel: async () => {
-        await iterator.return?.();
+        await source.return?.();
       },
     },
     { highWaterMark: 0 },
   );
-  return { body: stream, duplex: 'half' };
 }
 
 async function dropBody(response: Response): Promise<void> {

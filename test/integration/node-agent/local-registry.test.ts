@@ -83,7 +83,10 @@ describe('a registry that wants a login, on the command line', function () {
   it('refuses who is unknown, and keeps nothing of them', async () => {
     const { code, stderr } = await hatoba(['image', 'push', `${HOST}/team/box:1`]);
     assert.equal(code, 1);
-    assert.match(stderr, /registry answered 401 .*; it needs a login: hatoba login 127\.0\.0\.1:5000/);
+    assert.match(
+      stderr,
+      /registry answered 401 .*; it needs a login: hatoba login 127\.0\.0\.1:5000/,
+    );
     const wrong = await login('wrong');
     assert.equal(wrong.code, 1);
     assert.match(wrong.stderr, /^error: login at 127\.0\.0\.1:5000 refused: .*401 UNAUTHORIZED/);

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { toDigest } from '../../../../runtime/core/digest.js';
 import { parseImageReference } from '../../../../runtime/core/image-ref.js';
-import { RegistryClient } from '../../../../runtime/image/registry-client.js';
+import {
+  RegistryClient,
+  type RegistryClientModules,
+} from '../../../../runtime/image/registry-client.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 import { seededRandom } from '../../../support/seeded-random.js';
 
@@ -20,7 +23,7 @@ class FakeServer {
     this.#answers = answers;
   }
 
-  client(insecureRegistries: readonly string[] = []): RegistryClient {
+  client(modules: Partial<RegistryClientModules> = {}): RegistryClient {
     const send: typeof fetch = async (input, init) => {
       const url = input instanceof Request ? input.url : input.toString();
       this.requests.push({ url, headers: Object.fromEntries(new Headers(init?.headers)) });
@@ -38,7 +41,13 @@ class FakeServer {
       return new Response(body, response);
     };
     const random = seededRandom(1);
-    return new RegistryClient({ fetch: send, clock: this.clock, random, insecureRegistries });
+    return new RegistryClient({
+      fetch: send,
+      clock: this.clock,
+      random,
+      insecureRegistries: [],
+      ...modules,
+    });
   }
 
   /** Lets a call go on over its pauses. */
@@ -251,5 +260,74 @@ describe('the registry client', () => {
         message: /more than 4194304 bytes/,
       },
     );
+  });
+
+  describe('with credentials', () => {
+    const ann = { username: 'ann', password: 'pa:ss', identityToken: '' };
+    const basic = `Basic ${Buffer.from('ann:pa:ss').toString('base64')}`;
+    const seen = (server: FakeServer): string[] =>
+      server.requests.map((r) =>
+        `${new URL(r.url).host} ${r.headers['authorization'] ?? ''}`.trim(),
+      );
+
+    it('shows name and password to a registry that asks for them, and then at once', async () => {
+      const wanted = { 'WWW-Authenticate': 'Basic realm="r"' };
+      const server = new FakeServer(refuse(401, '', wanted), ok, ok);
+      const client = server.client();
+      await client.manifest(REFERENCE, undefined, { signal, auth: ann });
+      await client.manifest(REFERENCE, undefined, { signal, auth: ann });
+      assert.deepEqual(seen(server), ['r.example', `r.example ${basic}`, `r.example ${basic}`]);
+    });
+
+    it('shows them to the token server alone, where there is one', async () => {
+      const server = new FakeServer(refuse(401, '', challenge), grant, ok);
+      await server.client().manifest(REFERENCE, undefined, { signal, auth: ann });
+      const tokens = [`auth.example ${basic}`, 'r.example Bearer secret'];
+      assert.deepEqual(seen(server), ['r.example', ...tokens]);
+      const url = new URL(server.requests[1]?.url ?? '');
+      assert.equal(url.searchParams.get('account'), 'ann');
+    });
+
+    it('takes those of the engine where the call has none', async () => {
+      const hosts: string[] = [];
+      const credentials = (host: string): Promise<typeof ann> => {
+        hosts.push(host);
+        return Promise.resolve(ann);
+      };
+      const server = new FakeServer(refuse(401, '', challenge), grant, ok);
+      await server.client({ credentials }).manifest(REFERENCE, undefined, { signal });
+      assert.deepEqual(hosts, ['r.example']);
+      assert.equal(seen(server)[1], `auth.example ${basic}`);
+    });
+
+    it('shares no token between users', async () => {
+      const denied = refuse(401, '', challenge);
+      const server = new FakeServer(denied, grant, ok, denied, grant, ok);
+      const client = server.client();
+      await client.manifest(REFERENCE, undefined, { signal, auth: ann });
+      await client.manifest(REFERENCE, undefined, { signal });
+      assert.deepEqual(seen(server).slice(3), [
+        'r.example',
+        'auth.example',
+        'r.example Bearer secret',
+      ]);
+    });
+  });
+
+  it('lets a mirror that is not reachable rest for a minute', async () => {
+    const gone = (): never => {
+      throw new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') });
+    };
+    const server = new FakeServer(gone, ok, ok, ok);
+    const client = server.client({ mirrors: { 'r.example': ['https://m.example'] } });
+    const asked = async (): Promise<(string | undefined)[]> => {
+      server.requests.length = 0;
+      await client.manifest(REFERENCE, undefined, { signal });
+      return server.requests.map(({ url }) => new URL(url).host);
+    };
+    assert.deepEqual(await asked(), ['m.example', 'r.example']);
+    assert.deepEqual(await asked(), ['r.example']);
+    await server.clock.advance(60_000);
+    assert.deepEqual(await asked(), ['m.example']);
   });
 });
