@@ -1,4 +1,12 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { errnoOf, HatobaError } from '../../common/errors.js';
 import { sleep, type Clock } from '../../common/clock.js';
@@ -18,6 +26,7 @@ export interface CgroupLayout {
   controllers: Readonly<Partial<Record<CgroupController | 'cpuacct', string>>>;
 }
 
+const QUOTA_FILE = 'cpu.cfs_quota_us';
 const CONTROLLERS = ['cpu', 'cpuacct', 'cpuset', 'memory', 'pids', 'blkio'] as const;
 
 const REMOVE_ATTEMPTS = 50;
@@ -122,6 +131,8 @@ export class CgroupFs {
       try {
         if (this.layout.version === 1 && write.controller === 'cpuset') {
           spreadCpuset(`${root}${path}`, name, parseCpuList(value, name));
+        } else if (name === QUOTA_FILE) {
+          spreadQuota(`${root}${path}`, Number(value));
         } else {
           await writeFile(`${root}${path}/${name}`, value, { flag: 'r+' });
         }
@@ -131,6 +142,12 @@ export class CgroupFs {
       }
     }
     if (write.isDefault) return;
+    if (root !== undefined && !existsSync(`${root}${path}`)) {
+      throw new HatobaError(
+        'failed-precondition',
+        `cgroup ${path} is gone: its processes have ended`,
+      );
+    }
     throw new HatobaError(
       'failed-precondition',
       `${write.limit} cannot be set: this kernel has no ${write.files.map((f) => f.name).join(' and no ')}`,
@@ -231,6 +248,18 @@ function spreadCpuset(folder: string, file: string, after: ReadonlySet<number>):
     if (own.size > 0) spreadCpuset(`${folder}/${name}`, file, followCpuset(own, { before, after }));
   }
   write(after);
+}
+
+/**
+ * v1: no cgroup may have more of the processor than the one above it, so those below that have more
+ * get less first. They keep it when there is more again, until their own limits are set anew.
+ */
+function spreadQuota(folder: string, quotaUs: number): void {
+  for (const name of quotaUs < 0 ? [] : foldersIn(folder)) {
+    const own = Number(readOrEmpty(`${folder}/${name}/${QUOTA_FILE}`));
+    if (own > quotaUs) spreadQuota(`${folder}/${name}`, quotaUs);
+  }
+  writeFileSync(`${folder}/${QUOTA_FILE}`, String(quotaUs), { flag: 'r+' });
 }
 
 /** @returns false while something keeps it busy */

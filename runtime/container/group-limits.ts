@@ -3,12 +3,13 @@ import { errnoOf } from '../../common/errors.js';
 import { Limit } from '../../proto/gen/hatoba/v1/types.js';
 import { groupPathOf } from '../core/cgroup-plan.js';
 import { planLimitWrites } from '../core/cgroup-writes.js';
-import { checkLimits } from '../core/limits.js';
+import { boundByGroup, checkLimits } from '../core/limits.js';
+import type { ContainerConfig } from '../engine.js';
 import { readThrottles } from '../oci/host-devices.js';
 import type { GroupUse } from './group-use.js';
-import { applyLimits, toReady, type LimitUpdateModules } from './limit-updates.js';
+import { applyLimits, toReady, type CgroupWriteModules } from './limit-updates.js';
 
-export interface GroupLimitModules extends LimitUpdateModules {
+export interface GroupLimitModules extends CgroupWriteModules {
   /** Where they are kept: a JSON object of group → Limit. */
   file: string;
   cgroupParent: string;
@@ -57,6 +58,11 @@ export class GroupLimits {
     const path = groupPathOf(this.#modules.cgroupParent, group);
     this.#make(path, limits);
     await applyLimits(path, toReady(limits), undefined, this.#modules);
+  }
+
+  /** The limits of a container as far as its group lets it have them; see boundByGroup. */
+  bound({ cgroupGroup, limits }: Pick<ContainerConfig, 'cgroupGroup' | 'limits'>): Limit {
+    return boundByGroup(limits, this.#limits.get(cgroupGroup), this.#modules.host.cgroupVersion);
   }
 
   #make(path: string, limits: Limit): void {

@@ -6,11 +6,15 @@ import type { ResourceHost } from '../core/cgroup-plan.js';
 import { planLimitWrites, type ReadyLimits } from '../core/cgroup-writes.js';
 import { checkLimits } from '../core/limits.js';
 import { readThrottles } from '../oci/host-devices.js';
+import type { GroupLimits } from './group-limits.js';
 import type { ContainerEntry } from './record.js';
 
-export interface LimitUpdateModules {
+export interface CgroupWriteModules {
   cgroups: CgroupFs;
   host: ResourceHost;
+}
+export interface LimitUpdateModules extends CgroupWriteModules {
+  groupLimits: Pick<GroupLimits, 'bound'>;
 }
 
 /** Changes what containers may use while they run. */
@@ -28,11 +32,15 @@ export class LimitUpdates {
    *   less memory than is in use
    */
   async apply({ record, status }: ContainerEntry, limits: Limit): Promise<void> {
-    const { host } = this.#modules;
+    const { host, groupLimits } = this.#modules;
     checkLimits(limits, host);
-    const after = { limits, throttles: readThrottles(limits) };
-    if (status.status === 'exited' || status.status === 'restarting') return;
-    await applyLimits(record.cgroupPath, after, toReady(record.config.limits), this.#modules);
+    const throttles = readThrottles(limits);
+    const isOver = status.status === 'exited' || status.status === 'restarting';
+    // A created one whose waiting process a reboot took has no cgroup either.
+    if (isOver || status.process === undefined) return;
+    const { config, cgroupPath } = record;
+    const after = { limits: groupLimits.bound({ ...config, limits }), throttles };
+    await applyLimits(cgroupPath, after, toReady(groupLimits.bound(config)), this.#modules);
   }
 }
 
@@ -44,7 +52,7 @@ export async function applyLimits(
   path: string,
   after: ReadyLimits,
   before: ReadyLimits | undefined,
-  { cgroups, host }: LimitUpdateModules,
+  { cgroups, host }: CgroupWriteModules,
 ): Promise<void> {
   checkUse(path, after.limits, { cgroups, host });
   try {
@@ -56,7 +64,7 @@ export async function applyLimits(
 }
 
 /** v2 takes any limit, and kills what is above it. */
-function checkUse(path: string, limits: Limit, { cgroups, host }: LimitUpdateModules): void {
+function checkUse(path: string, limits: Limit, { cgroups, host }: CgroupWriteModules): void {
   if (host.cgroupVersion === 1 || limits.memoryBytes === 0) return;
   const cache = /^inactive_file (\d+)$/m.exec(cgroups.read(path, 'memory', 'memory.stat'))?.[1];
   const used = cgroups.memoryBytes(path) - Number(cache ?? 0);
@@ -71,7 +79,7 @@ async function takeBack(
   path: string,
   before: ReadyLimits,
   after: ReadyLimits,
-  { cgroups, host }: LimitUpdateModules,
+  { cgroups, host }: CgroupWriteModules,
 ): Promise<void> {
   for (const write of planLimitWrites(before, after, host)) {
     // What cannot be taken back was not done either; the first error is the one to tell.

@@ -11,7 +11,6 @@ import { createUnderConmon } from '../oci/conmon.js';
 import type { Crun } from '../oci/crun.js';
 import { endMakers } from '../oci/makers.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
-import type { GroupLimits } from './group-limits.js';
 import { identifyProcess, type ProcessIdentity } from './process-identity.js';
 import type { ContainerRecord } from './record.js';
 import { buildRunSpec, type RunSpecModules } from './run-spec.js';
@@ -24,7 +23,6 @@ export interface RunModules extends RunSpecModules {
   spawner: Spawner;
   clock: Clock;
   teardown: Teardown;
-  groupLimits: GroupLimits;
   bootId: string;
 }
 

@@ -104,7 +104,7 @@ export async function openContainers(
     exits,
     starter,
     stopper: new Stopper({ ...parts, exits }),
-    limits: new LimitUpdates(parts),
+    limits: new LimitUpdates(create),
     stats: new StatsReader(parts),
     execs,
     attachments,

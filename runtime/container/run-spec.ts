@@ -11,6 +11,7 @@ import { findInitProgram } from '../oci/host-facts.js';
 import type { SeccompCache, SeccompProgram } from '../oci/seccomp-cache.js';
 import type { Volumes } from '../volume/volumes.js';
 import { writeEtc } from './etc-files.js';
+import type { GroupLimits } from './group-limits.js';
 import { openNamespaces, openSharedMemory, type JoinModules } from './join.js';
 import { checkReachable, lendFolders, lendNetwork, lendVolume } from './own-users.js';
 import type { ContainerPaths } from './paths.js';
@@ -26,6 +27,7 @@ export interface RunSpecModules extends JoinModules {
   namespaces: Pick<Namespaces, 'setSysctls'>;
   seccomp: SeccompCache;
   host: HostFacts;
+  groupLimits: GroupLimits;
 }
 
 /**
@@ -58,7 +60,7 @@ export async function buildRunSpec(
   const base = buildBundle({
     id: config.id,
     spec: config.spec,
-    limits: config.limits,
+    limits: modules.groupLimits.bound(config),
     throttles: readThrottles(config.limits),
     modes,
     namespaces: openNamespaces(config, modes, modules),

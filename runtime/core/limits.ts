@@ -1,6 +1,6 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Limit } from '../../proto/gen/hatoba/v1/types.js';
-import { parseCpuList } from './cpu-list.js';
+import { formatCpuList, parseCpuList } from './cpu-list.js';
 
 /** Less than crun needs to set a container up. */
 const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
@@ -35,6 +35,33 @@ export function checkLimits(limits: Limit, host: LimitHost): void {
     if (!path.startsWith('/')) refuse(`"${path}" is not a device: give its path, as /dev/sda`);
     if (rate < 1) refuse(`the rate of ${path} must be at least 1, it is ${rate}`);
   }
+}
+
+/**
+ * What a container of a group is given of its own limits. On cgroup v1 the kernel refuses more cores
+ * than those of the group; on v2 it takes them, and gives no more than the group has.
+ * @throws {HatobaError} failed-precondition when no core of the container is one of the group's
+ */
+export function boundByGroup(limits: Limit, group: Limit | undefined, cgroupVersion: 1 | 2): Limit {
+  if (group === undefined || cgroupVersion === 2) return limits;
+  const bounds = [limits.nanoCpus, group.nanoCpus].filter((nanos) => nanos > 0);
+  return {
+    ...limits,
+    nanoCpus: limits.nanoCpus === 0 ? 0 : Math.min(...bounds),
+    cpusetCpus: common('cpuset_cpus', limits.cpusetCpus, group.cpusetCpus),
+    cpusetMems: common('cpuset_mems', limits.cpusetMems, group.cpusetMems),
+  };
+}
+
+function common(name: string, own: string, group: string): string {
+  if (own === '' || group === '') return own;
+  const allowed = parseCpuList(group, name);
+  const left = new Set([...parseCpuList(own, name)].filter((n) => allowed.has(n)));
+  if (left.size > 0) return formatCpuList(left);
+  throw new HatobaError(
+    'failed-precondition',
+    `${name} "${own}" has nothing in common with "${group}", which its group is limited to`,
+  );
 }
 
 /** All of them, of any kind. */

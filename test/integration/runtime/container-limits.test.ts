@@ -288,6 +288,18 @@ describe('containers on crun: limits', function () {
       assert.notEqual(readCgroup(group(), 'memory', MEMORY), String(64 * MIB));
     });
 
+    it('hold against a container that asks for more, whenever either is set', async () => {
+      await rig().containers.setGroupLimits('team', Limit.fromPartial({ nanoCpus: 5e8 }));
+      await start('greedy', { nanoCpus: 1e9 }, IDLE, 'team');
+      await update('greedy', { nanoCpus: 2e9 });
+      const quota = (): string => own('greedy', 'cpu', QUOTA);
+      assert.equal(quota(), byVersion('50000', '200000 100000'));
+      await rig().containers.setGroupLimits('team', Limit.fromPartial({ nanoCpus: 2e8 }));
+      assert.equal(readCgroup(group(), 'cpu', QUOTA), byVersion('20000', '20000 100000'));
+      assert.equal(quota(), byVersion('20000', '200000 100000'));
+      assert.equal(rig().containers.get('greedy')?.config.limits.nanoCpus, 2e9, 'as it was asked');
+    });
+
     it('kill in one container what the group together may not have', async () => {
       await rig().containers.setGroupLimits('team', Limit.fromPartial({ memoryBytes: 24 * MIB }));
       const eat = ['sh', '-c', 'x=$(head -c 200000000 /dev/zero | tr "\\0" x)'];

@@ -10,7 +10,7 @@ import {
 } from '../../../../runtime/core/cgroup-plan.js';
 import { followCpuset, formatCpuList, parseCpuList } from '../../../../runtime/core/cpu-list.js';
 import { DEFAULT_DEVICE_RULES, parseDeviceRule } from '../../../../runtime/core/device-rules.js';
-import { checkLimits } from '../../../../runtime/core/limits.js';
+import { boundByGroup, checkLimits } from '../../../../runtime/core/limits.js';
 import type { OciResources } from '../../../../runtime/core/oci-spec.js';
 
 const MIB = 1024 * 1024;
@@ -115,6 +115,30 @@ describe('checkLimits', () => {
     });
     checkLimits(Limit.fromPartial({ ...limits, memorySwapBytes: 8 * MIB }), host);
     checkLimits(Limit.fromPartial({ ...limits, memorySwapBytes: -1 }), host);
+  });
+});
+
+describe('boundByGroup', () => {
+  const limits = Limit.fromPartial({ nanoCpus: 2e9, cpusetCpus: '0-2', memoryBytes: 64 * MIB });
+  const group = Limit.fromPartial({ nanoCpus: 1e9, cpusetCpus: '2-3', memoryBytes: 32 * MIB });
+
+  it('gives no more cores than the group has, where the kernel would refuse', () => {
+    assert.deepEqual(boundByGroup(limits, group, 1), { ...limits, nanoCpus: 1e9, cpusetCpus: '2' });
+    assert.deepEqual(boundByGroup(limits, group, 2), limits);
+  });
+
+  it('leaves what either does not limit', () => {
+    const none = Limit.fromPartial({});
+    assert.deepEqual(boundByGroup(limits, undefined, 1), limits);
+    assert.deepEqual(boundByGroup(limits, none, 1), { ...limits, cpusetCpus: '0-2' });
+    assert.deepEqual(boundByGroup(none, group, 1), none);
+  });
+
+  it('refuses cores of which the group has none', () => {
+    assert.throws(() => boundByGroup({ ...limits, cpusetCpus: '0-1' }, group, 1), {
+      kind: 'failed-precondition',
+      message: /nothing in common/,
+    });
   });
 });
 
