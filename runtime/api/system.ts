@@ -1,5 +1,7 @@
 import type { DiskUsageResponse } from '../../proto/gen/hatoba/v1/engine.js';
 
+export type { GarbageRules } from '../core/garbage-plan.js';
+
 /** Where the disk space of the engine's folder goes; sums up to what `du -s` says. */
 export type EngineDiskUsage = DiskUsageResponse;
 
@@ -10,20 +12,6 @@ export interface EngineEvent {
   action: string;
   id: string;
   attributes: Readonly<Record<string, string>>;
-}
-
-/** When unused things are removed without being asked. */
-export interface GarbageRules {
-  /** Images that no container uses are kept at least this long after their last use. */
-  imageMinAgeMs: number;
-  /** Unused images go, the longest unused first, while the disk is fuller than this, 0–1 … */
-  diskHighWatermark: number;
-  /** … until it is below this. */
-  diskLowWatermark: number;
-  /** Interrupted downloads, and what an interrupted pull has unpacked, are kept this long. */
-  partialMaxAgeMs: number;
-  /** Containers that have ended are kept this long; undefined: until somebody removes them. */
-  containerMaxAgeMs: number | undefined;
 }
 
 export interface EngineSystem {

@@ -1,6 +1,4 @@
-import type { EngineDiskUsage } from '../api/system.js';
-
-type Share = NonNullable<EngineDiskUsage['images']>;
+import type { DiskUsage, DiskUsageResponse } from '../../proto/gen/hatoba/v1/engine.js';
 
 /** Bytes on disk by member of a folder, and of the folder itself. */
 export interface MeasuredGroup {
@@ -35,7 +33,7 @@ export interface DiskFacts {
  * Where the space of the engine's folder goes. What could be given back is what no container uses,
  * as Docker counts: unused layers of images, ended containers, volumes nobody has.
  */
-export function reportDisk(disk: MeasuredDisk, facts: DiskFacts): EngineDiskUsage {
+export function reportDisk(disk: MeasuredDisk, facts: DiskFacts): DiskUsageResponse {
   const used = facts.images.filter((image) => image.isUsed);
   const usedLayers = new Set(used.flatMap((image) => image.layers));
   const usedBlobs = new Set(used.flatMap((image) => image.blobs));
@@ -74,7 +72,7 @@ export function reportDisk(disk: MeasuredDisk, facts: DiskFacts): EngineDiskUsag
       reclaimableBytes: sum(partial),
     },
     other: { count: 0, active: 0, sizeBytes: disk.otherBytes, reclaimableBytes: 0 },
-  } satisfies Record<string, Share>;
+  } satisfies Record<string, DiskUsage>;
   return {
     ...shares,
     totalBytes: sum(Object.values(shares).map((share) => share.sizeBytes)),

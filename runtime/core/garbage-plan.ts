@@ -1,5 +1,18 @@
-import type { GarbageRules } from '../api/system.js';
 import type { Digest } from './digest.js';
+
+/** When unused things are removed without being asked. */
+export interface GarbageRules {
+  /** Images that no container uses are kept at least this long after their last use. */
+  imageMinAgeMs: number;
+  /** Unused images go, the longest unused first, while the disk is fuller than this, 0–1 … */
+  diskHighWatermark: number;
+  /** … until it is below this. */
+  diskLowWatermark: number;
+  /** Interrupted downloads, and what an interrupted pull has unpacked, are kept this long. */
+  partialMaxAgeMs: number;
+  /** Containers that have ended are kept this long; undefined: until somebody removes them. */
+  containerMaxAgeMs: number | undefined;
+}
 
 /**
  * A day for an image that is between two deployments; a week for a download somebody may go on
