@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { eventually } from '../support/eventually.js';
+import { Podman } from '../support/podman.js';
 import { TestRegistry } from '../support/registry.js';
 import { requiresCommand } from '../support/requires.js';
 import { ADDRESS, CLI, DevCluster, requiresDevCluster } from './cluster.js';
@@ -166,16 +167,18 @@ describe('a Debian root with nginx, redis and postgres', function () {
     await hatoba('image', 'tag', IMAGE, pushed);
     const digest = await hatoba('image', 'push', pushed);
     assert.match(digest, /sha256:[0-9a-f]{64}/);
-    const podman = new Podman(cluster.folder);
+    const podman = new Podman(join(cluster.folder, 'podman'));
+    const pull = (from: string): Promise<string> =>
+      podman.call('pull', '--quiet', '--tls-verify=false', from);
     try {
       const line = ['redis-server', '--version'];
       const own = await hatoba('run', '--rm', pushed, ...line);
-      assert.equal(await podman.run(`docker://${pushed}`, ...line), own);
+      assert.equal(await podman.run(await pull(`docker://${pushed}`), ...line), own);
       const archive = join(cluster.folder, 'saved.tar');
       await hatoba('image', 'save', '-o', archive, pushed);
-      assert.equal(await podman.run(`docker-archive:${archive}`, ...line), own);
+      assert.equal(await podman.run(await pull(`docker-archive:${archive}`), ...line), own);
     } finally {
-      await podman.remove();
+      await podman.close();
     }
   });
 });
@@ -196,33 +199,4 @@ async function makeRoot(tar: string): Promise<void> {
     ],
     { maxBuffer: 16 * 1024 * 1024 },
   );
-}
-
-/** podman with its files in a folder of the test. */
-class Podman {
-  readonly #folder: string;
-  readonly #flags: readonly string[];
-
-  constructor(folder: string) {
-    this.#folder = join(folder, 'podman');
-    this.#flags = [
-      ...['--root', join(this.#folder, 'root'), '--runroot', join(this.#folder, 'run')],
-      ...['--cgroup-manager', 'cgroupfs', '--storage-driver', 'vfs'],
-    ];
-  }
-
-  async run(image: string, ...command: string[]): Promise<string> {
-    const { stdout: id } = await run('podman', [
-      ...this.#flags, 'pull', '--quiet', '--tls-verify=false', image,
-    ]); // prettier-ignore
-    const { stdout } = await run('podman', [
-      ...this.#flags, 'run', '--rm', '--network', 'host', id.trim(), ...command,
-    ]); // prettier-ignore
-    return stdout.trimEnd();
-  }
-
-  async remove(): Promise<void> {
-    await run('podman', [...this.#flags, 'rmi', '--all', '--force']);
-    rmSync(this.#folder, { recursive: true, force: true });
-  }
 }
