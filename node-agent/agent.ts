@@ -92,10 +92,15 @@ async function assemble(
       late.session?.onNetworkApplied();
     },
   });
-  const { networks } = opened;
+  const { networks, bridge } = opened;
   const executor = await ContainerExecutor.create(
     { hostname: config.hostname },
-    { engine, driver, driverOf: (id) => networks.driverOf(id) },
+    {
+      engine,
+      driver,
+      driverOf: (id) => networks.driverOf(id),
+      checkHostPorts: (ports) => bridge.checkForTask(ports),
+    },
   );
   stack.use('executor', executor);
   const worker: Worker = stack.use(

@@ -1,5 +1,5 @@
 import type { Task } from '../../common/model/objects.js';
-import type { NetworkDriver } from '../../overlay-net/driver.js';
+import type { NetworkDriver, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerState, Engine } from '../../runtime/engine.js';
 import type { Observation } from '../core/task-machine.js';
 import {
@@ -17,6 +17,8 @@ export interface ContainerExecutorModules {
   readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
   /** Driver of a network of this node ("overlay", "host" …), by network id. */
   readonly driverOf: (networkId: string) => string | undefined;
+  /** Throws when a container of this node alone has one of these ports. */
+  readonly checkHostPorts: (ports: SandboxConfig['hostPorts']) => Promise<void>;
 }
 
 const DEFAULT_GRACE_MS = 10_000;
@@ -140,6 +142,7 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
     const { driver, driverOf } = this.#modules;
     const config = toSandboxConfig(task, driverOf);
     if (config === undefined) return { type: 'host', hostname: this.#hostname };
+    await this.#modules.checkHostPorts(config.hostPorts);
     if (this.#leftovers.has(task.id)) await this.#detach(task.id);
     return { type: 'sandbox', sandbox: await driver.attach(config) };
   }

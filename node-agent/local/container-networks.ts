@@ -1,11 +1,11 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
 import { isAddress, nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
-import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
+import type { NetworkDriver, NetworkState, Sandbox } from '../../overlay-net/driver.js';
 import type { NetworkConfig, NetworkEndpoint } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, Containers, ContainerState } from '../../runtime/engine.js';
-import { toHostPort } from '../executor/host-ports.js';
+import { toHostPort, type HostPort } from '../executor/host-ports.js';
 import { attachmentOf, containerOfSandbox, localSandboxId, type Attachment } from './attachment.js';
 import { BRIDGE } from './bridge-subnet.js';
 import { checkFree, choosePorts, type PortUse } from './port-use.js';
@@ -139,6 +139,17 @@ export class ContainerNetworks {
     await this.#modules.driver.detach(localSandboxId(id));
   }
 
+  /**
+   * For a task that wants ports of this host for itself.
+   * @throws {HatobaError} failed-precondition when a container of this node alone has one
+   */
+  async checkForTask(ports: readonly HostPort[]): Promise<void> {
+    if (ports.length === 0) return;
+    const sandboxes = await this.#modules.driver.list();
+    const used = this.#usesOf(sandboxes.filter(({ id }) => containerOfSandbox(id) !== undefined));
+    for (const port of ports) checkFree(port, used);
+  }
+
   /** Ids of containers of this node alone that have a sandbox, be they there or not. */
   async attached(): Promise<string[]> {
     const sandboxes = await this.#modules.driver.list();
@@ -186,14 +197,15 @@ export class ContainerNetworks {
   async #portsInUse(ownId: string): Promise<PortUse[]> {
     const { driver, otherPorts } = this.#modules;
     const [others, sandboxes] = await Promise.all([otherPorts(), driver.list()]);
-    const ofContainers = sandboxes
-      .filter(({ id }) => id !== localSandboxId(ownId))
-      .flatMap(({ id, hostPorts }) =>
-        hostPorts.map(({ protocol, hostIp, publishedPort }) => {
-          return { protocol, hostIp, port: publishedPort, holder: this.#holder(id) };
-        }),
-      );
-    return [...ofContainers, ...others];
+    return [...this.#usesOf(sandboxes.filter(({ id }) => id !== localSandboxId(ownId))), ...others];
+  }
+
+  #usesOf(sandboxes: readonly Sandbox[]): PortUse[] {
+    return sandboxes.flatMap(({ id, hostPorts }) =>
+      hostPorts.map(({ protocol, hostIp, publishedPort: port }) => {
+        return { protocol, hostIp, port, holder: this.#holder(id) };
+      }),
+    );
   }
 
   #holder(sandboxId: string): string {

@@ -145,6 +145,8 @@ export class LocalContainers implements AsyncDisposable {
     if (attachment === undefined) return; // a task's: its executor sees to it
     this.#requireNetworks(attachment);
     await this.#modules.networks.attach(config.id, attachment);
+    // somebody may have stopped it meanwhile; who starts it by hand has the mutex until it runs
+    if (this.#containers.get(config.id)?.status !== 'restarting') this.#releaseSoon(config.id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -97,6 +97,9 @@ class FakeDriver {
   }
 }
 
+/** A container of the node alone has it. */
+const TAKEN_PORT = 8099;
+
 describe('ContainerExecutor', () => {
   const never = new AbortController().signal;
   let containers: FakeContainers;
@@ -124,6 +127,10 @@ describe('ContainerExecutor', () => {
         engine: { images: images as Images, containers: containers as unknown as Containers },
         driver,
         driverOf: (id) => drivers[id],
+        checkHostPorts: (ports) =>
+          ports.some(({ publishedPort }) => publishedPort === TAKEN_PORT)
+            ? Promise.reject(new HatobaError('failed-precondition', 'container "web" has it'))
+            : Promise.resolve(),
       },
     );
   };
@@ -233,6 +240,15 @@ describe('ContainerExecutor', () => {
     ]) {
       await assert.rejects(executor.prepare(task, never), { kind: 'invalid-argument' });
     }
+    assert.equal(driver.sandboxes.size, 0);
+  });
+
+  it('takes no port from a container of the node alone', async () => {
+    const executor = await open();
+    const hostPorts = [PortConfig.fromPartial({ targetPort: 80, publishedPort: TAKEN_PORT })];
+    await assert.rejects(executor.prepare(assignedTask({ hostPorts }), never), {
+      message: 'container "web" has it',
+    });
     assert.equal(driver.sandboxes.size, 0);
   });
 

@@ -245,6 +245,24 @@ describe('LocalContainers', () => {
     assert.equal(networks.part().networks[0], networks.part().networks[0]);
   });
 
+  it('keeps its ports from tasks', async () => {
+    await create({ name: 'web', ports: [{ targetPort: 80, publishedPort: 80 }] });
+    const port = { protocol: 'tcp' as const, hostIp: '', publishedPort: 80, targetPort: 8080 };
+    await driver.attach({ id: 't1', attachments: [], hostPorts: [{ ...port, publishedPort: 81 }] });
+    await assert.rejects(networks.checkForTask([port]), { message: /taken by container "web"/ });
+    await networks.checkForTask([{ ...port, protocol: 'udp' }]);
+    await networks.checkForTask([{ ...port, publishedPort: 81 }]); // of tasks the cluster decides
+  });
+
+  it('releases what was attached for a restart that nobody wants any more', async () => {
+    const id = await create({ restartPolicy: { name: 'always' } });
+    await local.start(id);
+    engine.set(id, 'exited', { status: 'exited', exitCode: 143 });
+    await settled();
+    await local.beforeRestart(engine.get(id)?.config ?? assert.fail());
+    await settled();
+  });
+
   it('publishes on addresses of this host alone', async () => {
     const at = (hostIp: string): Promise<string> =>
       create({ ports: [PortConfig.fromPartial({ targetPort: 80, hostIp })] });
