@@ -1,6 +1,15 @@
 import { parseDurationMs } from '../../common/duration.js';
 import { HatobaError } from '../../common/errors.js';
-import type { HealthcheckConfig } from './image-changes.js';
+
+/** As an image's configuration has it: times in nanoseconds. */
+export interface HealthcheckConfig {
+  Test: string[];
+  Interval?: number;
+  Timeout?: number;
+  StartPeriod?: number;
+  StartInterval?: number;
+  Retries?: number;
+}
 
 const NANOS_PER_MS = 1_000_000;
 

@@ -1,6 +1,6 @@
 import { HatobaError, describeError } from '../../common/errors.js';
 import { expandText, splitWords, type Variables } from './dockerfile-words.js';
-import { parseHealthChange } from './health-change.js';
+import { parseHealthChange, type HealthcheckConfig } from './health-change.js';
 import { parseSignal } from './signals.js';
 
 /** The `config` of an OCI image configuration, as far as changes set it; as Docker writes it. */
@@ -15,16 +15,6 @@ export interface ChangedConfig {
   Labels?: Record<string, string>;
   StopSignal?: string;
   Healthcheck?: HealthcheckConfig;
-}
-
-/** Times in nanoseconds. */
-export interface HealthcheckConfig {
-  Test: string[];
-  Interval?: number;
-  Timeout?: number;
-  StartPeriod?: number;
-  StartInterval?: number;
-  Retries?: number;
 }
 
 type Change = (config: ChangedConfig, text: string, variables: Variables) => void;
