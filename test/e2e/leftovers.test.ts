@@ -14,6 +14,9 @@ describe('after dev down', function () {
     const cluster = await DevCluster.up();
     await cluster.loadImages();
     await cluster.hatoba('deploy', '-f', HELLO, 'hello');
+    const local = ['--detach', '--restart', 'always', '--publish', '8095:80', 'hello-api:1'];
+    await cluster.hatoba('run', ...local);
+    await cluster.hatoba('run', '--detach', '--network', 'none', 'hello-api:1', 'true');
     await cluster.hatoba('dev', 'kill', 'n3');
     await cluster.hatoba('dev', 'partition', 'n2');
     const during = await stateOfMachine();
