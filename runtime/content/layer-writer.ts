@@ -152,7 +152,7 @@ export class LayerWriter {
         this.#setXattr(path, name, value);
       } catch (error) {
         // file capabilities decide whether a program works; others are decoration where unsupported
-        if (name.startsWith('security.')) throw error;
+        if (name === 'security.capability') throw error;
         this.#skippedXattrs++;
       }
     }

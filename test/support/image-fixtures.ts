@@ -169,10 +169,12 @@ export interface DistributedImage {
 /** The manifest and blobs of an image. @param options.docker with Docker's media types */
 export function distribute(
   image: BuiltImage,
-  options: { gzip?: boolean; docker?: boolean } = {},
+  options: { gzip?: boolean; docker?: boolean; level?: number } = {},
 ): DistributedImage {
-  const { gzip = true, docker = false } = options;
-  const layers = image.layers.map((layer) => (gzip ? blobOf(gzipSync(layer.bytes)) : layer));
+  const { gzip = true, docker = false, level = 6 } = options;
+  const layers = image.layers.map((layer) =>
+    gzip ? blobOf(gzipSync(layer.bytes, { level })) : layer,
+  );
   const vnd = 'application/vnd.docker';
   const types = docker
     ? {

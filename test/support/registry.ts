@@ -84,7 +84,7 @@ export class TestRegistry {
     image: BuiltImage,
     repository: string,
     tag: string,
-    options: { gzip?: boolean; docker?: boolean } = {},
+    options: Parameters<typeof distribute>[1] = {},
   ): Promise<string> {
     const parts = distribute(image, options);
     await this.#pushBlobs(repository, parts);
