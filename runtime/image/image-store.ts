@@ -232,7 +232,7 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     options: TransferOptions & { format: ArchiveFormat; platform?: string },
   ): AsyncGenerator<Uint8Array> {
     const { format, auth, platform } = options;
-    yield* downloadImage(parseImageReference(reference), this.#parts.registry, {
+    yield* downloadImage(parseImageReference(reference), this.#parts, {
       format,
       signal: this.#withClosing(options.signal),
       ownPlatform: this.#parts.loader.platform,

@@ -114,7 +114,7 @@ function namesExactly(
 }
 
 /** OCI manifests need not tell their own type. */
-function typeOfManifest(bytes: Uint8Array, manifest: Manifest & { kind: 'image' }): string {
+export function typeOfManifest(bytes: Uint8Array, manifest: Manifest & { kind: 'image' }): string {
   const doc = JSON.parse(Buffer.from(bytes).toString()) as { mediaType?: unknown };
   if (typeof doc.mediaType === 'string') return doc.mediaType;
   const isDocker = manifest.config.mediaType === MEDIA_TYPES.dockerConfig;

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { extract } from 'tar-stream';
 import type { TransferProgress } from '../../../runtime/engine.js';
 import {
   blobOf,
@@ -12,6 +15,17 @@ import {
 import { ImageRig } from '../../support/image-rig.js';
 import { TestRegistry } from '../../support/registry.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
+
+async function entryNames(archive: AsyncIterable<Uint8Array>): Promise<string[]> {
+  const tar = extract();
+  tar.end(await buffer(Readable.from(archive)));
+  const names: string[] = [];
+  for await (const entry of tar) {
+    names.push(entry.header.name);
+    entry.resume();
+  }
+  return names;
+}
 
 describe('pulling from a real registry', () => {
   let registry: TestRegistry;
@@ -171,6 +185,16 @@ describe('pulling from a real registry', () => {
       ),
     ) as { layers: { mediaType: string }[] };
     assert.ok(layers.every(({ mediaType }) => mediaType.endsWith('+zstd')));
+    // not every reader of such archives knows zstd
+    const download = rig.images.download(`${registry.host}/zstd/web:1`, {
+      format: 'docker-archive',
+    });
+    const names = await entryNames(download);
+    assert.deepEqual(
+      names.slice(0, 2),
+      web.layers.map((layer) => `${layer.digest.slice('sha256:'.length)}.tar`),
+    );
+    assert.deepEqual(readdirSync(rig.path('staging')), []);
   });
 
   it('takes the image of another platform when told to, and says which there are', async () => {
