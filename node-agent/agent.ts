@@ -121,7 +121,6 @@ async function assemble(
   log.info('Took up the tasks of this node', { nodeId, tasks: tasks.length });
 
   const local = stack.use('containers of this node', openLocal(config, modules, opened));
-  stack.defer('restarts', () => modules.restarts.close());
   stack.use('garbage collection', garbageRounds(config, modules));
   const sink = new AssignmentSink({ nodeId, tasks }, { worker, networks, log });
   const port = await serve(config, identity, modules, { worker, networks, local, stack });

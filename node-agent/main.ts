@@ -60,6 +60,7 @@ async function start(
       { kernel, clock, random, logger, beforeRestart: restarts.pass },
     ),
   );
+  stack.defer('restarts of containers', () => restarts.close());
   const driver = stack.use(
     'networks',
     await openNetworkDriver(
