@@ -43,7 +43,7 @@ export async function execInContainer(
     ...(tty &&
       stdin && {
         detachKeys,
-        onDetach: () => call.write({ input: { $case: 'leave', value: true } }),
+        leave: () => call.write({ input: { $case: 'leave', value: true } }),
       }),
   });
 }

@@ -56,7 +56,11 @@ export async function joinContainer(
       stdin,
       tty,
       signal: session.signal,
-      ...(tty && stdin && { detachKeys, onDetach: () => call.cancel() }),
+      ...(tty &&
+        stdin && {
+          detachKeys,
+          leave: () => call.write({ input: { $case: 'leave', value: true } }),
+        }),
       ...(options.onAttached && { onAttached: options.onAttached }),
     });
   } finally {

@@ -29,8 +29,8 @@ export interface PassOptions {
   tty: boolean;
   /** Bytes that end the passing when they are typed. */
   detachKeys?: Uint8Array;
-  /** Called at the detach keys; the call should end then. */
-  onDetach?: () => void;
+  /** Called at the detach keys: tells the other side, which then ends the call. */
+  leave?: () => void;
   /** Called when nothing of the output can be missed any more. */
   onAttached?: () => Promise<void>;
   signal?: AbortSignal;
@@ -125,7 +125,7 @@ class Input {
 
   /** Ends quietly with the call: what it was for is over then. */
   async send(): Promise<void> {
-    const { detachKeys, onDetach } = this.#options;
+    const { detachKeys, leave } = this.#options;
     const scanner = detachKeys === undefined ? undefined : new DetachScanner(detachKeys);
     try {
       for await (const chunk of process.stdin) {
@@ -134,7 +134,7 @@ class Input {
         if (passed.length > 0 && !(await this.#write({ $case: 'stdin', value: passed }))) return;
         if (isDetached) {
           this.isDetached = true;
-          onDetach?.();
+          leave?.();
           return;
         }
       }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 
 /** What ends a process that does not listen to it, without the "exit" event. */
@@ -19,6 +20,9 @@ export function enterRawMode(): () => void {
     process.exit(128 + constants.signals[signal]);
   };
   stdin.setRawMode(true);
+  // Node leaves the translation of line ends on, which the other side has done already: a program
+  // that moves the cursor down by a line feed must not find it at the left edge.
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
   process.on('exit', restore);
   for (const name of DEADLY) process.on(name, onSignal);
   return () => {

@@ -6,7 +6,7 @@ import type {
 } from '../../proto/gen/hatoba/v1/engine.js';
 import type { Containers } from '../../runtime/engine.js';
 import { execProcess } from '../rpc/exec-process.js';
-import { feed, outputOf, readStart } from '../rpc/process-stream.js';
+import { outputOf, readStart, whenLeft } from '../rpc/process-stream.js';
 import type { EngineMethods, EngineMethodsModules } from './engine-methods.js';
 
 export function streamMethods({
@@ -53,9 +53,9 @@ export async function* attachStream(
     signal.addEventListener('abort', detach, { once: true });
     try {
       yield { output: { $case: 'attached', value: true } };
-      feed(inputs, session).catch(detach);
+      const left = whenLeft(inputs, session, { onFailure: detach, onLeave: detach });
       yield* outputOf(session);
-      const exitCode = await exit.code;
+      const exitCode = await Promise.race([exit.code, left]);
       if (exitCode !== undefined) yield { output: { $case: 'exitCode', value: exitCode } };
     } finally {
       signal.removeEventListener('abort', detach);

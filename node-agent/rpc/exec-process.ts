@@ -1,7 +1,7 @@
 import { HatobaError } from '../../common/errors.js';
 import type { ExecOutput, TerminalSize } from '../../proto/gen/hatoba/v1/agent.js';
 import type { ExecOptions, ExecSession, LocalEngine } from '../executor/local-engine.js';
-import { feed, outputOf, type ClientMessage } from './process-stream.js';
+import { outputOf, whenLeft, type ClientMessage } from './process-stream.js';
 
 /** What both kinds of exec have in common, and what only one of them has. */
 type ExecRequest = Pick<ExecOptions, 'command' | 'env' | 'user' | 'dir' | 'tty' | 'stdin'> &
@@ -33,7 +33,7 @@ export async function* execProcess(
   signal.addEventListener('abort', kill, { once: true });
   try {
     if (signal.aborted) return;
-    const left = whenLeft(inputs, session, kill);
+    const left = whenLeft(inputs, session, { onFailure: kill });
     yield* until(outputOf(session), left);
     const exitCode = await Promise.race([session.exitCode, left]);
     isOver = true;
@@ -54,19 +54,6 @@ function toOptions(request: ExecRequest): ExecOptions {
     ...(privileged === true && { privileged }),
     ...(detach === true && { detach }),
   };
-}
-
-/** Never settles for a client who stays. */
-function whenLeft(
-  inputs: AsyncIterator<ClientMessage<unknown>>,
-  session: ExecSession,
-  onFailure: () => void,
-): Promise<undefined> {
-  return new Promise((resolve) => {
-    feed(inputs, session).then((hasLeft) => {
-      if (hasLeft) resolve(undefined);
-    }, onFailure);
-  });
 }
 
 /** Nobody reads it any more, and it shall not wait for anybody. */

@@ -46,7 +46,7 @@ export async function readStart<Start>(
  * Gives a process what its client sends, to the end of that.
  * @returns whether the client has left the process alone
  */
-export async function feed(
+async function feed(
   inputs: AsyncIterator<ClientMessage<unknown>>,
   process: ProcessStreams,
 ): Promise<boolean> {
@@ -62,6 +62,24 @@ export async function feed(
   }
   stdin.end();
   return false;
+}
+
+/**
+ * Feeds a process until its client leaves it alone.
+ * @returns what never settles for a client who stays
+ */
+export function whenLeft(
+  inputs: AsyncIterator<ClientMessage<unknown>>,
+  process: ProcessStreams,
+  on: { onFailure: () => void; onLeave?: () => void },
+): Promise<undefined> {
+  return new Promise((resolve) => {
+    feed(inputs, process).then((hasLeft) => {
+      if (!hasLeft) return;
+      on.onLeave?.();
+      resolve(undefined);
+    }, on.onFailure);
+  });
 }
 
 /** Both streams as they come, at the pace of their reader; they are left open when it leaves. */

@@ -285,6 +285,9 @@ export interface ContainerAttachInput {
     | { $case: "stdin"; value: Buffer }
     | { $case: "closeStdin"; value: boolean }
     | { $case: "resize"; value: TerminalSize }
+    | //
+    /** Ends the call once all that was sent before it is passed on. */
+    { $case: "leave"; value: boolean }
     | undefined;
 }
 
@@ -4166,6 +4169,9 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
       case "resize":
         TerminalSize.encode(message.input.value, writer.uint32(34).fork()).join();
         break;
+      case "leave":
+        writer.uint32(40).bool(message.input.value);
+        break;
     }
     return writer;
   },
@@ -4215,6 +4221,14 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
             message.input = { $case: "resize", value: TerminalSize.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.input = { $case: "leave", value: reader.bool() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4239,6 +4253,8 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
         ? { $case: "closeStdin", value: globalThis.Boolean(object.close_stdin) }
         : isSet(object.resize)
         ? { $case: "resize", value: TerminalSize.fromJSON(object.resize) }
+        : isSet(object.leave)
+        ? { $case: "leave", value: globalThis.Boolean(object.leave) }
         : undefined,
     };
   },
@@ -4253,6 +4269,8 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
       obj.closeStdin = message.input.value;
     } else if (message.input?.$case === "resize") {
       obj.resize = TerminalSize.toJSON(message.input.value);
+    } else if (message.input?.$case === "leave") {
+      obj.leave = message.input.value;
     }
     return obj;
   },
@@ -4284,6 +4302,12 @@ export const ContainerAttachInput: MessageFns<ContainerAttachInput> = {
       case "resize": {
         if (object.input?.value !== undefined && object.input?.value !== null) {
           message.input = { $case: "resize", value: TerminalSize.fromPartial(object.input.value) };
+        }
+        break;
+      }
+      case "leave": {
+        if (object.input?.value !== undefined && object.input?.value !== null) {
+          message.input = { $case: "leave", value: object.input.value };
         }
         break;
       }
