@@ -7,7 +7,7 @@ import { boundByGroup, checkLimits } from '../core/limits.js';
 import type { ContainerConfig } from '../engine.js';
 import { readThrottles } from '../oci/host-devices.js';
 import type { GroupUse } from './group-use.js';
-import { applyLimits, toReady, type CgroupWriteModules } from './limit-updates.js';
+import { applyLimits, toReady, type CgroupWriteModules } from './apply-limits.js';
 
 export interface GroupLimitModules extends CgroupWriteModules {
   /** Where they are kept: a JSON object of group → Limit. */
