@@ -101,6 +101,8 @@ function commandOf(kind: DaemonKind): [string, ...string[]] {
   );
   // A young generation that may grow to 16 MB does: 25 MB of memory, against some more collections.
   const flags = ['--max-semi-space-size=2'];
+  // Registries with certificates of one's own are trusted where the machine trusts them.
+  if (kind === 'agent') flags.push('--use-openssl-ca');
   flags.push(...(fromSource ? ['--import', import.meta.resolve('tsx')] : ['--enable-source-maps']));
   return [process.execPath, ...flags, main];
 }
