@@ -1140,7 +1140,7 @@ export interface ContainerSpec {
   domainname: string;
   /** "" = its own, "host", "container:ID" */
   pidMode: string;
-  /** "" = its own, "host", "none" (no /dev/shm), "container:ID" */
+  /** "" = its own, "shareable" = others may join it, "host", "none" (no /dev/shm), "container:ID" */
   ipcMode: string;
   /** "" = its own, "host" */
   utsMode: string;
