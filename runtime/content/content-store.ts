@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import { digestOfHex, hexOf, isDigest, type Digest } from '../core/digest.js';
 import { explainFullDisk, syncDirectory } from './durable-file.js';
+import { removeTree } from './remove-tree.js';
 
 /** No blob is larger: 64 GiB. */
 export const MAX_BLOB_BYTES = 64 * 1024 ** 3;
@@ -48,7 +49,7 @@ export class ContentStore {
   /** Opens, or makes, the store below `root`. */
   static async open(root: string): Promise<ContentStore> {
     const store = new ContentStore(root);
-    await rm(store.#stagingDir, { recursive: true, force: true });
+    await removeTree(store.#stagingDir);
     await mkdir(store.#stagingDir, { recursive: true, mode: 0o700 });
     await mkdir(store.#blobsDir, { recursive: true, mode: 0o700 });
     return store;

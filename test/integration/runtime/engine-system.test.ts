@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../../common/adapters/system-clock.js';
 import { systemRandom } from '../../../common/adapters/system-random.js';
@@ -213,6 +213,27 @@ describe('garbage collection of the engine', () => {
     assert.deepEqual((await system().collectGarbage()).removed, [[second, third].sort()[1]]);
     const left = (await rig.images.list()).flatMap((image) => image.repoTags).sort();
     assert.deepEqual(left, ['used:1', 'young:1']);
+  });
+
+  it('takes what interrupted pulls have left, a week later', async () => {
+    await loadImage('kept:1', 1000);
+    const days = (count: number): number => clock.nowMs() / 1000 - count * 24 * 3600;
+    const files: [string, string, number][] = [
+      ['partial', 'a', 8],
+      ['partial', 'b', 6],
+      ['blobs/sha256', 'c', 8],
+      ['blobs/sha256', 'd', 6],
+    ];
+    for (const [folder, letter, age] of files) {
+      const path = rig.path(folder, letter.repeat(64));
+      writeFileSync(path, 'half');
+      utimesSync(path, days(age), days(age));
+    }
+    const { removed, reclaimedBytes } = await system().collectGarbage();
+    const old = [`partial sha256:${'a'.repeat(64)}`, `blob sha256:${'c'.repeat(64)}`];
+    assert.deepEqual([removed.sort(), reclaimedBytes], [old.sort(), 8]);
+    assert.deepEqual(readdirSync(rig.path('partial')), ['b'.repeat(64)]);
+    assert.equal((await rig.images.list()).length, 1);
   });
 
   it('stops when it is told to, and removes ended containers only where a rule says so', async () => {
