@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
-import { HatobaError } from '../common/errors.js';
+import { describeError, HatobaError, isKind } from '../common/errors.js';
 import { errnoError, errnoName } from './errno.js';
 import { check, checkUnless, lastErrno, libc, mountApi, O_CLOEXEC, withFd } from './libc.js';
 import {
@@ -46,8 +46,10 @@ export function mountOverlay(
     const { usernsFd } = options;
     withScratch(request, (scratch) => {
       withShiftedLowers(request, { scratch, usernsFd }, (shifted) => {
-        if (oneByOne) overlayByFsopen(shifted, action);
-        else overlayFrom(scratch, shifted, action);
+        explainShifted(() => {
+          if (oneByOne) overlayByFsopen(shifted, action);
+          else overlayFrom(scratch, shifted, action);
+        });
       });
     });
   } else if (oneByOne) {
@@ -189,6 +191,19 @@ function withShiftedLowers(
   }
 }
 
+const SHIFT_NEEDS = 'containers of their own users need Linux 5.19 or later on ext4, xfs or btrfs';
+
+/** overlayfs of Linux before 5.19 takes no idmapped layers, and says so by EINVAL alone. */
+function explainShifted(mountIt: () => void): void {
+  try {
+    mountIt();
+  } catch (error) {
+    if (!isKind(error, 'invalid-argument')) throw error;
+    const text = `${describeError(error)}; ${SHIFT_NEEDS}`;
+    throw new HatobaError('failed-precondition', text, { cause: error });
+  }
+}
+
 /** An idmapped mount of a directory; see mount_setattr(2). */
 function mountShifted(source: string, target: string, usernsFd: number): void {
   const action = `shifting the owners of ${source}`;
@@ -200,8 +215,7 @@ function mountShifted(source: string, target: string, usernsFd: number): void {
     if (!checkUnless(result, ['EINVAL', 'ENOSYS', 'EOPNOTSUPP'], action)) {
       throw new HatobaError(
         'failed-precondition',
-        `${action}: this kernel, or the file system there, has no idmapped mounts; containers of ` +
-          'their own users need Linux 5.19 or later on ext4, xfs or btrfs',
+        `${action}: this kernel, or the file system there, has no idmapped mounts; ${SHIFT_NEEDS}`,
       );
     }
     check(mountApi.moveMount(treeFd, target), action);
