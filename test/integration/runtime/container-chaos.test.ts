@@ -12,7 +12,7 @@ import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { seededRandom } from '../../support/seeded-random.js';
 
 const CHILD = fileURLToPath(new URL('../../support/container-chaos-child.ts', import.meta.url));
-const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 8);
+const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 5);
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1);
 const MAX_STEPS = 400;
 
