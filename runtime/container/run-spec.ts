@@ -6,7 +6,7 @@ import { planWantedMounts, type ReadyMount } from '../core/mount-plan.js';
 import { parseNamespaceModes } from '../core/namespace-plan.js';
 import type { OciSpec } from '../core/oci-spec.js';
 import { resolveUser } from '../core/user.js';
-import { readAllDevices, readDevices, readThrottles } from '../oci/host-devices.js';
+import { readDevices, readThrottles } from '../oci/host-devices.js';
 import { findInitProgram } from '../oci/host-facts.js';
 import type { SeccompCache, SeccompProgram } from '../oci/seccomp-cache.js';
 import type { Volumes } from '../volume/volumes.js';
@@ -76,10 +76,7 @@ export async function buildRunSpec(
       hostname: hostnameOf(config.id, config.spec, modes.uts, modules.host),
       ...(record.idMap !== undefined && { idMap: record.idMap }),
     }),
-    devices: [
-      ...(config.spec.privileged ? readAllDevices() : []),
-      ...readDevices(config.spec.devices),
-    ],
+    devices: readDevices(config.spec),
     ...(config.spec.init && { initSource: findInitProgram() }),
     host: modules.host,
     ...(record.idMap !== undefined && { idMap: record.idMap }),

@@ -18,37 +18,44 @@ const OWN_DEVICES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The devices of the host that a container asks for: single ones, and all below a folder.
+ * The devices of the host that a container gets: single ones, all below a folder it asks for, and
+ * for a privileged one all there are. Of several at one path the one that was asked for is taken.
  * @throws {HatobaError} invalid-argument for a path that is no device
  */
-export function readDevices(devices: readonly Device[]): readonly GrantedDevice[] {
-  return devices.flatMap((wish) => {
-    const source = wish.pathOnHost;
-    const access = wish.cgroupPermissions === '' ? 'rwm' : wish.cgroupPermissions;
-    if (!/^[rwm]+$/.test(access)) {
-      throw new HatobaError(
-        'invalid-argument',
-        `device ${source}: permissions "${access}" must be made of r, w and m`,
-      );
-    }
-    const target = wish.pathInContainer === '' ? source : wish.pathInContainer;
-    const stat = statDevice(source);
-    if (!stat.isDirectory()) return [toDevice(source, target, stat, access)];
-    const found = devicesBelow(source);
-    if (found.length === 0) {
-      throw new HatobaError('invalid-argument', `there is no device in the folder ${source}`);
-    }
-    return found.map((path) =>
-      toDevice(path, `${target}${path.slice(source.length)}`, statSync(path), access),
-    );
-  });
+export function readDevices(spec: {
+  privileged: boolean;
+  devices: readonly Device[];
+}): readonly GrantedDevice[] {
+  const all = spec.privileged ? readAllDevices() : [];
+  const granted = [...all, ...spec.devices.flatMap(readWanted)];
+  return [...new Map(granted.map((g) => [g.device.path, g])).values()];
 }
 
-/** All devices of the machine, for a privileged container. */
-export function readAllDevices(): readonly GrantedDevice[] {
+function readWanted(wish: Device): readonly GrantedDevice[] {
+  const source = wish.pathOnHost;
+  const access = wish.cgroupPermissions === '' ? 'rwm' : wish.cgroupPermissions;
+  if (!/^[rwm]+$/.test(access)) {
+    throw new HatobaError(
+      'invalid-argument',
+      `device ${source}: permissions "${access}" must be made of r, w and m`,
+    );
+  }
+  const target = wish.pathInContainer === '' ? source : wish.pathInContainer;
+  const stat = statDevice(source);
+  if (!stat.isDirectory()) return [toDevice(source, target, stat, access)];
+  const found = devicesBelow(source);
+  if (found.length === 0) {
+    throw new HatobaError('invalid-argument', `there is no device in the folder ${source}`);
+  }
+  return found.map(([path, device]) =>
+    toDevice(path, `${target}${path.slice(source.length)}`, device, access),
+  );
+}
+
+function readAllDevices(): readonly GrantedDevice[] {
   return devicesBelow('/dev')
-    .filter((path) => !OWN_DEVICES.has(path))
-    .map((path) => toDevice(path, path, statSync(path), 'rwm'));
+    .filter(([path]) => !OWN_DEVICES.has(path))
+    .map(([path, stat]) => toDevice(path, path, stat, 'rwm'));
 }
 
 /**
@@ -99,12 +106,13 @@ function toDevice(path: string, target: string, stat: Stats, access: string): Gr
 }
 
 /** Links are left out: they lead to what is found anyway, or out of the folder. */
-function devicesBelow(folder: string): readonly string[] {
+function devicesBelow(folder: string): readonly (readonly [path: string, stat: Stats])[] {
   return readdirSync(folder).flatMap((name) => {
     const path = `${folder}/${name}`;
     const stat = lstatOrGone(path);
     if (stat?.isDirectory() === true) return OWN_FOLDERS.has(name) ? [] : devicesBelow(path);
-    return stat?.isBlockDevice() === true || stat?.isCharacterDevice() === true ? [path] : [];
+    const isDevice = stat?.isBlockDevice() === true || stat?.isCharacterDevice() === true;
+    return isDevice ? [[path, stat] as const] : [];
   });
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { existsSync, readlinkSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ContainerSpec, DeepPartial } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig } from '../../../runtime/engine.js';
 import { aContainer, runExec, runToEnd } from '../../support/container-rig.js';
@@ -213,7 +215,7 @@ describe('containers on crun: isolation, seen from the inside', function () {
       assert.match(seen[1] ?? '', /no such device/i);
     });
 
-    it('can be refused to be made by nobody but who has no rule for it', async () => {
+    it('can be given for reading alone, under another name', async () => {
       const seen = await lines(
         'given',
         'ls -l /dev/given/full; echo x > /dev/given/full; echo $?',
@@ -225,6 +227,23 @@ describe('containers on crun: isolation, seen from the inside', function () {
       );
       assert.match(seen[0] ?? '', /^c.* 1, +7 /);
       assert.equal(seen[1], '1');
+    });
+
+    it('are all those of a folder, and each once where a privileged one asks for it too', async () => {
+      const folder = join(rig().root, 'devices');
+      mkdirSync(join(folder, 'deep'), { recursive: true });
+      execFileSync('mknod', [join(folder, 'deep/null'), 'c', '1', '3']);
+      const devices = [
+        { pathOnHost: folder, pathInContainer: '/dev/mine' },
+        { pathOnHost: '/dev/full', pathInContainer: '/dev/full', cgroupPermissions: 'rw' },
+      ];
+      const script = 'echo x > /dev/mine/deep/null; echo $?; ls /dev/mine/deep';
+      assert.deepEqual(await lines('folder', script, { devices }), ['0', 'null']);
+      assert.deepEqual(await lines('both', script, { devices, privileged: true }), ['0', 'null']);
+      await assert.rejects(
+        rig().containers.create(aContainer('no', ['true'], { devices: [{ pathOnHost: '/etc' }] })),
+        { kind: 'invalid-argument', message: /no device in the folder \/etc/ },
+      );
     });
 
     it('are those of the machine for a privileged container, which hides nothing from it', async () => {
