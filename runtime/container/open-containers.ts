@@ -129,9 +129,10 @@ async function openGround(
   const mountNamespace = await openCrunNamespace(paths, cgroups, kernel);
   const crun = new Crun({ root: paths.crunRoot, mountNamespace }, kernel.spawner);
   const { mounts, spawner } = kernel;
-  const volumes = new Volumes(paths.volumes, { spawner, mounts, random, clock, events });
-  await volumes.clean();
   const registry = new ContainerRegistry(paths, log);
+  const volumeModules = { spawner, mounts, random, clock, events, registry };
+  const volumes = new Volumes(paths.volumes, volumeModules);
+  await volumes.clean();
   const groups = new GroupUse();
   const teardown = new Teardown({ paths, cgroups, snapshotter, volumes, groups, mounts });
   const freezer = new Freezer(cgroups.layout, clock);

@@ -76,9 +76,12 @@ export class Teardown {
     await cgroups.remove(record.cgroupPath);
   }
 
-  async volumes(record: Pick<ContainerRecord, 'anonymousVolumes'>): Promise<void> {
+  /** Its anonymous ones, unless another container was given them by their names. */
+  async volumes(record: Pick<ContainerRecord, 'anonymousVolumes' | 'config'>): Promise<void> {
+    const { volumes } = this.#modules;
     for (const name of Object.values(record.anonymousVolumes)) {
-      await this.#modules.volumes.remove(name);
+      const others = volumes.holdersOf(name).filter((other) => other !== record.config.name);
+      if (others.length === 0) await volumes.remove(name);
     }
   }
 

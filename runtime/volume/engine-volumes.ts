@@ -1,5 +1,4 @@
 import { HatobaError } from '../../common/errors.js';
-import type { ContainerRegistry } from '../container/registry.js';
 import { checkVolumeName } from '../core/volume-options.js';
 import type { EngineVolumes, Pruned, Volume } from '../engine.js';
 import type { CopyThreads } from '../files/copy-threads.js';
@@ -8,7 +7,6 @@ import type { Volumes } from './volumes.js';
 
 export interface EngineVolumesModules {
   volumes: Volumes;
-  registry: Pick<ContainerRegistry, 'list'>;
   threads: Pick<CopyThreads, 'measure'>;
 }
 
@@ -107,12 +105,7 @@ export class LocalVolumes implements EngineVolumes {
   }
 
   #describe(name: string, record: VolumeRecord): Volume {
-    const { volumes, registry } = this.#modules;
-    const usedBy = registry
-      .list()
-      .filter((entry) => entry.record.mounts.some((m) => m.type === 'volume' && m.name === name))
-      .map((entry) => entry.record.config.name)
-      .sort();
+    const { volumes } = this.#modules;
     return {
       name,
       driver: 'local',
@@ -120,7 +113,7 @@ export class LocalVolumes implements EngineVolumes {
       labels: { ...record.labels },
       createdAtMs: record.createdAtMs,
       anonymous: record.anonymous,
-      usedBy,
+      usedBy: [...volumes.holdersOf(name)],
       driverOpts: { ...record.driverOpts },
     };
   }

@@ -5,6 +5,8 @@ import { HatobaError, errnoOf } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
 import type { Mounts, Spawner } from '../../linux/ports.js';
 import { KeyedMutex } from '../container/keyed-mutex.js';
+import { volumesOf } from '../container/record.js';
+import type { ContainerRegistry } from '../container/registry.js';
 import { removeTree } from '../content/remove-tree.js';
 import { checkVolumeName, planVolumeMount } from '../core/volume-options.js';
 import type { EventSink } from '../events/event-bus.js';
@@ -24,6 +26,8 @@ export interface VolumesModules {
   random: Random;
   clock: Clock;
   events: EventSink;
+  /** Knows which containers have which volumes. */
+  registry: Pick<ContainerRegistry, 'list'>;
 }
 
 /** How a volume is to be made if it is not there. */
@@ -164,6 +168,15 @@ export class Volumes {
 
   usersOf(name: string): readonly string[] {
     return [...(this.#users.get(name) ?? [])];
+  }
+
+  /** Names of the containers that have it, running or not, sorted. */
+  holdersOf(name: string): readonly string[] {
+    return this.#modules.registry
+      .list()
+      .filter(({ record }) => volumesOf(record).includes(name))
+      .map(({ record }) => record.config.name)
+      .sort();
   }
 
   dataOf(name: string): string {

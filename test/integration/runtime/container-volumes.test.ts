@@ -93,6 +93,14 @@ describe('volumes', function () {
     assert.deepEqual((await rig.volumes.prune({})).removed, [kept?.name]);
   });
 
+  it('without a name stay for another container that was given them', async () => {
+    await runToEnd(rig.containers, aContainer('c9', ['true'], volume('')));
+    const [first] = await rig.volumes.list();
+    await runToEnd(rig.containers, aContainer('c10', ['true'], volume(first?.name ?? '')));
+    await rig.containers.remove('c9');
+    assert.deepEqual((await rig.volumes.list())[0]?.usedBy, ['c10']);
+  });
+
   it('keep what was made before there were records', async () => {
     const old = join(rig.stateDir, 'volumes/keep-old/_data');
     mkdirSync(old, { recursive: true });
