@@ -4,6 +4,7 @@ import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import type { Limiter } from '../content/limiter.js';
 import type { PartialBlob, PartialBlobs } from '../content/partial-blobs.js';
 import { SharedWork } from '../content/shared-work.js';
+import type { Digest } from '../core/digest.js';
 import { parseImageConfig } from '../core/image-config.js';
 import { familiarReference, referenceKey, type ImageReference } from '../core/image-ref.js';
 import {
@@ -87,9 +88,8 @@ export class Puller {
     };
     tellImage('downloading');
     await this.#fetchBlob(reference, manifest.config, call);
-    if (options.platform !== undefined)
-      await this.#checkPlatform(resolved, options.platform, subject);
-    const sizes = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
+    const wanted = options.platform;
+    if (wanted !== undefined) await this.#checkPlatform(resolved, wanted, subject);
     const parts = {
       subject,
       config: manifest.config.digest,
@@ -97,27 +97,32 @@ export class Puller {
       manifests: documents.map((document) => document.digest),
       references: [referenceKey(reference), referenceKey({ ...reference, digest: top })],
     };
+    const fetchLayer = this.#layerFetcher(reference, manifest.layers, options);
     const image = await installImage(parts, this.#modules, {
       signal,
       lease,
       onProgress,
-      fetchLayer: async (digest, layerSignal) => {
-        const layer = sizes.get(digest);
-        if (layer === undefined) return;
-        await this.#fetchBlob(
-          reference,
-          layer,
-          { ...call, signal: layerSignal },
-          (currentBytes) => {
-            const totalBytes = layer.sizeBytes;
-            onProgress({ layer: digest, status: 'downloading', currentBytes, totalBytes });
-          },
-        );
-      },
+      fetchLayer,
     });
     await this.#modules.origins.add(reference, [manifest.config, ...manifest.layers]);
     tellImage('done');
     return image;
+  }
+
+  #layerFetcher(
+    reference: ImageReference,
+    layers: readonly Descriptor[],
+    options: PullOptions,
+  ): (digest: Digest, signal: AbortSignal) => Promise<void> {
+    const byDigest = new Map(layers.map((layer) => [layer.digest, layer]));
+    return async (digest, signal) => {
+      const layer = byDigest.get(digest);
+      if (layer === undefined) return;
+      const totalBytes = layer.sizeBytes;
+      await this.#fetchBlob(reference, layer, { ...options, signal }, (currentBytes) => {
+        options.onProgress({ layer: digest, status: 'downloading', currentBytes, totalBytes });
+      });
+    };
   }
 
   /** An image without an index says only in its configuration what it is for. */
