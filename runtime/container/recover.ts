@@ -33,6 +33,8 @@ export interface RecoverModules {
   log: Logger;
 }
 
+const NO_RESTART = { name: 'no', maximumRetryCount: 0 } as const;
+
 /**
  * Takes up the containers an earlier engine left: whole ones as they are (their exits are found by
  * the ExitWatcher afterwards), half-made ones are undone, half-removed ones
@@ -56,7 +58,12 @@ async function recoverOne(id: string, modules: RecoverModules): Promise<void> {
   }
   const error = await takeAway(id, record, modules);
   if (error !== '' && record !== undefined && status !== undefined) {
-    registry.add({ record, status: { ...status, status: 'exited', error } });
+    // It is to go: no rule may start it again.
+    const config = { ...record.config, restart: NO_RESTART };
+    registry.add({
+      record: { ...record, config },
+      status: { ...status, status: 'exited', error },
+    });
   } else if (record !== undefined) {
     teardown.leaveGroup(record);
   }

@@ -117,7 +117,8 @@ describe('containers on crun: against what goes wrong, and who means harm', func
   });
 
   it('keeps the record of a container until all of it is gone', async () => {
-    await rig.containers.create(aContainer('busy', ['sleep', '1000']));
+    const restart = { name: 'always', maximumRetryCount: 0 } as const;
+    await rig.containers.create(aContainer('busy', ['sleep', '1000'], {}, { restart }));
     await rig.containers.start('busy');
     const cgroup = cgroupOf(rig, 'busy');
     mkdirSync(join(cgroup, 'nested'));
@@ -129,9 +130,10 @@ describe('containers on crun: against what goes wrong, and who means harm', func
       );
       await rig.reopen();
       assert.deepEqual(
-        rig.containers.list().map((c) => c.config.id),
-        ['busy'],
+        rig.containers.list().map((c) => [c.config.id, c.status]),
+        [['busy', 'exited']],
       );
+      assert.match(rig.containers.get('busy')?.error ?? '', /processes are still/);
     } finally {
       stranger.kill('SIGKILL');
     }
