@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileCalls } from '../../../linux/file-calls.js';
 import { planDiff } from '../../../runtime/core/diff-plan.js';
+import type { LayerId } from '../../../runtime/core/layer-chain.js';
+import { CopyThreads } from '../../../runtime/files/copy-threads.js';
 import { MergedNode } from '../../../runtime/files/merged-node.js';
+import { openCopySnapshotter } from '../../../runtime/snapshot/copy.js';
+import { layerDiffDir } from '../../../runtime/snapshot/layer-layout.js';
 import { requiresRoot } from '../../support/requires.js';
 
 describe('layers laid over each other', () => {
@@ -97,6 +101,42 @@ describe('layers laid over each other', () => {
       'added /opaque/new',
       'deleted /opaque/old',
     ]);
+  });
+
+  it('tell what has changed in a copy of them', async () => {
+    const root = join(top, 'engine');
+    const ids = ['a'.repeat(64), 'b'.repeat(64)] as LayerId[];
+    layers = ids.map((id) => layerDiffDir(root, id));
+    for (const layer of layers) fs.mkdirSync(layer, { recursive: true });
+    write(0, 'etc/passwd', 'old');
+    write(0, 'etc/kept', 'same');
+    write(0, 'gone');
+    whiteout(1, '', 'gone');
+    write(1, 'usr/file');
+    const snapshotter = await openCopySnapshotter({
+      root,
+      files: { syncFilesystem: () => Promise.resolve() },
+    });
+    await snapshotter.prepare('c1', ids);
+    const { rootDir, lowerDirs } = await snapshotter.mount('c1');
+    const threads = new CopyThreads();
+    const told = async (): Promise<string[]> => {
+      const job = { type: 'diff-copy', root: rootDir, layers: lowerDirs } as const;
+      const changes = await threads.diff({ ...job, ownPaths: [], idMap: undefined });
+      return changes.map(({ kind, path }) => `${kind} ${path}`);
+    };
+    assert.deepEqual(await told(), []);
+    fs.writeFileSync(join(rootDir, 'etc/passwd'), 'changed');
+    fs.rmSync(join(rootDir, 'usr'), { recursive: true });
+    fs.mkdirSync(join(rootDir, 'new/deep'), { recursive: true });
+    assert.deepEqual(await told(), [
+      'changed /etc',
+      'changed /etc/passwd',
+      'added /new',
+      'added /new/deep',
+      'deleted /usr',
+    ]);
+    await snapshotter.remove('c1');
   });
 
   it('tell nothing of a directory that was only copied up', () => {
