@@ -163,7 +163,7 @@ describe('containers with users of their own', () => {
     assert.deepEqual([plain.exitCode, plain.stdout], [0, '0\n']);
     const web = await runExec(containers, 'again', sh('id -u; touch /tmp/web'), { user: 'web' });
     assert.equal(web.stdout, '33\n');
-    const tty = await runExec(containers, 'again', ['tty'], { tty: true });
+    const tty = await runExec(containers, 'again', sh('tty; sleep 0.5'), { tty: true });
     assert.match(tty.stdout, /\/dev\/pts\/\d/);
     await eventually(() => {
       assert.equal(containers.get('again')?.health, 'healthy');
