@@ -39,9 +39,15 @@ export async function runContainer(
   } catch (error) {
     if (isKind(error, 'cancelled') || error instanceof ExitCodeError) throw error;
     note(`error: ${describeError(error)}`);
-    throw new ExitCodeError(NEVER_RAN);
+    throw new ExitCodeError(failureExitCode(describeError(error)));
   }
   if (exitCode !== 0) throw new ExitCodeError(exitCode);
+}
+
+/** The engine looks for the command already when it makes a container. */
+export function failureExitCode(reason: string): number {
+  if (/exec: ".*": executable file not found in \$PATH/.test(reason)) return 127;
+  return /exec: ".*": permission denied/.test(reason) ? 126 : NEVER_RAN;
 }
 
 /** Makes it, and notes its id in the --cidfile; one that is there is not overwritten. */
