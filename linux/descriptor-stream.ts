@@ -135,9 +135,8 @@ function readAll(fd: number): readonly Buffer[] {
 }
 
 /**
- * Waits until a descriptor can be read, without reading it: a reader without room for a single byte
- * is told so at the first one.
- * @throws the signal's reason
+ * Waits until a descriptor can be read or the signal aborts, without reading it: a reader without
+ * room for a single byte is told so at the first one.
  */
 export async function whenReadable(kernel: Calls, fd: number, signal: AbortSignal): Promise<void> {
   const copy = await kernel.call('sockets.duplicate', fd);
@@ -152,7 +151,6 @@ export async function whenReadable(kernel: Calls, fd: number, signal: AbortSigna
     else signal.addEventListener('abort', finish, { once: true });
     socket.resume();
   });
-  signal.throwIfAborted();
 }
 
 /**

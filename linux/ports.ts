@@ -277,9 +277,9 @@ export interface Sockets {
 }
 
 export interface TerminalListener {
-  /** Rejects with `cancelled` when the listener is closed before. */
+  /** Rejects with `cancelled` when the listener is closed before one was sent. */
   readonly terminal: Promise<Terminal>;
-  /** Takes the socket's file away, too. */
+  /** Takes in what has been sent already, nothing later. Takes the socket's file away, too. */
   close(): Promise<void>;
 }
 

@@ -52,18 +52,27 @@ class ConsoleSocket implements TerminalListener {
   async #receive(listener: number): Promise<Terminal> {
     const kernel = this.#kernel;
     const connection = await using(kernel, listener, () => this.#accept(listener));
-    const fd = await using(kernel, connection, async () => {
-      await whenReadable(kernel, connection, this.#end.signal);
-      return await kernel.call('sockets.receiveFd', connection);
-    });
+    const fd = await using(kernel, connection, () => this.#receiveFrom(connection));
     return await openTerminal(kernel, fd);
   }
 
   async #accept(listener: number): Promise<number> {
     for (;;) {
       await whenReadable(this.#kernel, listener, this.#end.signal);
+      // Also at the end: a sender may have come, and be gone again, before anybody looked.
       const connection = await this.#kernel.call('sockets.accept', listener);
       if (connection !== undefined) return connection;
+      this.#end.signal.throwIfAborted();
+    }
+  }
+
+  async #receiveFrom(connection: number): Promise<number> {
+    await whenReadable(this.#kernel, connection, this.#end.signal);
+    try {
+      return await this.#kernel.call('sockets.receiveFd', connection);
+    } catch (error) {
+      this.#end.signal.throwIfAborted();
+      throw error;
     }
   }
 }

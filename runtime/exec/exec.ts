@@ -3,7 +3,13 @@ import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
-import type { SpawnedProcess, SpawnFd, Sockets, Terminal } from '../../linux/ports.js';
+import type {
+  SpawnedProcess,
+  SpawnFd,
+  Sockets,
+  Terminal,
+  TerminalListener,
+} from '../../linux/ports.js';
 import type { ContainerPaths } from '../container/paths.js';
 import type { ContainerRecord } from '../container/record.js';
 import { readInRoot } from '../container/rootfs-path.js';
@@ -68,7 +74,7 @@ export class Execs {
     const consoleSocket = `${bundle}/${name}.tty`;
     const listener = await sockets.listenForTerminal(consoleSocket);
     try {
-      const place = { pidFile: `${bundle}/${name}`, consoleSocket, terminal: listener.terminal };
+      const place = { pidFile: `${bundle}/${name}`, consoleSocket, listener };
       return await this.#spawn(record, options, spec, place);
     } finally {
       await listener.close();
@@ -87,7 +93,7 @@ export class Execs {
     { config, cgroupPath }: ContainerRecord,
     options: ExecOptions,
     spec: string,
-    place: { pidFile: string; consoleSocket?: string; terminal?: Promise<Terminal> },
+    place: { pidFile: string; consoleSocket?: string; listener?: TerminalListener },
   ): Promise<CrunExec> {
     const { crun, clock } = this.#modules;
     const { pidFile, consoleSocket } = place;
@@ -96,9 +102,7 @@ export class Execs {
     const child = await crun.exec(config.id, files);
     quiet(openWritePipe(mustFd(child, SPEC_FD))).end(spec);
     const log = readPipe(openReadPipe(mustFd(child, LOG_FD)), MAX_LOG_BYTES);
-    // One that crun cannot run has no terminal, and ends.
-    const ended = child.exited.then(() => undefined);
-    const terminal = await Promise.race([place.terminal, ended]);
+    const terminal = place.listener && (await takeTerminal(place.listener, child));
     const { command } = options;
     const session = new CrunExec({
       ...{ child, command, pidFile, cgroupPath, log, clock },
@@ -107,6 +111,20 @@ export class Execs {
     if (options.detach === true) await leaveAlone(session, config.name);
     return session;
   }
+}
+
+/**
+ * The terminal of what crun runs. One that crun cannot run has none; a short command may be over
+ * before its terminal has come, which crun has sent before.
+ */
+async function takeTerminal(
+  listener: TerminalListener,
+  child: SpawnedProcess,
+): Promise<Terminal | undefined> {
+  const ended = child.exited.then(() => listener.close());
+  const first = await Promise.race([listener.terminal, ended]);
+  if (first !== undefined) return first;
+  return await listener.terminal.catch(() => undefined);
 }
 
 /** @throws {HatobaError} failed-precondition when it does not run */

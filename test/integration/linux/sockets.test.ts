@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -130,6 +130,15 @@ os.write(slave, b'last words')`);
     await terminal.resize({ rows: 1, columns: 1 }); // it is gone, and nobody minds
     assert.ok(!readdirSync(folder).includes('console'));
     await eventually(() => assert.ok(readdirSync('/proc/self/fd').length <= before));
+  });
+
+  it('takes over the terminal of a program that is gone already', async () => {
+    const listener = await rig.kernel.sockets.listenForTerminal(`${folder}/console`);
+    // Nothing of this process runs meanwhile, as on a machine that is busy.
+    spawnSync('python3', ['-c', `${HAND_OVER}\nos.write(slave, b'quick')`, folder]);
+    await listener.close();
+    const { stream } = await listener.terminal;
+    assert.equal((await buffer(stream)).toString(), 'quick');
   });
 
   it('waits no longer for a terminal when it is closed', async () => {
