@@ -19,8 +19,8 @@ const MAX_COMPLAINT_CHARS = 500;
  *   invalid-argument for damaged data
  */
 export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const { head, whole } = await peek(source);
-  const decoder = decoderFor(head);
+  const { head, whole, leave } = await peek(source);
+  const decoder = await decoderOrLeave(head, leave);
   if (decoder === undefined) yield* whole;
   else if (decoder === 'zstd') yield* throughZstd(whole);
   else yield* throughDecoder(whole, decoder);
@@ -45,9 +45,27 @@ async function* throughDecoder(
   }
 }
 
-async function peek(
-  source: AsyncIterable<Uint8Array>,
-): Promise<{ head: Uint8Array; whole: AsyncGenerator<Uint8Array> }> {
+/** A source that is not going to be read is told so: it may have a file or a connection open. */
+async function decoderOrLeave(
+  head: Uint8Array,
+  leave: () => Promise<void>,
+): Promise<ReturnType<typeof decoderFor>> {
+  try {
+    return decoderFor(head);
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+}
+
+interface Peeked {
+  readonly head: Uint8Array;
+  readonly whole: AsyncGenerator<Uint8Array>;
+  /** Instead of reading `whole`, which does nothing before it is begun. */
+  readonly leave: () => Promise<void>;
+}
+
+async function peek(source: AsyncIterable<Uint8Array>): Promise<Peeked> {
   const iterator = source[Symbol.asyncIterator]();
   const first: Uint8Array[] = [];
   let length = 0;
@@ -57,7 +75,10 @@ async function peek(
     first.push(next.value);
     length += next.value.length;
   }
-  return { head: Buffer.concat(first), whole: resume(first, iterator) };
+  const leave = async (): Promise<void> => {
+    await iterator.return?.();
+  };
+  return { head: Buffer.concat(first), whole: resume(first, iterator), leave };
 }
 
 async function* resume(

@@ -55,6 +55,7 @@ export class PartialBlobs {
       return await turns.limiter.run(async () => {
         const partial = await this.#take(expected);
         try {
+          await partial.readOn();
           return await work(partial);
         } finally {
           await partial.close();
@@ -95,14 +96,8 @@ export class PartialBlobs {
   async #take(expected: ExpectedBlob): Promise<PartialBlob> {
     const path = this.#pathOf(expected.digest);
     const handle = await open(path, 'a', 0o600);
-    const partial = new PartialBlob({
-      path,
-      handle,
-      expected,
-      target: this.#content.pathOf(expected.digest),
-    });
-    await partial.readOn();
-    return partial;
+    const target = this.#content.pathOf(expected.digest);
+    return new PartialBlob({ path, handle, expected, target });
   }
 
   #pathOf(digest: Digest): string {

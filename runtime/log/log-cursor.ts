@@ -110,13 +110,15 @@ export class LogCursor implements AsyncDisposable {
       if (errnoOf(error) === 'ENOENT') return false;
       throw error;
     }
-    const { ino } = await handle.stat();
-    if (ino !== next.inode) {
-      await handle.close();
-      return false;
+    let isTaken = false;
+    try {
+      const { ino } = await handle.stat();
+      if (ino !== next.inode) return false;
+      await this.#file?.handle.close();
+      this.#file = { handle, inode: ino, offset: 0 };
+      return (isTaken = true);
+    } finally {
+      if (!isTaken) await handle.close();
     }
-    await this.#file?.handle.close();
-    this.#file = { handle, inode: ino, offset: 0 };
-    return true;
   }
 }

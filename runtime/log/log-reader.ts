@@ -85,17 +85,29 @@ async function openCursor(
   }
   for (let bytes = FIRST_TAIL_BYTES; ; bytes *= 4) {
     const cursor = new LogCursor(log);
-    const isWhole = await cursor.seekToLast(bytes);
-    // Two more than asked: the first line of each stream may be cut.
-    const { last, count } = await readLast(cursor, tail + 2, isWanted);
-    if (!isWhole && count < tail + 2) {
+    const found = await readTail(cursor, bytes, query, isWanted).catch(async (error: unknown) => {
       await cursor[Symbol.asyncDispose]();
-      continue;
-    }
-    // Output without a line end is a line of its own, if nobody waits for the rest of it.
-    if (!follow) last.push(...cursor.flush().filter(isWanted));
-    return { cursor, lines: tail === 0 ? [] : last.slice(-tail), isFlushed: !follow };
+      throw error;
+    });
+    if (found !== undefined) return { cursor, lines: found, isFlushed: !follow };
+    await cursor[Symbol.asyncDispose]();
   }
+}
+
+/** @returns undefined when the last `bytes` of the log do not have as many lines */
+async function readTail(
+  cursor: LogCursor,
+  bytes: number,
+  { tail = 0, follow }: LogQuery,
+  isWanted: (line: LogLine) => boolean,
+): Promise<readonly LogLine[] | undefined> {
+  const isWhole = await cursor.seekToLast(bytes);
+  // Two more than asked: the first line of each stream may be cut.
+  const { last, count } = await readLast(cursor, tail + 2, isWanted);
+  if (!isWhole && count < tail + 2) return undefined;
+  // Output without a line end is a line of its own, if nobody waits for the rest of it.
+  if (!follow) last.push(...cursor.flush().filter(isWanted));
+  return tail === 0 ? [] : last.slice(-tail);
 }
 
 async function readLast(

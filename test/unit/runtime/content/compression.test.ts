@@ -62,6 +62,21 @@ describe('decompression', () => {
     await assert.rejects(read(broken()), { kind: 'unavailable', message: 'the line is cut' });
   });
 
+  it('leaves a source that it cannot read', async () => {
+    for (const magic of ['BZh91A', '\xfd7zXZ\0']) {
+      let isLeft = false;
+      async function* source(): AsyncGenerator<Uint8Array> {
+        try {
+          yield* streamOf(Buffer.from(magic, 'latin1'));
+        } finally {
+          isLeft = true;
+        }
+      }
+      await assert.rejects(read(source()), { kind: 'failed-precondition' });
+      assert.ok(isLeft, magic);
+    }
+  });
+
   it('reads no further than is wanted: a bomb does not go off', async () => {
     const bomb = zstd(Buffer.alloc(400 * 1024 * 1024));
     let bytes = 0;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import {
   appendFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
+  readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -22,6 +24,18 @@ const lines = (from: number, to: number): string =>
   Array.from({ length: to - from + 1 }, (_, i) => line(from + i)).join('');
 const numbers = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+/** What this process has open in a folder. */
+function openFilesBelow(folder: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${fd}`);
+      return path.startsWith(folder) ? [path] : [];
+    } catch {
+      return []; // the one that listed them
+    }
+  });
+}
 
 describe('container logs', () => {
   let dir: string;
@@ -60,6 +74,16 @@ describe('container logs', () => {
       writeFileSync(log, lines(6, 9));
       await using cursor = new LogCursor(log);
       assert.deepEqual(await readAll(cursor), numbers(1, 9));
+    });
+
+    it('leaves no file open when it fails', async () => {
+      writeFileSync(`${log}.2`, lines(1, 3));
+      mkdirSync(`${log}.1`); // which opens, and cannot be read
+      writeFileSync(log, lines(4, 5));
+      const query = { follow: false, tail: 2 };
+      const source = { log, hasEnded: () => true, onEnd: () => () => undefined };
+      await assert.rejects(readLog(source, query, new FakeClock()).next(), { code: 'EISDIR' });
+      assert.deepEqual(openFilesBelow(dir), []);
     });
 
     it('loses and doubles nothing while the log is rotated under it', async () => {
