@@ -50,11 +50,11 @@ export function registerImage(program: Command): void {
         .choices(['docker-archive', 'oci'])
         .default('docker-archive'),
     )
-    .option('--platform <os/arch>', 'of that archive, for example linux/arm64', '')
+    .option('--platform <os/arch>', 'another one than the node has, for example linux/arm64', '')
     .action((reference: string, flags: PullFlags) => {
-      const { node, output } = flags;
+      const { output } = flags;
       if (output !== undefined) return downloadImage(reference, { ...flags, output });
-      return withControl((session) => pull(session, reference, node));
+      return withControl((session) => pull(session, reference, flags));
     });
   registerLocalImages(image);
 }
@@ -108,12 +108,13 @@ async function* archive(file: string | undefined, nodes: string[]): AsyncGenerat
   for await (const chunk of source) yield { input: { $case: 'chunk', value: chunk as Buffer } };
 }
 
-async function pull(session: Session, reference: string, nodes: string[]): Promise<void> {
+async function pull(session: Session, reference: string, flags: PullFlags): Promise<void> {
   const { config, control, signal } = session;
+  const { node: nodes, platform } = flags;
   const lines = new TransferLines();
   const failed: string[] = [];
   const auth = await credentialsFor(config, reference);
-  const call = control.imagePull({ reference, nodes, auth });
+  const call = control.imagePull({ reference, nodes, auth, platform });
   for await (const p of readStream(call, signal)) {
     if (p.err !== '') {
       failed.push(p.hostname);

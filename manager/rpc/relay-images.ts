@@ -118,13 +118,13 @@ export class ImageRelay {
   /** Never rejects. */
   async #pullOn(
     node: Node,
-    { reference, auth }: ImagePullRequest,
+    request: ImagePullRequest,
     channel: Channel<ImageProgress>,
     signal: AbortSignal,
   ): Promise<void> {
     const origin = { nodeId: node.id, hostname: nodeLabel(node) };
     try {
-      const call = this.#agents.of(node.id).imagePull({ reference, auth, nodes: [] });
+      const call = this.#agents.of(node.id).imagePull({ ...request, nodes: [] });
       for await (const progress of readStream(call, signal)) {
         if (!(await channel.push({ ...progress, ...origin }))) return;
       }

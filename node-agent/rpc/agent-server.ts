@@ -91,7 +91,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
   }
 
   async *imagePull(
-    { reference, auth }: ImagePullRequest,
+    { reference, auth, platform }: ImagePullRequest,
     { signal }: CallContext,
   ): AsyncGenerator<ImageProgress, void, undefined> {
     const { engine, clock } = this.#modules;
@@ -101,6 +101,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
         onProgress,
         refresh: true,
         ...(auth === undefined ? {} : { auth }),
+        ...(platform === '' ? {} : { platform }),
       }),
     );
   }

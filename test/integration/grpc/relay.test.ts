@@ -15,6 +15,7 @@ import {
   type ExecInput,
   type ExecOutput,
   type ImageLoadInput,
+  type ImagePullRequest,
 } from '../../../proto/gen/hatoba/v1/agent.js';
 import { Image, NodeRole, NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { listenTls, type RpcServer } from '../../../proto/wire/server.js';
@@ -73,10 +74,10 @@ class FakeAgent implements Implementation<typeof AgentService> {
     return { results: [NodeImageResult.fromPartial({ images: [{ id: `sha256:${this.#name}` }] })] };
   }
 
-  async *imagePull({ reference }: { reference: string }): AsyncGenerator<ImageProgress> {
+  async *imagePull({ reference, platform }: ImagePullRequest): AsyncGenerator<ImageProgress> {
     await Promise.resolve();
     yield ImageProgress.fromPartial({ layer: 'sha256:1', status: 'downloading' });
-    yield ImageProgress.fromPartial({ status: 'done', image: { id: reference } });
+    yield ImageProgress.fromPartial({ status: 'done', image: { id: reference, os: platform } });
   }
 
   imageList(): Promise<{
@@ -286,13 +287,14 @@ describe('relays to agents', () => {
     it('are pulled by each node with its own progress', async () => {
       await setNode('n3', NodeState.DOWN);
       const relay = new ImageRelay({ view: rig.view, agents });
-      const progress = await collect(
-        relay.pull({ reference: 'web:1', nodes: [], auth: undefined }, never),
-      );
+      const request = { reference: 'web:1', nodes: [], auth: undefined };
+      const progress = await collect(relay.pull({ ...request, platform: 'linux/arm64' }, never));
       const of = (id: string): string[] =>
-        progress.filter((p) => p.nodeId === id).map((p) => `${p.status} ${p.image?.id ?? ''}`);
-      assert.deepEqual(of('n1'), ['downloading ', 'done web:1']);
-      assert.deepEqual(of('n2'), ['downloading ', 'done web:1']);
+        progress
+          .filter((p) => p.nodeId === id)
+          .map((p) => [p.status, p.image?.id, p.image?.os].join(' ').trim());
+      assert.deepEqual(of('n1'), ['downloading', 'done web:1 linux/arm64']);
+      assert.deepEqual(of('n2'), ['downloading', 'done web:1 linux/arm64']);
       assert.deepEqual(of('n3'), []);
     });
 

@@ -140,7 +140,9 @@ describe('calls and streams', () => {
   });
 
   it('an error keeps its kind, message and detail', async () => {
-    const pulling = readStream(client.imagePull({ reference: 'x', nodes: [], auth: undefined }));
+    const pulling = readStream(
+      client.imagePull({ reference: 'x', nodes: [], auth: undefined, platform: '' }),
+    );
     await assert.rejects(pulling.next(), (error) => {
       assert.ok(error instanceof HatobaError);
       assert.deepEqual(
@@ -153,7 +155,9 @@ describe('calls and streams', () => {
   });
 
   it('an error that comes before anybody reads waits for the reader', async () => {
-    const pulling = readStream(client.imagePull({ reference: 'x', nodes: [], auth: undefined }));
+    const pulling = readStream(
+      client.imagePull({ reference: 'x', nodes: [], auth: undefined, platform: '' }),
+    );
     await unary(client.imageList.bind(client), {}, { timeoutMs: 100 }).catch(() => undefined);
     await assert.rejects(pulling.next(), { kind: 'not-found' });
   });

@@ -163,7 +163,11 @@ export interface ImagePullRequest {
   /** only for managers */
   nodes: string[];
   /** absent = the node's own */
-  auth: RegistryAuth | undefined;
+  auth:
+    | RegistryAuth
+    | undefined;
+  /** "linux/arm64"; empty = the node's own */
+  platform: string;
 }
 
 /** Progress of one layer, or of the whole image when `layer` is empty. */
@@ -1523,7 +1527,7 @@ export const NodeImageResult: MessageFns<NodeImageResult> = {
 };
 
 function createBaseImagePullRequest(): ImagePullRequest {
-  return { reference: "", nodes: [], auth: undefined };
+  return { reference: "", nodes: [], auth: undefined, platform: "" };
 }
 
 export const ImagePullRequest: MessageFns<ImagePullRequest> = {
@@ -1536,6 +1540,9 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     }
     if (message.auth !== undefined) {
       RegistryAuth.encode(message.auth, writer.uint32(26).fork()).join();
+    }
+    if (message.platform !== "") {
+      writer.uint32(34).string(message.platform);
     }
     return writer;
   },
@@ -1577,6 +1584,14 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
             message.auth = RegistryAuth.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.platform = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1594,6 +1609,7 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
       reference: isSet(object.reference) ? globalThis.String(object.reference) : "",
       nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => globalThis.String(e)) : [],
       auth: isSet(object.auth) ? RegistryAuth.fromJSON(object.auth) : undefined,
+      platform: isSet(object.platform) ? globalThis.String(object.platform) : "",
     };
   },
 
@@ -1608,6 +1624,9 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     if (message.auth !== undefined) {
       obj.auth = RegistryAuth.toJSON(message.auth);
     }
+    if (message.platform !== "") {
+      obj.platform = message.platform;
+    }
     return obj;
   },
 
@@ -1621,6 +1640,7 @@ export const ImagePullRequest: MessageFns<ImagePullRequest> = {
     message.auth = (object.auth !== undefined && object.auth !== null)
       ? RegistryAuth.fromPartial(object.auth)
       : undefined;
+    message.platform = object.platform ?? "";
     return message;
   },
 };

@@ -290,7 +290,7 @@ describe('AgentServer', () => {
       };
       const seen: string[] = [];
       for await (const p of readStream(
-        client.imagePull({ reference: 'web:1', nodes: [], auth: undefined }),
+        client.imagePull({ reference: 'web:1', nodes: [], auth: undefined, platform: '' }),
       )) {
         seen.push(`${p.layer} ${p.status} ${p.currentBytes} ${p.image?.id ?? '-'}`);
       }
@@ -301,11 +301,24 @@ describe('AgentServer', () => {
       ]);
     });
 
+    it('pulls for another platform when told to', async () => {
+      const asked: unknown[] = [];
+      pull = (_reference, options) => {
+        asked.push(options?.platform);
+        return Promise.resolve(image);
+      };
+      for (const platform of ['', 'linux/arm64']) {
+        const request = { reference: 'web:1', nodes: [], auth: undefined, platform };
+        for await (const p of readStream(client.imagePull(request))) assert.equal(p.err, '');
+      }
+      assert.deepEqual(asked, [undefined, 'linux/arm64']);
+    });
+
     it("passes on the registry's answer, and ends a pull nobody waits for", async () => {
       pull = () =>
         Promise.reject(new HatobaError('not-found', 'web:9: registry: manifest unknown'));
       const stream = readStream(
-        client.imagePull({ reference: 'web:9', nodes: [], auth: undefined }),
+        client.imagePull({ reference: 'web:9', nodes: [], auth: undefined, platform: '' }),
       );
       await assert.rejects(stream.next(), { kind: 'not-found', message: /manifest unknown/ });
       let signal: AbortSignal | undefined;
@@ -316,7 +329,12 @@ describe('AgentServer', () => {
         });
       };
       const leave = new AbortController();
-      const call = client.imagePull({ reference: 'web:9', nodes: [], auth: undefined });
+      const call = client.imagePull({
+        reference: 'web:9',
+        nodes: [],
+        auth: undefined,
+        platform: '',
+      });
       const next = readStream(call, leave.signal).next();
       await eventually(() => assert.ok(signal));
       leave.abort();
