@@ -38,6 +38,7 @@ export interface Pruned {
 export interface Images {
   /**
    * Reads a docker-archive or an OCI layout (tar, gzip or not) and unpacks what is not there yet.
+   * @returns each image with those of its names that the archive gave it
    * @throws {HatobaError} invalid-argument naming the entry that is wrong
    */
   load(archive: AsyncIterable<Uint8Array>, options?: { signal?: AbortSignal }): Promise<Image[]>;

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import { HatobaError } from '../../common/errors.js';
 import type { Digest } from '../core/digest.js';
+import { familiarReference, parseImageReference } from '../core/image-ref.js';
 import {
   MAX_MANIFEST_BYTES,
   MEDIA_TYPES,
@@ -27,6 +28,7 @@ export interface LoaderModules extends InstallModules {
 /**
  * Loads every image of an archive: what `docker save` writes (all versions), `podman save`, or an
  * OCI layout. Of the two forms in one archive manifest.json counts, since it has the full names.
+ * @returns each image with those of its names that the archive gave it
  * @throws {HatobaError} invalid-argument naming the entry that is wrong
  */
 export async function loadArchive(
@@ -47,12 +49,18 @@ export async function loadArchive(
         onProgress: () => undefined,
         fetchLayer: () => Promise.resolve(), // all are in the content store
       });
-      images.set(image.id, image);
+      const tags = new Set([...(images.get(image.id)?.repoTags ?? []), ...tagsOf(parts)]);
+      images.set(image.id, { ...image, repoTags: [...tags].sort() });
     }
     return [...images.values()];
   } finally {
     await blobs[Symbol.asyncDispose]();
   }
+}
+
+function tagsOf({ references }: ImageParts): string[] {
+  const parsed = references.map((key) => parseImageReference(key));
+  return parsed.filter((reference) => reference.digest === undefined).map(familiarReference);
 }
 
 async function findImages(blobs: ArchiveBlobs, platform: Platform): Promise<ImageParts[]> {

@@ -87,6 +87,16 @@ describe('loading image archives', () => {
     });
   }
 
+  it('tells of the names that the archive gives, not of others an image has', async () => {
+    await rig.images.load(streamOf(await dockerArchive(web)));
+    await rig.images.tag('web:1', 'other:2');
+    for (const archive of [await dockerArchive(web), await ociArchive([web])]) {
+      const [again] = await rig.images.load(streamOf(archive));
+      assert.deepEqual(again?.repoTags, ['web:1']);
+    }
+    assert.deepEqual((await rig.images.find('web:1'))?.repoTags, ['other:2', 'web:1']);
+  });
+
   it('unpacks a layer that images share once', async () => {
     await rig.images.load(streamOf(await dockerArchive(web)));
     const [shared = ''] = (await rig.images.lookup('web:1'))?.chain ?? [];
