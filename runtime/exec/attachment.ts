@@ -132,9 +132,10 @@ export class Attachment implements AttachSession {
         `container ${name}: ${MAX_BEHIND_BYTES >> 20} MiB of its output were not read, so this client was detached; it runs on, and all of it is in its log`,
       );
     }
-    const caughtUp = output.caughtUp();
-    // conmon waits too, and could not even tell of the container's end.
+    // conmon waits too, and could not even tell of the container's end. Each look waits anew: a
+    // promise would keep everybody who ever waited for it.
     while (isRunning()) {
+      const caughtUp = output.caughtUp();
       const result = await withDeadline(clock, LOOK_AGAIN_MS, caughtUp, () => undefined);
       if (result !== 'timeout') return;
     }

@@ -9,8 +9,6 @@ import { parseCrunLog } from '../oci/crun.js';
 import { withDeadline } from '../oci/pipes.js';
 import { PacedOutput } from './paced-output.js';
 
-/** crun's own exit code for any failure of its own. */
-const CRUN_FAILED = 255;
 /** How long a kill waits to learn the pid of a process that is just starting. */
 const PID_LOOKS = 200;
 const PID_LOOK_AGAIN_MS = 10;
@@ -90,8 +88,10 @@ export class CrunExec implements ExecSession {
     this.#hasEnded = true;
     const didRun = existsSync(pidFile);
     rmSync(pidFile, { force: true });
-    if (exitCode === CRUN_FAILED && !didRun) {
-      const failure = execFailure(parseCrunLog(await log), command);
+    // crun's own exit code is 1 or 255, which the command's may be too; so what it says decides.
+    const complaint = didRun ? '' : parseCrunLog(await log);
+    if (complaint !== '') {
+      const failure = execFailure(complaint, command);
       this.failure = failure.text;
       this.stderr.give(Buffer.from(`${failure.text}\n`));
       ({ exitCode } = failure);
