@@ -5,10 +5,16 @@ import { unary } from '../../proto/wire/client.js';
 import { withEngine, type EngineSession } from '../engine-session.js';
 import { containerRow, type ContainerRow } from '../output/container-rows.js';
 import { dockerContainer } from '../output/docker-inspect.js';
-import { formatListing, formatObject, type Listing } from '../output/listing.js';
+import { formatListing, formatObject, hasLabel, type Listing } from '../output/listing.js';
 import { print } from '../output/print.js';
 import { agoText } from '../output/rows.js';
-import { asInspect, asListing, type InspectOptions, type ListingOptions } from './options.js';
+import {
+  asInspect,
+  asListing,
+  integerOption,
+  type InspectOptions,
+  type ListingOptions,
+} from './options.js';
 
 const SHORT_ID = 12;
 const SHORT_COMMAND = 24;
@@ -16,26 +22,74 @@ const SHORT_COMMAND = 24;
 const CONTAINERS: Listing<ContainerRow> = {
   key: (c) => c.id.slice(0, SHORT_ID),
   columns: [
-    { title: 'CONTAINER ID', value: (c) => c.id.slice(0, SHORT_ID) },
-    { title: 'IMAGE', value: (c) => c.image },
-    { title: 'COMMAND', value: (c) => JSON.stringify(shorten(c.command)) },
-    { title: 'CREATED', value: (c) => agoText(c.createdAt, Date.now()) },
-    { title: 'STATUS', value: (c) => c.status },
-    { title: 'PORTS', value: (c) => c.ports.join(', ') },
-    { title: 'NAMES', value: (c) => (c.task === '' ? c.name : `${c.name} (task)`) },
+    { title: 'CONTAINER ID', field: 'ID', value: (c) => c.id.slice(0, SHORT_ID) },
+    { title: 'IMAGE', field: 'Image', value: (c) => c.image },
+    {
+      title: 'COMMAND',
+      field: 'Command',
+      value: (c) => JSON.stringify(shorten(c.command)),
+    },
+    {
+      title: 'CREATED',
+      field: 'RunningFor',
+      value: (c) => agoText(c.createdAt, Date.now()),
+    },
+    { title: 'STATUS', field: 'Status', value: (c) => c.status },
+    { title: 'PORTS', field: 'Ports', value: (c) => c.ports.join(', ') },
+    {
+      title: 'NAMES',
+      field: 'Names',
+      value: (c) => (c.task === '' ? c.name : `${c.name} (task)`),
+    },
     { title: 'ADDRESSES', value: (c) => c.networks.map((n) => n.ip).join(' '), wide: true },
     { title: 'PID', value: (c) => (c.pid === 0 ? '' : String(c.pid)), wide: true },
   ],
+  fields: {
+    State: (c) => c.state,
+    CreatedAt: (c) => c.createdAt,
+    Labels: (c) => c.labels,
+    Mounts: (c) => c.mounts.join(','),
+    Networks: (c) => c.networks.map((n) => n.network).join(','),
+    Size: (c) => sizeText(c),
+  },
+  filters: {
+    id: (c, value) => c.id.startsWith(value),
+    name: (c, value) => isNamed(c.name, value),
+    status: (c, value) => c.state === value,
+    label: (c, value) => hasLabel(c.labels, value),
+    ancestor: (c, value) => isOfImage(c, value),
+    exited: (c, value) => c.state === 'exited' && String(c.exitCode) === value,
+    health: (c, value) => c.health === value,
+    volume: (c, value) => c.mounts.includes(value),
+    network: (c, value) => c.networks.some((n) => n.network === value),
+    'is-task': (c, value) => String(c.task !== '') === value,
+  },
 };
 
-const SIZE = {
-  title: 'SIZE',
-  value: (c: ContainerRow) => (c.sizeRwBytes === null ? '' : formatBytes(c.sizeRwBytes)),
-};
+const SIZE = { title: 'SIZE', value: sizeText };
+
+function sizeText({ sizeRwBytes }: ContainerRow): string {
+  return sizeRwBytes === null ? '' : formatBytes(sizeRwBytes);
+}
+
+/** Docker takes a regular expression, and people write parts of names. */
+function isNamed(name: string, wanted: string): boolean {
+  try {
+    return new RegExp(wanted.replace(/^(\^?)\//, '$1')).test(name);
+  } catch {
+    return name.includes(wanted);
+  }
+}
+
+/** By its name, also without the tag, or by its id. */
+function isOfImage({ image, imageId }: ContainerRow, wanted: string): boolean {
+  const names = [image, image.replace(/:[^/:]*$/, ''), image.replace(/:latest$/, '')];
+  return names.includes(wanted) || imageId.replace('sha256:', '').startsWith(wanted);
+}
 
 interface PsFlags extends ListingOptions {
   all: boolean;
-  last?: string;
+  last?: number;
   latest: boolean;
   size: boolean;
 }
@@ -47,7 +101,7 @@ export function registerContainerListings(program: Command): void {
       .command('ps')
       .description('list the containers of this node, tasks too')
       .option('-a, --all', 'also those that do not run', false)
-      .option('-n, --last <n>', 'only the latest n, running or not')
+      .option('-n, --last <n>', 'only the latest n, running or not', integerOption)
       .option('-l, --latest', 'only the latest one, running or not', false)
       .option('-s, --size', 'show how much each has written', false)
       .option('--no-trunc', 'show whole ids and commands'),
@@ -67,7 +121,7 @@ export function registerContainerListings(program: Command): void {
           dockerContainer(await unary(engine.containerInspect.bind(engine), request, { signal })),
         );
       }
-      print(formatObject(found, flags.output));
+      print(formatObject(found, flags));
     }),
   );
 
@@ -83,7 +137,7 @@ async function list(
   { engine, signal }: EngineSession,
   flags: PsFlags & { trunc: boolean },
 ): Promise<void> {
-  const last = flags.latest ? 1 : flags.last === undefined ? undefined : Number(flags.last);
+  const last = flags.latest ? 1 : flags.last;
   const request = { all: flags.all || last !== undefined, size: flags.size };
   const { containers } = await unary(engine.containerList.bind(engine), request, { signal });
   const newest = containers.toSorted((a, b) => b.createdAtMs - a.createdAtMs);

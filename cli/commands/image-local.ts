@@ -47,7 +47,7 @@ export function registerLocalImages(image: Command): void {
     image
       .command('inspect <image...>')
       .description('show all of images, with the fields of docker image inspect'),
-  ).action((names: string[], { output }: InspectOptions) =>
+  ).action((names: string[], options: InspectOptions) =>
     withEngine(async ({ engine, signal }) => {
       const found = [];
       for (const name of names) {
@@ -55,7 +55,7 @@ export function registerLocalImages(image: Command): void {
           dockerImage(await unary(engine.imageInspect.bind(engine), { image: name }, { signal })),
         );
       }
-      print(formatObject(found, output));
+      print(formatObject(found, options));
     }),
   );
   asListing(image.command('history <image>').description('show how an image was made')).action(

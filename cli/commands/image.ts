@@ -7,7 +7,7 @@ import type { Image } from '../../proto/gen/hatoba/v1/types.js';
 import { readStream, sendStream, unary } from '../../proto/wire/client.js';
 import { formatListing, type Listing } from '../output/listing.js';
 import { note, print } from '../output/print.js';
-import { imageRow, type ImageRow } from '../output/rows.js';
+import { agoText, imageRow, type ImageRow } from '../output/rows.js';
 import { TransferLines } from '../output/transfer-lines.js';
 import { credentialsFor } from '../credentials.js';
 import { withControl, type Session } from '../session.js';
@@ -18,19 +18,47 @@ const IMAGES: Listing<ImageRow> = {
   key: (i) => i.id,
   columns: [
     { title: 'REPOSITORY:TAG', value: (i) => i.tags.join(', ') || '<none>' },
-    { title: 'ID', value: (i) => i.id.replace('sha256:', '').slice(0, 12) },
-    { title: 'SIZE', value: (i) => formatBytes(i.sizeBytes) },
+    { title: 'ID', field: 'ID', value: (i) => i.id.replace('sha256:', '').slice(0, 12) },
+    { title: 'SIZE', field: 'Size', value: (i) => formatBytes(i.sizeBytes) },
     { title: 'NODES', value: (i) => i.nodes.join(' ') },
     { title: 'PLATFORM', value: (i) => i.platform, wide: true },
     { title: 'CREATED', value: (i) => i.createdAt ?? '', wide: true },
   ],
+  fields: {
+    Repository: (i) => repositoryAndTag(i.tags[0])[0],
+    Tag: (i) => repositoryAndTag(i.tags[0])[1],
+    Digest: (i) => i.digests[0]?.split('@')[1] ?? '<none>',
+    CreatedSince: (i) => agoText(i.createdAt, Date.now()),
+    CreatedAt: (i) => i.createdAt,
+  },
+  filters: {
+    reference: (i, value) => i.tags.some((tag) => isReferenceLike(tag, value)),
+    dangling: (i, value) => String(i.tags.length === 0) === value,
+  },
 };
+
+function repositoryAndTag(reference = '<none>:<none>'): [repository: string, tag: string] {
+  const cut = reference.lastIndexOf(':');
+  return [reference.slice(0, cut), reference.slice(cut + 1)];
+}
+
+/** "hello-*:1" and "hello-web" (of any tag), as `docker image ls` takes them. */
+function isReferenceLike(reference: string, pattern: string): boolean {
+  const [repository] = repositoryAndTag(reference);
+  const parts = pattern.split('*').map((part) => part.replace(/[^\w]/g, '\\$&'));
+  const shape = new RegExp(`^${parts.join('[^/]*')}$`);
+  return shape.test(reference) || shape.test(repository);
+}
 
 /** `hatoba image ls|load|pull` act on the nodes of the cluster, the others on this node. */
 export function registerImage(program: Command): void {
   const image = program.command('image').description('images on the nodes');
-  asListing(image.command('ls').description('list images')).action((options: ListingOptions) =>
-    withControl((session) => printImages(session, options)),
+  asListing(image.command('ls [reference]').description('list images')).action(
+    (reference: string | undefined, options: ListingOptions) => {
+      const named = reference === undefined ? [] : [`reference=${reference}`];
+      const filter = [...options.filter, ...named];
+      return withControl((session) => printImages(session, { ...options, filter }));
+    },
   );
   image
     .command('load [file]')

@@ -34,7 +34,7 @@ export function registerNode(program: Command): void {
     (name: string, options: InspectOptions) =>
       withControl(async ({ control, signal }) => {
         const found = await unary(control.getNode.bind(control), { node: name }, { signal });
-        print(formatObject({ ...nodeRow(checkNode(found)), object: found }, options.output));
+        print(formatObject({ ...nodeRow(checkNode(found)), object: found }, options));
       }),
   );
 }

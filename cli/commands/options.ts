@@ -5,7 +5,7 @@ import type { ListingOptions, OutputFormat } from '../output/listing.js';
 
 /** Flags that several commands share, so that they are the same everywhere. */
 
-/** Adds -o, -q and --filter, the flags of every listing. */
+/** Adds -o, --format, -q and --filter, the flags of every listing. */
 export function asListing(command: Command): Command {
   return command
     .addOption(
@@ -13,10 +13,11 @@ export function asListing(command: Command): Command {
         .choices(['table', 'json', 'yaml', 'wide'])
         .default('table'),
     )
+    .option('--format <template>', 'print by a template, as docker: "{{.Name}}", "table …", json')
     .option('-q, --quiet', 'only ids or names', false)
     .addOption(
       new Option(
-        '--filter <key=value>',
+        '-f, --filter <key=value>',
         'only those whose field (as in -o json) is this; repeatable',
       )
         .argParser(collect)
@@ -24,11 +25,13 @@ export function asListing(command: Command): Command {
     );
 }
 
-/** Adds -o for a command that prints one object. */
+/** Adds -o and --format for a command that prints objects whole. */
 export function asInspect(command: Command): Command {
-  return command.addOption(
-    new Option('-o, --output <format>', 'how to print').choices(['json', 'yaml']).default('json'),
-  );
+  return command
+    .addOption(
+      new Option('-o, --output <format>', 'how to print').choices(['json', 'yaml']).default('json'),
+    )
+    .option('-f, --format <template>', 'print by a template, as docker: "{{.State.Pid}}"');
 }
 
 /** Adds --detach and --timeout, the flags of every command that waits for services. */
@@ -48,6 +51,7 @@ export interface WaitingOptions {
 }
 export interface InspectOptions {
   output: OutputFormat;
+  format?: string;
 }
 export type { ListingOptions };
 

@@ -62,7 +62,7 @@ export function registerService(program: Command): void {
     (name: string, options: InspectOptions) =>
       withControl(async (session) => {
         const found = await getService(session, name);
-        print(formatObject({ ...serviceRow(found), object: found }, options.output));
+        print(formatObject({ ...serviceRow(found), object: found }, options));
       }),
   );
   service

@@ -60,7 +60,7 @@ async function printDiskUsage(output: OutputFormat): Promise<void> {
   await withEngine(async ({ engine, signal }) => {
     const usage = await unary(engine.diskUsage.bind(engine), {}, { signal });
     if (output !== 'table') {
-      print(formatObject(usage, output));
+      print(formatObject(usage, { output }));
       return;
     }
     const head = ['TYPE', 'TOTAL', 'ACTIVE', 'SIZE', 'RECLAIMABLE'];

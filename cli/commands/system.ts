@@ -27,7 +27,7 @@ export function registerSystem(program: Command): void {
         const info = await unary(control.getSystemInfo.bind(control), {}, { signal });
         const { createdAtMs, clusterSpec, ...rest } = info;
         const shown = { ...rest, createdAt: timeText(createdAtMs), spec: clusterSpec ?? {} };
-        if (options.output !== 'table') print(formatObject(shown, options.output));
+        if (options.output !== 'table') print(formatObject(shown, options));
         else {
           print(
             [
@@ -53,7 +53,7 @@ export function registerSystem(program: Command): void {
       withControl(async ({ control, signal }) => {
         const { version } = await unary(control.getSystemInfo.bind(control), {}, { signal });
         const shown = { client: HATOBA_VERSION, manager: version };
-        if (options.output !== 'table') print(formatObject(shown, options.output));
+        if (options.output !== 'table') print(formatObject(shown, options));
         else print(`Client:  ${shown.client}\nManager: ${shown.manager}`);
       }),
     );

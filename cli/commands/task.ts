@@ -71,7 +71,7 @@ export function registerTask(program: Command): void {
         const { control, signal } = session;
         const found = await unary(control.getTask.bind(control), { task: name }, { signal });
         const row = taskRow(checkTask(found), await hostnames(session));
-        print(formatObject({ ...row, object: found }, options.output));
+        print(formatObject({ ...row, object: found }, options));
       }),
   );
   task

@@ -6,7 +6,7 @@ import { unary } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
 import { UsageError } from '../failure.js';
 import { confirm } from '../output/confirm.js';
-import { formatListing, formatObject, type Listing } from '../output/listing.js';
+import { formatListing, formatObject, hasLabel, type Listing } from '../output/listing.js';
 import { note, print } from '../output/print.js';
 import { timeText } from '../output/rows.js';
 import {
@@ -25,6 +25,7 @@ interface VolumeRow {
   driver: string;
   mountpoint: string;
   anonymous: boolean;
+  labels: Record<string, string>;
   usedBy: string[];
   dangling: boolean;
   createdAt: string | null;
@@ -33,11 +34,15 @@ interface VolumeRow {
 const VOLUMES: Listing<VolumeRow> = {
   key: (v) => v.name,
   columns: [
-    { title: 'DRIVER', value: (v) => v.driver },
-    { title: 'VOLUME NAME', value: (v) => v.name },
+    { title: 'DRIVER', field: 'Driver', value: (v) => v.driver },
+    { title: 'VOLUME NAME', field: 'Name', value: (v) => v.name },
     { title: 'USED BY', value: (v) => v.usedBy.join(' '), wide: true },
-    { title: 'MOUNTPOINT', value: (v) => v.mountpoint, wide: true },
+    { title: 'MOUNTPOINT', field: 'Mountpoint', value: (v) => v.mountpoint, wide: true },
   ],
+  filters: {
+    name: (v, value) => v.name.includes(value),
+    label: (v, value) => hasLabel(v.labels, value),
+  },
 };
 
 /** `hatoba volume create|ls|inspect|rm|prune`: the volumes of this node. */
@@ -92,7 +97,7 @@ async function create(name: string, flags: CreateFlags): Promise<void> {
 
 async function inspect(
   names: readonly string[],
-  { output, size }: InspectOptions & { size: boolean },
+  { size, ...options }: InspectOptions & { size: boolean },
 ): Promise<void> {
   await withEngine(async ({ engine, signal }) => {
     const found = [];
@@ -102,7 +107,7 @@ async function inspect(
         dockerVolume(await unary(engine.volumeInspect.bind(engine), { volume, size }, settings)),
       );
     }
-    print(formatObject(found, output));
+    print(formatObject(found, options));
   });
 }
 
@@ -142,12 +147,13 @@ async function prune({ all, force }: { all: boolean; force: boolean }): Promise<
 }
 
 function volumeRow(volume: Volume): VolumeRow {
-  const { name, driver, mountpoint, anonymous, usedBy, createdAtMs } = volume;
+  const { name, driver, mountpoint, anonymous, labels, usedBy, createdAtMs } = volume;
   return {
     name,
     driver,
     mountpoint,
     anonymous,
+    labels,
     usedBy,
     dangling: usedBy.length === 0,
     createdAt: timeText(createdAtMs),

@@ -30,17 +30,26 @@ export function statsRow(stats: ContainerStats) {
 export const STATS: Listing<StatsRow> = {
   key: (s) => s.id.slice(0, 12),
   columns: [
-    { title: 'CONTAINER ID', value: (s) => s.id.slice(0, 12) },
-    { title: 'NAME', value: (s) => s.name },
-    { title: 'CPU %', value: (s) => percentText(s.cpuPercent) },
+    { title: 'CONTAINER ID', field: 'ID', value: (s) => s.id.slice(0, 12) },
+    { title: 'NAME', field: 'Name', value: (s) => s.name },
+    { title: 'CPU %', field: 'CPUPerc', value: (s) => percentText(s.cpuPercent) },
     {
       title: 'MEM USAGE / LIMIT',
+      field: 'MemUsage',
       value: (s) => pairText(s.memoryBytes, s.memoryLimitBytes),
     },
-    { title: 'MEM %', value: (s) => percentText(s.memoryPercent) },
-    { title: 'NET I/O', value: (s) => pairText(s.networkRxBytes, s.networkTxBytes) },
-    { title: 'BLOCK I/O', value: (s) => pairText(s.blockReadBytes, s.blockWriteBytes) },
-    { title: 'PIDS', value: (s) => String(s.pids) },
+    { title: 'MEM %', field: 'MemPerc', value: (s) => percentText(s.memoryPercent) },
+    {
+      title: 'NET I/O',
+      field: 'NetIO',
+      value: (s) => pairText(s.networkRxBytes, s.networkTxBytes),
+    },
+    {
+      title: 'BLOCK I/O',
+      field: 'BlockIO',
+      value: (s) => pairText(s.blockReadBytes, s.blockWriteBytes),
+    },
+    { title: 'PIDS', field: 'PIDs', value: (s) => String(s.pids) },
     { title: 'CACHE', value: (s) => formatBytes(s.memoryCacheBytes), wide: true },
     { title: 'THROTTLED', value: (s) => secondsText(s.cpuThrottledNs / 1e6), wide: true },
     { title: 'OOM KILLS', value: (s) => String(s.oomKills), wide: true },
