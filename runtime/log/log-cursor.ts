@@ -27,7 +27,7 @@ export class LogCursor implements AsyncDisposable {
    * @returns whether that is the beginning of the log
    */
   async seekToLast(bytes: number): Promise<boolean> {
-    const files = await listLogFiles(this.#log);
+    const files = listLogFiles(this.#log);
     let missing = bytes;
     for (const file of files.toReversed()) {
       missing -= file.sizeBytes;
@@ -87,7 +87,7 @@ export class LogCursor implements AsyncDisposable {
 
   /** @returns whether there may be more to read: false at the end of the youngest file */
   async #openNext(): Promise<boolean> {
-    const files = await listLogFiles(this.#log);
+    const files = listLogFiles(this.#log);
     const at = files.findIndex((f) => f.inode === this.#file?.inode);
     // Not found: rotated away while we were slow; the oldest that is left comes next.
     const next = files[at + 1];

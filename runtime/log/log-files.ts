@@ -1,5 +1,4 @@
-import { renameSync, rmSync, statSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { errnoOf } from '../../common/errors.js';
 import { tellReopenLog } from '../oci/conmon-control.js';
@@ -12,20 +11,18 @@ export interface LogFile {
   sizeBytes: number;
 }
 
-/** The files of a log, oldest first. */
-export async function listLogFiles(log: string): Promise<readonly LogFile[]> {
+/**
+ * The files of a log, oldest first. All looked at at once, so that no rotation comes in between: it
+ * would move a file from a name that is not yet looked at to one that is.
+ */
+export function listLogFiles(log: string): readonly LogFile[] {
   const found: LogFile[] = [];
-  for (const name of await namesIn(dirname(log))) {
+  for (const name of namesIn(dirname(log))) {
     const age = ageOf(name, basename(log));
     if (age === undefined) continue;
     const path = `${dirname(log)}/${name}`;
-    try {
-      const { ino, size } = await stat(path);
-      found.push({ path, age, inode: ino, sizeBytes: size });
-    } catch (error) {
-      // Renamed or removed by a rotation at this moment.
-      if (errnoOf(error) !== 'ENOENT') throw error;
-    }
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat !== undefined) found.push({ path, age, inode: stat.ino, sizeBytes: stat.size });
   }
   return found.toSorted((a, b) => b.age - a.age);
 }
@@ -72,9 +69,9 @@ function ageOf(name: string, log: string): number | undefined {
   return /^\d+$/.test(age) ? Number(age) : undefined;
 }
 
-async function namesIn(folder: string): Promise<readonly string[]> {
+function namesIn(folder: string): readonly string[] {
   try {
-    return await readdir(folder);
+    return readdirSync(folder);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;

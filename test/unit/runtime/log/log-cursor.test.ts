@@ -106,6 +106,27 @@ describe('container logs', () => {
       assert.deepEqual(read, numbers(1, n));
     });
 
+    it('misses no file when a rotation comes while it looks for the next', async () => {
+      writeFileSync(`${log}.1`, line(1));
+      writeFileSync(log, line(2));
+      await using cursor = new LogCursor(log);
+      let n = 2;
+      const state = { isOver: false };
+      const rotating = (async () => {
+        for (let round = 0; round < 60; round++) {
+          rotate(100);
+          reopen(line(++n));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        state.isOver = true;
+      })();
+      const read: number[] = [];
+      while (!state.isOver) read.push(...(await readAll(cursor)));
+      await rotating;
+      read.push(...(await readAll(cursor)));
+      assert.deepEqual(read, numbers(1, n));
+    });
+
     it('goes on with the oldest that is left when its file was rotated away', async () => {
       writeFileSync(log, lines(1, 2));
       await using cursor = new LogCursor(log);
