@@ -1,4 +1,4 @@
-import { HatobaError, isRetryable } from '../../common/errors.js';
+import { HatobaError } from '../../common/errors.js';
 import { parseUploadedBytes } from '../core/content-range.js';
 import type { Digest } from '../core/digest.js';
 import type { Access } from './registry-auth.js';
@@ -72,9 +72,9 @@ export class BlobUploader {
 
   /** Sends a blob; one that breaks off goes on where the registry says it is. */
   async upload(blob: BlobToUpload, tell: (bytes: number) => void): Promise<void> {
+    const { registry, signal } = this.#target;
     let session: UploadSession | undefined;
     for (let attempt = 1; ; attempt++) {
-      let failure: unknown;
       try {
         session =
           session === undefined ? await this.#begin(blob) : await this.#status(session, blob);
@@ -83,12 +83,11 @@ export class BlobUploader {
         await this.#commit(sent, blob);
         return;
       } catch (error) {
-        this.#target.signal.throwIfAborted();
+        signal.throwIfAborted();
         if (error instanceof LostSession) session = undefined;
-        failure = error;
+        if (attempt >= ATTEMPTS || !registry.mayPass(error)) throw error;
+        await registry.pause(error, attempt, signal);
       }
-      if (attempt >= ATTEMPTS || !isRetryable(failure)) throw failure;
-      await this.#target.registry.pause(attempt, this.#target.signal);
     }
   }
 

@@ -6,7 +6,7 @@ import {
   type AuthChallenge,
   type RegistryEndpoint,
 } from '../core/registry-address.js';
-import { parseRegistryAnswer, registryRefusal } from './registry-error.js';
+import { readRefusal, registryRefusal } from './registry-error.js';
 import { parseToken, tokenRealm, type RegistryToken } from './registry-token.js';
 import type { HttpRequest, RegistryTransport } from './registry-transport.js';
 
@@ -97,9 +97,9 @@ export class RegistryAuth {
     const realm = tokenRealm(challenge, { baseUrl, insecureRegistries, isSecret });
     const answer = await transport.send(tokenRequest(realm, challenge, access), signal);
     try {
-      const body = await answer.read(MAX_ANSWER_BYTES);
-      if (answer.ok) return parseToken(body, clock.nowMs());
-      const refusal = parseRegistryAnswer(answer.status, body);
+      const nowMs = clock.nowMs();
+      if (answer.ok) return parseToken(await answer.read(MAX_ANSWER_BYTES), nowMs);
+      const refusal = await readRefusal(answer, nowMs);
       throw registryRefusal('token', realm.origin, refusal, {
         deed: 'given',
         host: access.endpoint.host,

@@ -11,6 +11,7 @@ import { registryEndpoints, type RegistryEndpoint } from '../core/registry-addre
 import type { RegistryAuth as Credentials } from '../engine.js';
 import type { CredentialsSource } from './credentials-source.js';
 import { RegistryAuth, type Access } from './registry-auth.js';
+import { retryAfterOf } from './registry-error.js';
 import { RegistryHttp, withPurpose, type Purpose } from './registry-http.js';
 import { RegistryTransport, type HttpAnswer } from './registry-transport.js';
 
@@ -41,6 +42,8 @@ export interface FetchedManifest {
 
 const ATTEMPTS = 4;
 const BACKOFF = { baseMs: 500, maxMs: 5000 };
+/** Who is told to come back later than this is better told so than kept waiting. */
+const MAX_WAIT_MS = 60_000;
 /** A transfer that got on by this much before it broke off may break off again. */
 const PROGRESS_BYTES = 64 * 1024;
 /** A mirror that was not reachable is asked last for so long. */
@@ -56,7 +59,7 @@ const MANIFEST_TYPES = [
  * Reads images from registries and their mirrors (the distribution API, version 2).
  * 1. Mirrors are asked once each, in their order; then the registry. Its error tells of all.
  * 2. What may pass (no connection, 429, 5xx, damaged transfer) is tried four times at the registry,
- *    with growing pauses; a blob goes on where it broke off. Errors name image and registry.
+ *    with growing pauses, or those it asks for; a blob goes on where it broke off. Errors name image and registry.
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md
  */
 export class RegistryClient {
@@ -70,7 +73,7 @@ export class RegistryClient {
     const transport = new RegistryTransport(modules);
     this.#modules = modules;
     this.auth = new RegistryAuth({ transport, clock, insecureRegistries });
-    this.http = new RegistryHttp({ transport, auth: this.auth });
+    this.http = new RegistryHttp({ transport, auth: this.auth, clock });
   }
 
   /**
@@ -148,14 +151,14 @@ export class RegistryClient {
       } catch (error) {
         call.signal.throwIfAborted();
         if (position - before >= PROGRESS_BYTES) attempt = 1;
-        if (endpoint.isMirror || attempt >= ATTEMPTS || !isRetryable(error)) {
+        if (endpoint.isMirror || attempt >= ATTEMPTS || !this.mayPass(error)) {
           failures.push(error);
           this.#noteFailure(endpoint, error);
           endpoints.shift();
           continue;
         }
+        await this.pause(error, attempt++, call.signal);
       }
-      await this.pause(attempt++, call.signal);
     }
   }
 
@@ -203,16 +206,25 @@ export class RegistryClient {
         return await attempt();
       } catch (error) {
         signal.throwIfAborted();
-        if (n >= ATTEMPTS || !isRetryable(error)) throw error;
+        if (n >= ATTEMPTS || !this.mayPass(error)) throw error;
+        await this.pause(error, n, signal);
       }
-      await this.pause(n, signal);
     }
   }
 
-  /** The wait before another attempt. @param attempt how many have failed */
-  async pause(attempt: number, signal: AbortSignal): Promise<void> {
+  /** Whether another attempt makes sense, as far as the error tells. */
+  mayPass(error: unknown): boolean {
+    return isRetryable(error) && retryAfterOf(error) <= MAX_WAIT_MS;
+  }
+
+  /**
+   * The wait before another attempt, at least as long as the registry asked for.
+   * @param attempt how many have failed
+   */
+  async pause(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#modules;
-    await sleep(clock, backoffMs(attempt, BACKOFF, random), signal);
+    const ownMs = backoffMs(attempt, BACKOFF, random);
+    await sleep(clock, Math.max(ownMs, retryAfterOf(error)), signal);
   }
 
   /** One answer's worth of a blob, from `position` on and no byte beyond its end. */

@@ -1,5 +1,8 @@
 import { HatobaError, type ErrorKind } from '../../common/errors.js';
+
 import { asArray, asObject, optionalString, parseJson } from '../core/json-fields.js';
+import type { HttpAnswer } from './registry-transport.js';
+import { parseRetryAfter } from './retry-after.js';
 
 /** What a registry says when it refuses: its status, and the code and message of its answer. */
 export interface RegistryAnswer {
@@ -7,6 +10,8 @@ export interface RegistryAnswer {
   /** "MANIFEST_UNKNOWN" or empty. */
   readonly code: string;
   readonly message: string;
+  /** How long it wants to be left alone, where it says so. */
+  readonly retryAfterMs?: number | undefined;
 }
 
 /**
@@ -28,6 +33,15 @@ export function parseRegistryAnswer(status: number, body: Uint8Array): RegistryA
   }
 }
 
+const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/** Reads a refusal to its end; the answer stays the caller's to close. */
+export async function readRefusal(answer: HttpAnswer, nowMs: number): Promise<RegistryAnswer> {
+  const body = await answer.read(MAX_REFUSAL_BYTES);
+  const retryAfterMs = parseRetryAfter(answer.headers.get('retry-after') ?? '', nowMs);
+  return { ...parseRegistryAnswer(answer.status, body), retryAfterMs };
+}
+
 /**
  * The error for a refusal: `image "127.0.0.1:5000/web:9" not found: registry answered 404
  * MANIFEST_UNKNOWN (manifest unknown) at http://127.0.0.1:5000`.
@@ -43,10 +57,17 @@ export function registryRefusal(
   const { kind, problem, advice } = meaningOf(answer, about);
   const code = answer.code === '' ? '' : ` ${answer.code}`;
   const message = answer.message === '' ? '' : ` (${answer.message})`;
-  const text = `${subject} ${problem}: registry answered ${answer.status}${code}${message} at ${baseUrl}`;
+  const { status, retryAfterMs } = answer;
+  const text = `${subject} ${problem}: registry answered ${status}${code}${message} at ${baseUrl}`;
   return new HatobaError(kind, advice === '' ? text : `${text}; ${advice}`, {
-    detail: { status: answer.status, code: answer.code },
+    detail: { status, code: answer.code, ...(retryAfterMs !== undefined && { retryAfterMs }) },
   });
+}
+
+/** How long the registry that refused wants to be left alone; 0 where it does not say. */
+export function retryAfterOf(error: unknown): number {
+  const ms = error instanceof HatobaError ? error.detail['retryAfterMs'] : undefined;
+  return typeof ms === 'number' ? ms : 0;
 }
 
 /** What was asked of the registry that refused it. */
@@ -58,7 +79,7 @@ export interface RefusedCall {
 }
 
 function meaningOf(
-  { status }: RegistryAnswer,
+  { status, retryAfterMs }: RegistryAnswer,
   { deed, host, hasCredentials }: RefusedCall,
 ): { kind: ErrorKind; problem: string; advice: string } {
   if (status === 404) return { kind: 'not-found', problem: 'not found', advice: '' };
@@ -74,7 +95,9 @@ function meaningOf(
     return { kind, problem: 'refused', advice };
   }
   if (status === 429) {
-    return { kind: 'unavailable', problem: `not ${deed}`, advice: 'its rate limit is reached' };
+    const wait = retryAfterMs === undefined ? '' : `: wait ${Math.ceil(retryAfterMs / 1000)} s`;
+    const advice = `its rate limit is reached${wait}`;
+    return { kind: 'unavailable', problem: `not ${deed}`, advice };
   }
   const kind = status >= 500 ? 'unavailable' : 'failed-precondition';
   return { kind, problem: `not ${deed}`, advice: '' };

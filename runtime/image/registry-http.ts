@@ -1,6 +1,7 @@
+import type { Clock } from '../../common/clock.js';
 import { HatobaError, describeError, kindOf } from '../../common/errors.js';
 import type { Access, RegistryAuth } from './registry-auth.js';
-import { parseRegistryAnswer, registryRefusal } from './registry-error.js';
+import { readRefusal, registryRefusal } from './registry-error.js';
 import type { HttpAnswer, HttpRequest, RegistryTransport } from './registry-transport.js';
 
 /** What a request is for, as its errors say it: `image "web:1" not pulled: …`. */
@@ -17,16 +18,16 @@ export interface RegistryRequest extends Omit<HttpRequest, 'headers' | 'url'> {
   readonly accepts?: readonly number[];
 }
 
-const MAX_REFUSAL_BYTES = 64 * 1024;
-
 /** Requests of registries by somebody, for something. */
 export class RegistryHttp {
   readonly #transport: RegistryTransport;
   readonly #auth: RegistryAuth;
+  readonly #clock: Clock;
 
-  constructor(modules: { transport: RegistryTransport; auth: RegistryAuth }) {
+  constructor(modules: { transport: RegistryTransport; auth: RegistryAuth; clock: Clock }) {
     this.#transport = modules.transport;
     this.#auth = modules.auth;
+    this.#clock = modules.clock;
   }
 
   /**
@@ -46,7 +47,7 @@ export class RegistryHttp {
       const answer =
         first.status === 401 ? await this.#authorize(access, request, first, signal) : first;
       if (answer.ok || request.accepts?.includes(answer.status) === true) return answer;
-      throw await refusalOf(access, answer, purpose);
+      throw await this.#refusalOf(access, answer, purpose);
     } catch (error) {
       signal.throwIfAborted();
       throw withPurpose(error, purpose);
@@ -85,6 +86,21 @@ export class RegistryHttp {
     const url = urlOf(access, path);
     return await this.#transport.send({ ...rest, url, headers: { ...headers, ...own } }, signal);
   }
+
+  async #refusalOf(
+    { endpoint, credentials }: Access,
+    answer: HttpAnswer,
+    { subject, deed }: Purpose,
+  ): Promise<HatobaError> {
+    try {
+      const refusal = await readRefusal(answer, this.#clock.nowMs());
+      const hasCredentials = credentials !== undefined;
+      const about = { deed, host: endpoint.host, hasCredentials };
+      return registryRefusal(subject, endpoint.baseUrl, refusal, about);
+    } finally {
+      await answer.close();
+    }
+  }
 }
 
 function urlOf({ endpoint }: Access, path: string): string {
@@ -93,28 +109,6 @@ function urlOf({ endpoint }: Access, path: string): string {
 
 function isWithin(access: Access, { path }: RegistryRequest): boolean {
   return new URL(urlOf(access, path)).origin === new URL(access.endpoint.baseUrl).origin;
-}
-
-async function refusalOf(
-  { endpoint, credentials }: Access,
-  answer: HttpAnswer,
-  purpose: Purpose,
-): Promise<HatobaError> {
-  try {
-    const body = await answer.read(MAX_REFUSAL_BYTES);
-    return registryRefusal(
-      purpose.subject,
-      endpoint.baseUrl,
-      parseRegistryAnswer(answer.status, body),
-      {
-        deed: purpose.deed,
-        host: endpoint.host,
-        hasCredentials: credentials !== undefined,
-      },
-    );
-  } finally {
-    await answer.close();
-  }
 }
 
 /** What came from below, with what it was about. */

@@ -174,6 +174,26 @@ describe('the registry client', () => {
     assert.equal(found.digest, DIGEST);
   });
 
+  it('waits as long as the registry asks', async () => {
+    const busy = refuse(429, 'TOOMANYREQUESTS', { 'Retry-After': '40' });
+    const server = new FakeServer(busy, ok);
+    const call = server.client().manifest(REFERENCE, undefined, { signal });
+    await server.clock.advance(39_999);
+    assert.equal(server.requests.length, 1);
+    await server.clock.advance(1);
+    assert.equal((await call).digest, DIGEST);
+    assert.equal(server.clock.pendingTimers, 0);
+  });
+
+  it('says at once how long to wait when that is too long', async () => {
+    const server = new FakeServer(refuse(429, '', { 'Retry-After': '3600' }));
+    await assert.rejects(server.client().manifest(REFERENCE, undefined, { signal }), {
+      kind: 'unavailable',
+      message: /answered 429 .*; its rate limit is reached: wait 3600 s$/,
+    });
+    assert.equal(server.clock.pendingTimers, 0);
+  });
+
   it('gives up after four tries, with the last reason', async () => {
     const server = new FakeServer(refuse(500), refuse(500), refuse(500), refuse(502, 'BAD'));
     await assert.rejects(
