@@ -21,7 +21,8 @@ export interface EngineSession {
 export async function withEngine(run: (session: EngineSession) => Promise<void>): Promise<void> {
   const config = readConfig();
   const socket = await agentSocket(config);
-  const engine = openClient(EngineClient, localTarget(socket));
+  // A stop takes the grace of its container, and `wait` takes days.
+  const engine = openClient(EngineClient, localTarget(socket), { isPatient: true });
   const interrupts = new Interrupts();
   try {
     await run({ config, engine, signal: interrupts.signal, interrupts });

@@ -41,17 +41,12 @@ export function registerContainerFiles(program: Command): void {
     .description('show what a container has changed: A(dded), C(hanged), D(eleted)')
     .action((container: string) =>
       withEngine(async ({ engine, signal }) => {
-        const call = unary(engine.containerDiff.bind(engine), { container }, DIFF_TIME(signal));
+        const call = unary(engine.containerDiff.bind(engine), { container }, { signal });
         const { changes } = await call;
         print(changes.map(({ kind, path }) => `${KINDS[kind] ?? '?'} ${path}`).join('\n'));
       }),
     );
 }
-
-/** Comparing a large copied root takes its time. */
-const DIFF_TIME = (signal: AbortSignal): { signal: AbortSignal; timeoutMs: number } => {
-  return { signal, timeoutMs: 600_000 };
-};
 
 async function cp(source: string, target: string, flags: CpFlags): Promise<void> {
   const words = parseCopyWords(source, target);

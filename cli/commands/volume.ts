@@ -17,9 +17,6 @@ import {
   type ListingOptions,
 } from './options.js';
 
-/** Counting a large volume takes its time. */
-const COUNT_TIMEOUT_MS = 600_000;
-
 interface VolumeRow {
   name: string;
   driver: string;
@@ -102,10 +99,8 @@ async function inspect(
   await withEngine(async ({ engine, signal }) => {
     const found = [];
     for (const volume of names) {
-      const settings = { signal, timeoutMs: COUNT_TIMEOUT_MS };
-      found.push(
-        dockerVolume(await unary(engine.volumeInspect.bind(engine), { volume, size }, settings)),
-      );
+      const request = { volume, size };
+      found.push(dockerVolume(await unary(engine.volumeInspect.bind(engine), request, { signal })));
     }
     print(formatObject(found, options));
   });
@@ -118,10 +113,7 @@ async function remove(names: readonly string[], force: boolean): Promise<void> {
     for (const name of names) {
       try {
         const request = { volumes: [name], force };
-        await unary(engine.volumeRemove.bind(engine), request, {
-          signal,
-          timeoutMs: COUNT_TIMEOUT_MS,
-        });
+        await unary(engine.volumeRemove.bind(engine), request, { signal });
         print(name);
       } catch (error) {
         signal.throwIfAborted();
@@ -139,8 +131,7 @@ async function prune({ all, force }: { all: boolean; force: boolean }): Promise<
   const which = all ? 'all volumes' : 'anonymous volumes';
   await confirm(`This will remove ${which} that no container has.`, force);
   await withEngine(async ({ engine, signal }) => {
-    const settings = { signal, timeoutMs: COUNT_TIMEOUT_MS };
-    const pruned = await unary(engine.volumePrune.bind(engine), { all }, settings);
+    const pruned = await unary(engine.volumePrune.bind(engine), { all }, { signal });
     if (pruned.removed.length > 0) print(`Deleted volumes:\n${pruned.removed.join('\n')}\n`);
     print(`Total reclaimed space: ${formatBytes(pruned.reclaimedBytes)}`);
   });

@@ -77,7 +77,11 @@ export function createChannelOptions(target: ChannelTarget): ChannelArguments {
   return { address, credentials: credentialsFor(security), options };
 }
 
-/** @example openClient(ControlClient, localTarget('/run/hatoba/manager.sock')) */
+/**
+ * @example openClient(ControlClient, localTarget('/run/hatoba/manager.sock'))
+ * @param settings.isPatient calls have no deadline: what is asked for takes as long as it takes, and
+ *   that the other side is there is known by keepalive
+ */
 export function openClient<C>(
   Client: new (
     address: string,
@@ -85,9 +89,15 @@ export function openClient<C>(
     options?: Partial<ClientOptions>,
   ) => C,
   target: ChannelTarget,
+  settings: { isPatient?: boolean } = {},
 ): C {
   const { address, credentials, options } = createChannelOptions(target);
+  if (settings.isPatient === true) options.interceptors?.unshift(withoutDeadline);
   return new Client(address, credentials, options);
+}
+
+function withoutDeadline(...[options, nextCall]: Parameters<Interceptor>): InterceptingCall {
+  return new InterceptingCall(nextCall({ ...options, deadline: Infinity }));
 }
 
 function credentialsFor(security: ChannelSecurity): ChannelCredentials {
@@ -156,7 +166,7 @@ function fromFailedCall(error: unknown): HatobaError {
 }
 
 export interface CallSettings {
-  /** Default 10,000. */
+  /** Default 10,000. A patient client has none. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }

@@ -169,6 +169,19 @@ describe('calls and streams', () => {
     assert.deepEqual(errors, [], 'what fails after the end of a call is not logged');
   });
 
+  it('a patient client has no deadline', async () => {
+    const target = localTarget(join(folder, 'a.sock'));
+    const patient = openClient(AgentClient, target, { isPatient: true });
+    const end = new AbortController();
+    const settings = { timeoutMs: 1, signal: end.signal };
+    const listing = unary(patient.imageList.bind(patient), {}, settings);
+    // By then the one above is long over.
+    await assert.rejects(unary(client.imageList.bind(client), {}, { timeoutMs: 50 }));
+    end.abort(new Error('enough'));
+    await assert.rejects(listing, /^Error: enough$/);
+    patient.close();
+  });
+
   it('an abort ends both sides', async () => {
     const end = new AbortController();
     const listing = unary(client.imageList.bind(client), {}, { signal: end.signal });
