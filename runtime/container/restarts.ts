@@ -1,4 +1,5 @@
 import type { Clock } from '../../common/clock.js';
+import { isKind } from '../../common/errors.js';
 import { Limiter } from '../content/limiter.js';
 import { decideAtOpen, decideRestart, type RunEnd } from '../core/restart-policy.js';
 import type { Background } from './background.js';
@@ -84,19 +85,26 @@ export class Restarts implements Disposable {
     try {
       await this.#modules.starter.restartByRule(id);
     } catch (error) {
+      // The engine is ending: its next one finds the container as it is, and goes on with it.
+      if (isKind(error, 'cancelled')) return;
       this.#noteFailure(id, error);
       throw error;
     }
   }
 
-  /** A start that fails counts like a run that ended at once. */
+  /**
+   * A start that fails counts like a run that ended at once. One that could not be tried yet, as its
+   * network is not there, counts as none: it is only waited for longer.
+   */
   #noteFailure(id: string, error: unknown): void {
     const { registry, clock } = this.#modules;
     const entry = registry.get(id);
     if (entry?.status.status !== 'restarting') return;
-    const failure = failureOf(error);
-    const restartCount = entry.status.restartCount + 1;
-    const end = { ...endOf(entry.status), ranMs: 0, exitCode: failure.exitCode, restartCount };
+    const before = endOf(entry.status);
+    const wasTried = !isKind(error, 'unavailable');
+    const failure = { ...failureOf(error), ...(!wasTried && { exitCode: before.exitCode }) };
+    const restartCount = before.restartCount + (wasTried ? 1 : 0);
+    const end = { ...before, ranMs: 0, exitCode: failure.exitCode, restartCount };
     const decision = decideRestart(entry.record.config.restart, end);
     const change = decision.restart
       ? { status: 'restarting' as const, backoffMs: decision.backoffMs }
