@@ -38,8 +38,12 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
         load: async () => (await import('./commands/container-run.js')).registerContainerRun,
       },
       {
-        commands: ['ps', 'inspect', 'port'],
+        commands: ['ps', 'port'],
         load: async () => (await import('./commands/container-ls.js')).registerContainerListings,
+      },
+      {
+        commands: ['inspect'],
+        load: async () => (await import('./commands/inspect.js')).registerInspect,
       },
       { commands: ['exec'], load: async () => (await import('./commands/exec.js')).registerExec },
       {

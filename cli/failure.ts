@@ -1,7 +1,10 @@
 import { describeError, isKind } from '../common/errors.js';
 
-/** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 did not converge, 4 not found. */
-export const EXIT = { failed: 1, usage: 2, notConverged: 3, notFound: 4 } as const;
+/**
+ * Exit codes: 0 done, 1 failed, 2 wrong usage, 3 did not converge, 4 not found. Those of `run` are
+ * the container's, so that it says all of its own failures by 125, as docker does.
+ */
+export const EXIT = { failed: 1, usage: 2, notConverged: 3, notFound: 4, neverRan: 125 } as const;
 
 /** Something was asked for and accepted, but the cluster did not get there. */
 export class NotConvergedError extends Error {
@@ -29,11 +32,13 @@ export function errorText(error: unknown): string {
   return text.includes('\n') ? text : `error: ${text}`;
 }
 
-export function exitCodeOf(error: unknown): number {
+/** @param command the first word after `hatoba` */
+export function exitCodeOf(error: unknown, command = ''): number {
   if (error instanceof ExitCodeError) return error.exitCode;
+  if (isKind(error, 'cancelled')) return 130;
+  if (command === 'run') return EXIT.neverRan;
   if (error instanceof NotConvergedError) return EXIT.notConverged;
   if (error instanceof UsageError) return EXIT.usage;
   if (isKind(error, 'not-found')) return EXIT.notFound;
-  if (isKind(error, 'cancelled')) return 130;
   return EXIT.failed;
 }

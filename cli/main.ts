@@ -3,7 +3,9 @@ import { Command, CommanderError } from 'commander';
 import { errnoOf } from '../common/errors.js';
 import { HATOBA_VERSION } from '../common/version.js';
 import { COMMAND_GROUPS } from './command-groups.js';
+import { fromDocker } from './docker-words.js';
 import { EXIT, errorText, exitCodeOf } from './failure.js';
+import { HELP } from './output/help.js';
 
 async function main(args: readonly string[]): Promise<void> {
   const program = new Command('hatoba')
@@ -11,7 +13,7 @@ async function main(args: readonly string[]): Promise<void> {
     .version(HATOBA_VERSION, '--version', 'print the version')
     .enablePositionalOptions()
     .showHelpAfterError('(add --help for the usage)')
-    .configureHelp({ sortSubcommands: false });
+    .configureHelp(HELP);
   if (args[0] !== '--version') await register(program, args[0]);
   exitOnUsageErrors(program);
   await program.parseAsync(args, { from: 'user' });
@@ -43,14 +45,16 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+const args = fromDocker(process.argv.slice(2));
 try {
-  await main(process.argv.slice(2));
+  await main(args);
 } catch (error) {
   if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 || error.code === 'commander.help' ? 0 : EXIT.usage;
+    const isHelp = error.exitCode === 0 || error.code === 'commander.help';
+    process.exitCode = isHelp ? 0 : args[0] === 'run' ? EXIT.neverRan : EXIT.usage;
   } else {
     const text = errorText(error);
     if (text !== '') process.stderr.write(`${text.trimEnd()}\n`);
-    process.exitCode = exitCodeOf(error);
+    process.exitCode = exitCodeOf(error, args[0]);
   }
 }

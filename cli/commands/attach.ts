@@ -16,7 +16,7 @@ interface AttachFlags {
 export function registerAttach(program: Command): void {
   program
     .command('attach <container>')
-    .description('join the own input and output of a running container')
+    .description('join the input and output of a running container')
     .option('--detach-keys <keys>', 'leave it running: ctrl-p,ctrl-q', '')
     .option('--no-stdin', 'only look on')
     .option('--no-sig-proxy', 'do not pass signals on to it')

@@ -9,6 +9,8 @@ import { formatBytes } from '../../common/bytes.js';
 import { durationOption, integerOption } from './options.js';
 
 interface StopFlags {
+  timeout?: number;
+  /** The old name of it. */
   time?: number;
   signal?: string;
 }
@@ -118,7 +120,8 @@ function registerWait(program: Command): void {
 
 function asStopping(command: Command): Command {
   return command
-    .option('-t, --time <seconds>', 'grace before they are killed', integerOption)
+    .option('-t, --timeout <seconds>', 'grace before they are killed', integerOption)
+    .addOption(new Option('--time <seconds>').argParser(integerOption).hideHelp())
     .option('-s, --signal <signal>', 'instead of their own stop signal');
 }
 
@@ -126,8 +129,8 @@ function stopRequest(
   container: string,
   flags: StopFlags,
 ): { container: string; signal: string; graceMs?: number } {
-  const { time, signal = '' } = flags;
-  return { container, signal, ...(time !== undefined && { graceMs: time * 1000 }) };
+  const { timeout = flags.time, signal = '' } = flags;
+  return { container, signal, ...(timeout !== undefined && { graceMs: timeout * 1000 }) };
 }
 
 /**

@@ -4,17 +4,10 @@ import { formatBytes } from '../../common/bytes.js';
 import { unary } from '../../proto/wire/client.js';
 import { withEngine, type EngineSession } from '../engine-session.js';
 import { containerRow, type ContainerRow } from '../output/container-rows.js';
-import { dockerContainer } from '../output/docker-inspect.js';
-import { formatListing, formatObject, hasLabel, type Listing } from '../output/listing.js';
+import { formatListing, hasLabel, type Listing } from '../output/listing.js';
 import { print } from '../output/print.js';
 import { agoText } from '../output/rows.js';
-import {
-  asInspect,
-  asListing,
-  integerOption,
-  type InspectOptions,
-  type ListingOptions,
-} from './options.js';
+import { asListing, integerOption, type ListingOptions } from './options.js';
 
 const SHORT_ID = 12;
 const SHORT_COMMAND = 24;
@@ -94,7 +87,7 @@ interface PsFlags extends ListingOptions {
   size: boolean;
 }
 
-/** `hatoba ps|inspect|port`. */
+/** `hatoba ps|port`. */
 export function registerContainerListings(program: Command): void {
   asListing(
     program
@@ -106,24 +99,6 @@ export function registerContainerListings(program: Command): void {
       .option('-s, --size', 'show how much each has written', false)
       .option('--no-trunc', 'show whole ids and commands'),
   ).action((flags: PsFlags & { trunc: boolean }) => withEngine((session) => list(session, flags)));
-
-  asInspect(
-    program
-      .command('inspect <container...>')
-      .description('show all of containers, with the fields of docker inspect')
-      .option('-s, --size', 'also how much each has written', false),
-  ).action((names: string[], flags: InspectOptions & { size: boolean }) =>
-    withEngine(async ({ engine, signal }) => {
-      const found = [];
-      for (const container of names) {
-        const request = { container, size: flags.size };
-        found.push(
-          dockerContainer(await unary(engine.containerInspect.bind(engine), request, { signal })),
-        );
-      }
-      print(formatObject(found, flags));
-    }),
-  );
 
   program
     .command('port <container> [port]')

@@ -6,6 +6,7 @@ import { unary } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
 import { UsageError } from '../failure.js';
 import { confirm } from '../output/confirm.js';
+import { dockerVolume } from '../output/docker-inspect.js';
 import { formatListing, formatObject, hasLabel, type Listing } from '../output/listing.js';
 import { note, print } from '../output/print.js';
 import { timeText } from '../output/rows.js';
@@ -148,25 +149,6 @@ function volumeRow(volume: Volume): VolumeRow {
     usedBy,
     dangling: usedBy.length === 0,
     createdAt: timeText(createdAtMs),
-  };
-}
-
-/** With the fields of `docker volume inspect`, and who has it. */
-function dockerVolume(volume: Volume): object {
-  const { labels, driverOpts, sizeBytes } = volume;
-  return {
-    CreatedAt: timeText(volume.createdAtMs),
-    Driver: volume.driver,
-    Labels: Object.keys(labels).length > 0 ? labels : null,
-    Mountpoint: volume.mountpoint,
-    Name: volume.name,
-    Options: Object.keys(driverOpts).length > 0 ? driverOpts : null,
-    Scope: 'local',
-    Anonymous: volume.anonymous,
-    UsedBy: volume.usedBy,
-    ...(sizeBytes !== undefined && {
-      UsageData: { Size: sizeBytes, RefCount: volume.usedBy.length },
-    }),
   };
 }
 

@@ -3,6 +3,7 @@ import {
   ImageConfig,
   type Container,
   type ImageInspectResponse,
+  type Volume,
 } from '../../proto/gen/hatoba/v1/engine.js';
 import {
   Image,
@@ -13,7 +14,7 @@ import {
 } from '../../proto/gen/hatoba/v1/types.js';
 
 /**
- * What `docker inspect` and `docker image inspect` print, field by field, so that scripts written
+ * What `docker inspect`, `docker image inspect` and `docker volume inspect` print, field by field, so that scripts written
  * for them go on working.
  */
 
@@ -220,6 +221,25 @@ function imageConfigOf(config: ImageConfig): object {
     ...(config.stopSignal !== '' && { StopSignal: config.stopSignal }),
     ...(config.shell.length > 0 && { Shell: config.shell }),
     ...(config.healthcheck !== undefined && { Healthcheck: healthOf(config.healthcheck) }),
+  };
+}
+
+/** With the fields of `docker volume inspect`, and who has it. */
+export function dockerVolume(volume: Volume): object {
+  const { labels, driverOpts, sizeBytes } = volume;
+  return {
+    CreatedAt: time(volume.createdAtMs),
+    Driver: volume.driver,
+    Labels: Object.keys(labels).length > 0 ? labels : null,
+    Mountpoint: volume.mountpoint,
+    Name: volume.name,
+    Options: Object.keys(driverOpts).length > 0 ? driverOpts : null,
+    Scope: 'local',
+    Anonymous: volume.anonymous,
+    UsedBy: volume.usedBy,
+    ...(sizeBytes !== undefined && {
+      UsageData: { Size: sizeBytes, RefCount: volume.usedBy.length },
+    }),
   };
 }
 

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { describeError, errnoOf, HatobaError, isKind } from '../../common/errors.js';
 import { unary } from '../../proto/wire/client.js';
 import type { EngineSession } from '../engine-session.js';
-import { ExitCodeError } from '../failure.js';
+import { EXIT, ExitCodeError } from '../failure.js';
 import { note, print } from '../output/print.js';
 import { joinContainer } from '../terminal/join-container.js';
 import type { ContainerFlags } from './container-flags.js';
@@ -14,9 +14,6 @@ export interface RunFlags extends ContainerFlags {
   sigProxy: boolean;
   cidfile?: string;
 }
-
-/** Exit code of `run` when the container never ran, as docker's: its own codes are below. */
-const NEVER_RAN = 125;
 
 /**
  * `hatoba run`: makes a container, starts it, and unless detached joins it until it ends.
@@ -47,7 +44,7 @@ export async function runContainer(
 /** The engine looks for the command already when it makes a container. */
 export function failureExitCode(reason: string): number {
   if (/exec: ".*": executable file not found in \$PATH/.test(reason)) return 127;
-  return /exec: ".*": permission denied/.test(reason) ? 126 : NEVER_RAN;
+  return /exec: ".*": permission denied/.test(reason) ? 126 : EXIT.neverRan;
 }
 
 /** Makes it, and notes its id in the --cidfile; one that is there is not overwritten. */
@@ -139,8 +136,10 @@ async function exitCodeOfFailure({ engine, signal }: EngineSession, id: string):
       const removal = { container: id, force: true, volumes: true };
       await unary(engine.containerRemove.bind(engine), removal, { signal });
     }
-    return [126, 127].includes(state?.exitCode ?? 0) ? (state?.exitCode ?? NEVER_RAN) : NEVER_RAN;
+    return [126, 127].includes(state?.exitCode ?? 0)
+      ? (state?.exitCode ?? EXIT.neverRan)
+      : EXIT.neverRan;
   } catch {
-    return NEVER_RAN; // it is gone already; the reason was told
+    return EXIT.neverRan; // it is gone already; the reason was told
   }
 }
