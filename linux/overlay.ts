@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { describeError, HatobaError, isKind } from '../common/errors.js';
@@ -146,11 +154,13 @@ function legacyMount(request: OverlayMount): Parameters<typeof mount>[0] {
 /** mount(2) with lower directories that all lie in `directory`, named without it. */
 function overlayFrom(directory: string, request: OverlayMount, action: string): void {
   const lowerDirs = request.lowerDirs.map((path) => path.slice(directory.length + 1));
-  check(libc.chdir(directory), `${action}: entering ${directory}`);
+  const before = openSync('.', 'r');
   try {
+    check(libc.chdir(directory), `${action}: entering ${directory}`);
     mount(legacyMount({ ...request, lowerDirs }), action);
   } finally {
-    libc.chdir('/');
+    libc.chdir(`/proc/self/fd/${before}`);
+    closeSync(before);
   }
 }
 
