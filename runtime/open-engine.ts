@@ -16,7 +16,7 @@ import type {
   GarbageRules,
 } from './engine.js';
 import { EventBus } from './events/event-bus.js';
-import { openImageStore } from './image/image-store.js';
+import { openImageStore } from './image/open-image-store.js';
 import { layersInUse } from './snapshot/layers-in-use.js';
 import { openSnapshotter } from './snapshot/open-snapshotter.js';
 

@@ -1,5 +1,4 @@
 import { HatobaError, type ErrorKind } from '../../common/errors.js';
-
 import { asArray, asObject, optionalString, parseJson } from '../core/json-fields.js';
 import type { HttpAnswer } from './registry-transport.js';
 import { parseRetryAfter } from './retry-after.js';

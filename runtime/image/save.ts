@@ -15,6 +15,7 @@ import {
 import type { ImageCatalog } from './catalog.js';
 import type { ImageIndex } from './image-index.js';
 import { keyOf, type KnownImage } from './image-record.js';
+import { holdImage } from './leased-work.js';
 import type { Leases } from './leases.js';
 import type { Reclaimer } from './reclaimer.js';
 import { readStoredImage, type StoredLayer } from './stored-image.js';
@@ -46,11 +47,7 @@ export async function* saveImages(
   try {
     const images: ImageToArchive[] = [];
     for (const [id, names] of findSaved(references, modules)) {
-      await lease.hold(id);
-      const known = modules.catalog.mustFind(id);
-      const { blobs, layers } = modules.reclaimer.candidatesOf(known);
-      await lease.hold(...blobs, ...layers);
-      modules.catalog.mustFind(id); // a removal may have come before the lease was whole
+      const known = await holdImage(id, lease, modules);
       images.push(await describeSaved(known, names, modules));
     }
     yield* writeArchive(images, options);

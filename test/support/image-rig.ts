@@ -4,11 +4,8 @@ import { systemClock } from '../../common/adapters/system-clock.js';
 import { silentLogger } from '../../common/logger.js';
 import { openKernel } from '../../linux/kernel.js';
 import type { Kernel } from '../../linux/ports.js';
-import {
-  openImageStore,
-  type ImageStore,
-  type ImageStoreOptions,
-} from '../../runtime/image/image-store.js';
+import type { ImageStore } from '../../runtime/image/image-store.js';
+import { openImageStore, type ImageStoreOptions } from '../../runtime/image/open-image-store.js';
 import { openSnapshotter } from '../../runtime/snapshot/open-snapshotter.js';
 import type { Snapshotter } from '../../runtime/snapshot/snapshotter.js';
 import { seededRandom } from './seeded-random.js';
