@@ -7,6 +7,7 @@ const mount = Mount.fromPartial.bind(Mount);
 
 describe('planWantedMounts', () => {
   it('checks, completes and sorts mounts so that parents come first', () => {
+    const volume = { type: 'volume', copyUp: true, labels: {}, driverOpts: {} };
     const wanted = planWantedMounts(
       [
         mount({ type: 'MOUNT_TYPE_TMPFS', target: '/a/b/c/' }),
@@ -24,8 +25,8 @@ describe('planWantedMounts', () => {
         propagation: 'rprivate',
         createSource: false,
       },
-      { type: 'volume', name: '', target: '/cache', readOnly: false, copyUp: true },
-      { type: 'volume', name: 'data', target: '/a/b', readOnly: true, copyUp: true },
+      { ...volume, name: '', target: '/cache', readOnly: false },
+      { ...volume, name: 'data', target: '/a/b', readOnly: true },
       { type: 'tmpfs', target: '/a/b/c', readOnly: false, sizeBytes: 0, mode: 0o1777 },
     ]);
   });
