@@ -1,11 +1,15 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseBytes } from '../common/bytes.js';
 import { describeError } from '../common/errors.js';
+import { UsageError } from './failure.js';
 import { Limit, type ThrottleDevice } from '../proto/gen/hatoba/v1/types.js';
 
 /** The flags that bound what a container may use, as Docker names them; absent = not said. */
 export interface LimitFlags {
   cpus?: number;
+  /** Microseconds of a period; the two are another way to say `cpus`. */
+  cpuQuota?: number;
+  cpuPeriod?: number;
   cpuShares?: number;
   cpusetCpus?: string;
   cpusetMems?: string;
@@ -21,11 +25,15 @@ export interface LimitFlags {
 }
 
 const NANOS = 1e9;
+/** Microseconds. */
+const USUAL_PERIOD = 100_000;
 
 /** Adds the flags of `toLimit` to `run`, `create` and `update`. */
 export function addLimitOptions(command: Command): Command {
   return command
     .option('--cpus <number>', 'cores it may use, for example 1.5', parsing(parseCpus))
+    .option('--cpu-quota <µs>', 'the same as time in each --cpu-period', integerParser)
+    .option('--cpu-period <µs>', 'see --cpu-quota; 100000 is usual', integerParser)
     .option('-c, --cpu-shares <weight>', 'its part of busy cores; 1024 is usual', integerParser)
     .option('--cpuset-cpus <list>', 'the cores it runs on, for example 0-2,4')
     .option('--cpuset-mems <list>', 'the memory nodes it uses, for example 0,1')
@@ -54,7 +62,7 @@ export function addLimitOptions(command: Command): Command {
  */
 export function toLimit(flags: LimitFlags, before: Limit = Limit.fromPartial({})): Limit {
   return {
-    nanoCpus: flags.cpus === undefined ? before.nanoCpus : Math.round(flags.cpus * NANOS),
+    nanoCpus: nanoCpusOf(flags) ?? before.nanoCpus,
     memoryBytes: flags.memory ?? before.memoryBytes,
     pids: flags.pidsLimit ?? before.pids,
     cpuShares: flags.cpuShares ?? before.cpuShares,
@@ -68,6 +76,19 @@ export function toLimit(flags: LimitFlags, before: Limit = Limit.fromPartial({})
     blkioDeviceReadIops: flags.deviceReadIops ?? before.blkioDeviceReadIops,
     blkioDeviceWriteIops: flags.deviceWriteIops ?? before.blkioDeviceWriteIops,
   };
+}
+
+function nanoCpusOf({ cpus, cpuQuota, cpuPeriod }: LimitFlags): number | undefined {
+  const isByPeriod = cpuQuota !== undefined || cpuPeriod !== undefined;
+  if (cpus !== undefined) {
+    if (isByPeriod) throw new UsageError('--cpus and --cpu-quota, --cpu-period exclude each other');
+    return Math.round(cpus * NANOS);
+  }
+  if (!isByPeriod) return undefined;
+  if (cpuQuota === undefined || cpuPeriod === 0) {
+    throw new UsageError('--cpu-period needs --cpu-quota, and must not be 0');
+  }
+  return Math.round((cpuQuota / (cpuPeriod ?? USUAL_PERIOD)) * NANOS);
 }
 
 function parseCpus(text: string): number {

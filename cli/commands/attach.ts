@@ -4,6 +4,7 @@ import { unary } from '../../proto/wire/client.js';
 import { withEngine, type EngineSession } from '../engine-session.js';
 import { ExitCodeError } from '../failure.js';
 import { note } from '../output/print.js';
+import { withSigProxy } from './options.js';
 import { joinContainer } from '../terminal/join-container.js';
 
 interface AttachFlags {
@@ -14,15 +15,15 @@ interface AttachFlags {
 
 /** `hatoba attach`. */
 export function registerAttach(program: Command): void {
-  program
-    .command('attach <container>')
-    .description('join the input and output of a running container')
-    .option('--detach-keys <keys>', 'leave it running: ctrl-p,ctrl-q', '')
-    .option('--no-stdin', 'only look on')
-    .option('--no-sig-proxy', 'do not pass signals on to it')
-    .action((container: string, flags: AttachFlags) =>
-      withEngine((session) => attach(session, container, flags)),
-    );
+  withSigProxy(
+    program
+      .command('attach <container>')
+      .description('join the input and output of a running container')
+      .option('--detach-keys <keys>', 'leave it running: ctrl-p,ctrl-q', '')
+      .option('--no-stdin', 'only look on'),
+  ).action((container: string, flags: AttachFlags) =>
+    withEngine((session) => attach(session, container, flags)),
+  );
 }
 
 async function attach(

@@ -7,6 +7,7 @@ import { addContainerOptions, type ContainerFlags } from '../run/container-flags
 import { makeContainer, runContainer, type RunFlags } from '../run/run-container.js';
 import { joinContainer } from '../terminal/join-container.js';
 import { each } from './container-life.js';
+import { withSigProxy } from './options.js';
 
 interface StartFlags {
   attach: boolean;
@@ -64,9 +65,9 @@ export function registerContainerRun(program: Command): void {
 }
 
 function asJoining(command: Command): Command {
-  return command
-    .option('--detach-keys <keys>', 'leave it running: ctrl-p,ctrl-q', '')
-    .option('--no-sig-proxy', 'do not pass signals on to it');
+  return withSigProxy(
+    command.option('--detach-keys <keys>', 'leave it running: ctrl-p,ctrl-q', ''),
+  );
 }
 
 /** --net is docker's old word for --network. */

@@ -55,6 +55,18 @@ export interface InspectOptions {
 }
 export type { ListingOptions };
 
+/** Adds --sig-proxy, which docker's users turn off by "=false". */
+export function withSigProxy(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--sig-proxy <yes>')
+        .argParser((text) => text !== 'false')
+        .default(true)
+        .hideHelp(),
+    )
+    .option('--no-sig-proxy', 'do not pass signals on to it');
+}
+
 export function collect(value: string, former: string[]): string[] {
   return [...former, value];
 }

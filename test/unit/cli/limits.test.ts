@@ -37,6 +37,14 @@ describe('limits on the command line', () => {
     });
   });
 
+  it('takes the time in each period for the cores that it is', () => {
+    const cores = (words: string): number => toLimit(parse(words.split(' '))).nanoCpus / 1e9;
+    assert.equal(cores('--cpu-quota 50000'), 0.5);
+    assert.equal(cores('--cpu-period 20000 --cpu-quota 50000'), 2.5);
+    assert.throws(() => cores('--cpus 1 --cpu-quota 50000'), /exclude each other/);
+    assert.throws(() => cores('--cpu-period 50000'), /needs --cpu-quota/);
+  });
+
   it('keeps what no flag speaks of, and takes away what one sets to nothing', () => {
     const before = Limit.fromPartial({ nanoCpus: 7, memoryBytes: 8, pids: 9, memorySwapBytes: -1 });
     assert.deepEqual(toLimit({}, before), before);
