@@ -191,7 +191,9 @@ function registerRemovals(image: Command): void {
     .option('--older-than <duration>', 'only those made before', durationOption, 0)
     .action((flags: { all: boolean; force: boolean; olderThan: number }) =>
       withEngine(async ({ engine, signal }) => {
-        const which = flags.all ? 'images that no container uses' : 'images without a name';
+        const which = flags.all
+          ? 'images that no container uses, and what interrupted pulls left'
+          : 'images without a name';
         await confirm(`This will remove all ${which}.`, flags.force);
         const request = { all: flags.all, olderThanMs: flags.olderThan };
         const pruned = await unary(engine.imagePrune.bind(engine), request, { signal });

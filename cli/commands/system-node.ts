@@ -93,7 +93,9 @@ async function prune(flags: PruneFlags): Promise<void> {
   await withEngine(async ({ engine, signal }) => {
     const what = [
       'all containers that do not run',
-      flags.all ? 'all images that no container uses' : 'all images without a name',
+      flags.all
+        ? 'all images that no container uses, and what interrupted pulls left'
+        : 'all images without a name',
       ...(flags.volumes ? ['all anonymous volumes that no container has'] : []),
     ];
     await confirm(`This will remove:\n${what.map((w) => `  - ${w}`).join('\n')}`, flags.force);

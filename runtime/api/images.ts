@@ -122,6 +122,9 @@ export interface Images {
     reference: string,
     options?: { force?: boolean },
   ): Promise<{ untagged: string[]; deleted: string[] }>;
-  /** Removes images without a tag (`all`: any) that no container uses. */
+  /**
+   * Removes images without a tag that no container uses; with `all` those with a tag too, and what
+   * interrupted pulls left.
+   */
   prune(options: { all?: boolean; olderThanMs?: number }): Promise<Pruned>;
 }

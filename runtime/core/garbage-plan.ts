@@ -44,7 +44,7 @@ export interface Leftover {
 
 export interface Inventory {
   readonly images: readonly InventoryImage[];
-  /** Bytes of every layer and blob that images have. */
+  /** Bytes of every layer and blob, and of every interrupted download. */
   readonly bytes: ReadonlyMap<string, number>;
   readonly leftovers: readonly Leftover[];
 }
@@ -62,9 +62,9 @@ export interface GarbagePlan {
 }
 
 /**
- * What goes in one round: leftovers by their age; and while the disk is too full, images that
- * nothing uses, the longest unused first, until it is full no more than the low watermark. Data that
- * images share is freed with the last of them.
+ * What goes in one round: leftovers by their age; and while the disk is too full, the younger of them
+ * too, the oldest first, then images that nothing uses, the longest unused first, until it is full no
+ * more than the low watermark. Data that images share is freed with the last of them.
  */
 export function planGarbage(
   inventory: Inventory,
@@ -72,15 +72,25 @@ export function planGarbage(
   disk: DiskSpace,
   nowMs: number,
 ): GarbagePlan {
-  const oldest = nowMs - rules.partialMaxAgeMs;
-  const leftovers = inventory.leftovers.filter((leftover) => leftover.writtenAtMs <= oldest);
   const usedBytes = disk.totalBytes - disk.freeBytes;
   const isTooFull = usedBytes > rules.diskHighWatermark * disk.totalBytes;
-  const excessBytes = usedBytes - rules.diskLowWatermark * disk.totalBytes;
-  return {
-    images: isTooFull ? planImages(inventory, nowMs - rules.imageMinAgeMs, excessBytes) : [],
-    leftovers: leftovers.map((leftover) => leftover.name),
-  };
+  const excessBytes = isTooFull ? usedBytes - rules.diskLowWatermark * disk.totalBytes : 0;
+  const leftovers = planLeftovers(inventory, nowMs - rules.partialMaxAgeMs, excessBytes);
+  const missing = excessBytes - sum(leftovers.map((name) => inventory.bytes.get(name) ?? 0));
+  const images = planImages(inventory, nowMs - rules.imageMinAgeMs, missing);
+  return { images, leftovers };
+}
+
+function planLeftovers(inventory: Inventory, oldAtMs: number, excessBytes: number): string[] {
+  const sorted = inventory.leftovers.toSorted((a, b) => a.writtenAtMs - b.writtenAtMs);
+  const planned: string[] = [];
+  let freed = 0;
+  for (const { name, writtenAtMs } of sorted) {
+    if (writtenAtMs > oldAtMs && freed >= excessBytes) break;
+    freed += inventory.bytes.get(name) ?? 0;
+    planned.push(name);
+  }
+  return planned;
 }
 
 function planImages(inventory: Inventory, usedBefore: number, excessBytes: number): Digest[] {
@@ -108,4 +118,8 @@ function countUsers(images: readonly InventoryImage[]): Map<string, number> {
     for (const name of new Set(data)) users.set(name, (users.get(name) ?? 0) + 1);
   }
   return users;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
 }

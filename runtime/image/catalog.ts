@@ -110,11 +110,12 @@ export class ImageCatalog {
   /** See Images.prune; its age is that of the image's creation, as Docker's `until` counts. */
   async prune(options: { all?: boolean; olderThanMs?: number }): Promise<Pruned> {
     const { index, clock } = this.#modules;
+    const { olderThanMs: ageMs = 0 } = options;
     const removed: string[] = [];
     let reclaimedBytes = 0;
     for (const image of index.list()) {
       if (options.all !== true && image.repoTags.length > 0) continue;
-      if (image.createdAtMs > clock.nowMs() - (options.olderThanMs ?? 0)) continue;
+      if (ageMs > 0 && image.createdAtMs > clock.nowMs() - ageMs) continue; // clocks differ
       const gone = await this.removeUnused(image.id as Digest);
       if (gone === undefined) continue;
       removed.push(image.id);

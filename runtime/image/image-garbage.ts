@@ -1,3 +1,4 @@
+import type { Clock } from '../../common/clock.js';
 import type { ContentStore } from '../content/content-store.js';
 import type { LayerStore } from '../content/layer-store.js';
 import type { PartialBlobs } from '../content/partial-blobs.js';
@@ -19,6 +20,7 @@ export interface ImageGarbageModules {
   readonly reclaimer: Reclaimer;
   readonly catalog: ImageCatalog;
   readonly lastUse: LastUse;
+  readonly clock: Clock;
   readonly partials: Pick<PartialBlobs, 'list' | 'remove'>;
 }
 
@@ -35,11 +37,13 @@ export class ImageGarbage {
   }
 
   async inventory(): Promise<Inventory> {
-    const { index, content, layers } = this.#modules;
+    const { index, content, layers, partials } = this.#modules;
     const blobs = await content.list();
+    const begun = await partials.list();
     const bytes = new Map([
       ...layers.list().map((layer) => [LAYER + layer.diffId, layer.sizeBytes] as const),
       ...blobs.map((blob) => [BLOB + blob.digest, blob.sizeBytes] as const),
+      ...begun.map((partial) => [PARTIAL + partial.digest, partial.sizeBytes] as const),
     ]);
     return {
       images: index.all().map((known) => this.#describe(known)),
@@ -58,14 +62,20 @@ export class ImageGarbage {
     const { reclaimer, partials } = this.#modules;
     const before = await this.inventory();
     await reclaimer.reclaim({ layers: pick(names, LAYER), blobs: pick(names, BLOB) });
-    const partial = new Map((await partials.list()).map((p) => [p.digest, p.sizeBytes]));
     for (const digest of pick(names, PARTIAL)) await partials.remove(digest);
     const after = new Set((await this.#findLeftovers()).map((leftover) => leftover.name));
     const found = before.leftovers.map((leftover) => leftover.name);
     const removed = found.filter((name) => names.includes(name) && !after.has(name));
-    const sizeOf = (name: string): number =>
-      before.bytes.get(name) ?? partial.get(name.slice(PARTIAL.length) as Digest) ?? 0;
-    return { removed, bytes: removed.reduce((sum, name) => sum + sizeOf(name), 0) };
+    const bytes = removed.reduce((sum, name) => sum + (before.bytes.get(name) ?? 0), 0);
+    return { removed, bytes };
+  }
+
+  /** Removes all leftovers that have been here for longer. */
+  async removeOlder(ageMs: number): Promise<{ removed: string[]; bytes: number }> {
+    const latest = this.#modules.clock.nowMs() - ageMs;
+    const { leftovers } = await this.inventory();
+    const old = leftovers.filter(({ writtenAtMs }) => ageMs === 0 || writtenAtMs <= latest);
+    return await this.removeLeftovers(old.map(({ name }) => name));
   }
 
   /** By the names of files and folders below the engine's root. */

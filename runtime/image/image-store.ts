@@ -148,7 +148,7 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
   }
 
   prune(options: { all?: boolean; olderThanMs?: number }): Promise<Pruned> {
-    return this.#track(this.#parts.catalog.prune(options));
+    return this.#track(this.#prune(options));
   }
 
   list(): Promise<Image[]> {
@@ -161,6 +161,16 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     await Promise.allSettled(this.#running);
     await this.#parts.lastUse[Symbol.asyncDispose]();
     await this.#parts.unpacker[Symbol.asyncDispose]();
+  }
+
+  async #prune(options: { all?: boolean; olderThanMs?: number }): Promise<Pruned> {
+    const pruned = await this.#parts.catalog.prune(options);
+    if (options.all !== true) return pruned;
+    const left = await this.garbage.removeOlder(options.olderThanMs ?? 0);
+    return {
+      removed: [...pruned.removed, ...left.removed],
+      reclaimedBytes: pruned.reclaimedBytes + left.bytes,
+    };
   }
 
   #withClosing(signal: AbortSignal | undefined): AbortSignal {

@@ -103,5 +103,5 @@ export async function openImageStore(options: ImageStoreOptions): Promise<ImageS
   const stores = { content, layers, index, leases, reclaimer, lastUse, partials, events };
   const catalog = new ImageCatalog({ ...surroundings, ...stores, clock });
   const transfers = new ImageTransfers({ ...stores, catalog, loader, puller, pusher, logger });
-  return new ImageStore({ ...stores, catalog, transfers, registry, unpacker, platform });
+  return new ImageStore({ ...stores, catalog, transfers, registry, unpacker, platform, clock });
 }

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cleanUp } from '../../support/clean-up.js';
 import {
   busyboxImage,
   dockerArchive,
+  makeImage,
   streamOf,
   type BuiltImage,
 } from '../../support/image-fixtures.js';
@@ -16,6 +19,7 @@ describe('a full disk', () => {
   let web: BuiltImage;
   let disk: string;
   let root: string;
+  let isMounted = false;
   let rig: ImageRig | undefined;
 
   before(async function () {
@@ -30,15 +34,20 @@ describe('a full disk', () => {
   });
 
   afterEach(async () => {
-    await rig?.close();
+    const opened = rig;
     rig = undefined;
-    execFileSync('umount', [disk]);
-    rmdirSync(disk);
+    await cleanUp(
+      () => opened?.close(),
+      () => isMounted && execFileSync('umount', [disk]),
+      () => rmdirSync(disk),
+    );
+    isMounted = false;
   });
 
   /** A store on a file system of so many bytes. */
   async function open(sizeKiB: number): Promise<ImageRig> {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeKiB}k`, 'none', disk]);
+    isMounted = true;
     return (rig = await ImageRig.open({ root }));
   }
 
@@ -83,6 +92,21 @@ describe('a full disk', () => {
       }
     });
   }
+
+  it('is given back what several downloads have written', async function () {
+    requiresCommand(this, 'docker-registry');
+    const registry = await TestRegistry.start();
+    try {
+      const layers = ['a', 'b', 'c'].map((name) => [{ name, content: randomBytes(1_000_000) }]);
+      const image = await makeImage({ tags: ['big:1'], layers });
+      const { images } = await open(1536); // any of them fits, two do not
+      await registry.push(image, 'big', '1');
+      await assert.rejects(images.pull(`${registry.host}/big:1`), noSpace);
+      assert.deepEqual(filesLeft(), []);
+    } finally {
+      await registry.stop();
+    }
+  });
 
   it('refuses a new name, and leaves the old ones', async () => {
     const { images } = await open(16_384);

@@ -155,6 +155,30 @@ describe('names and removal of images', () => {
     assert.deepEqual((await rig.images.prune({ all: true })).removed, [api.id]);
   });
 
+  it('prunes an image of tomorrow too, whose maker has another clock', async () => {
+    const earlier = await ImageRig.open({ clock: new FakeClock(1_700_000_000_000) });
+    await earlier.images.load(streamOf(await ociArchive([web])));
+    assert.deepEqual((await earlier.images.prune({ all: true, olderThanMs: 1 })).removed, []);
+    assert.deepEqual((await earlier.images.prune({ all: true })).removed, [web.id]);
+    await earlier.close();
+  });
+
+  it('prunes what interrupted pulls have left, when all is to go', async () => {
+    const left = `sha256:${'e'.repeat(64)}`;
+    writeOld(rig.path('partial', left.slice(7)));
+    const known = [web.id, api.id].sort();
+    users.set(web.id, [{ container: 'app', isRunning: true }]);
+    users.set(api.id, [{ container: 'app', isRunning: true }]);
+    assert.deepEqual((await rig.images.prune({})).removed, []);
+    assert.deepEqual(
+      (await rig.images.prune({ all: true, olderThanMs: clock.nowMs() })).removed,
+      [],
+    );
+    const pruned = await rig.images.prune({ all: true });
+    assert.deepEqual(pruned, { removed: [`partial ${left}`], reclaimedBytes: 4 });
+    assert.deepEqual((await rig.images.list()).map(({ id }) => id).sort(), known);
+  });
+
   it('does not remove an image while a container is made from it', async () => {
     let finish = (): void => undefined;
     const creation = rig.images.keepDuring('web:1', 'app', async () => {

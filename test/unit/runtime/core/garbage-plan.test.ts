@@ -59,7 +59,24 @@ describe('planning garbage collection', () => {
     assert.deepEqual(plan.images, [idOf(1), idOf(2)]);
   });
 
-  it('takes leftovers by their age alone', () => {
+  it('takes young leftovers too while the disk is too full, the oldest first, before images', () => {
+    const leftovers = [
+      { name: 'newest', writtenAtMs: NOW - 1 },
+      { name: 'older', writtenAtMs: NOW - HOUR },
+      { name: 'newer', writtenAtMs: NOW - 2 },
+    ];
+    const sizes = { newest: 40, older: 40, newer: 40, a: 40, b: 40 };
+    const planned = (used: number): [string[], Digest[]] => {
+      const stock = { ...inventory(images.slice(0, 2), sizes), leftovers };
+      const plan = planGarbage(stock, rules, disk(used), NOW);
+      return [[...plan.leftovers], [...plan.images]];
+    };
+    assert.deepEqual(planned(850), [[], []]);
+    assert.deepEqual(planned(870), [['older', 'newer'], []]);
+    assert.deepEqual(planned(930), [['older', 'newer', 'newest'], [idOf(2)]]);
+  });
+
+  it('takes leftovers by their age alone while there is room', () => {
     const leftovers = [
       { name: 'old', writtenAtMs: NOW - 20 * HOUR },
       { name: 'new', writtenAtMs: NOW - 20 * HOUR + 1 },
