@@ -8,6 +8,7 @@ import {
   UpdateOrder,
 } from '../../proto/gen/hatoba/v1/types.js';
 import type { ServiceSpec } from '../../common/model/objects.js';
+import { readResources } from './limits-section.js';
 import type { Value } from './reader.js';
 
 const ORDERS = {
@@ -55,11 +56,11 @@ export function readDeploy(value: Value, spec: ServiceSpec): void {
     },
     resources: (v) =>
       v.fields({
-        limits: (l) => {
-          task.resources.limits = readLimit(l);
-        },
+        limits: (l) => readResources(l, task.resources.limits),
         reservations: (r) => {
-          task.resources.reservations = Resources.fromPartial(readLimit(r));
+          const reserved = Limit.fromPartial({});
+          readResources(r, reserved);
+          task.resources.reservations = Resources.fromPartial(reserved);
         },
       }),
     placement: (v) =>
@@ -101,20 +102,6 @@ function readUpdateConfig(value: Value, config: UpdateConfig, mayRollBack: boole
       if (word !== undefined) config.failureAction = FAILURE_ACTIONS[word];
     },
   });
-}
-
-/** "cpus", "memory" and "pids" of limits and reservations. */
-function readLimit(value: Value): Limit {
-  const limit = Limit.fromPartial({});
-  value.fields(
-    {
-      cpus: (v) => (limit.nanoCpus = Math.round((v.number(0.001) ?? 0) * 1e9)),
-      memory: (v) => (limit.memoryBytes = v.bytes() ?? 0),
-      pids: (v) => (limit.pids = v.integer() ?? 0),
-    },
-    ['devices', 'generic_resources'],
-  );
-  return limit;
 }
 
 /** A dictionary whose keys must all have values. */

@@ -5,12 +5,16 @@ import {
   LogConfig,
   Placement,
   Resources,
+  RestartCondition,
   RestartPolicy,
-  Ulimit,
 } from '../../proto/gen/hatoba/v1/types.js';
+import { describeError } from '../../common/errors.js';
 import type { ServiceSpec } from '../../common/model/objects.js';
 import { defaultUpdateConfig } from '../../proto/wire/check.js';
+import { parseRestart } from '../words/container.js';
 import { definedOf, readDeploy, readHealthcheck } from './deploy-section.js';
+import { isolationFields } from './isolation-section.js';
+import { limitFields } from './limits-section.js';
 import { readMount, type MountScope } from './mounts.js';
 import { readPorts } from './ports.js';
 import { splitWords } from './shell-words.js';
@@ -28,13 +32,12 @@ export interface ServiceScope extends MountScope {
 
 /** Keys of the compose specification that are an error until they are honoured. */
 const NOT_YET = [
-  'build', 'extends', 'secrets', 'configs', 'depends_on', 'profiles', 'network_mode', 'pid', 'ipc',
-  'uts', 'userns_mode', 'security_opt', 'cgroup', 'cgroup_parent', 'links', 'external_links',
-  'mac_address', 'restart', 'scale', 'cpus', 'cpu_shares', 'cpu_quota', 'cpuset', 'mem_limit',
-  'mem_reservation', 'memswap_limit', 'pids_limit', 'oom_score_adj', 'oom_kill_disable', 'gpus',
-  'platform', 'pull_policy', 'runtime', 'storage_opt', 'volumes_from', 'develop', 'annotations',
-  'attach', 'blkio_config', 'credential_spec', 'device_cgroup_rules', 'isolation', 'post_start',
-  'pre_stop', 'provider', 'use_api_socket',
+  'build', 'extends', 'secrets', 'configs', 'depends_on', 'profiles', 'network_mode',
+  'cgroup_parent', 'links', 'external_links', 'mac_address', 'scale', 'cpu_quota', 'cpu_period',
+  'cpu_rt_period', 'cpu_rt_runtime', 'cpu_count', 'cpu_percent', 'mem_swappiness',
+  'oom_kill_disable', 'gpus', 'platform', 'pull_policy', 'runtime', 'storage_opt', 'volumes_from',
+  'develop', 'annotations', 'attach', 'credential_spec', 'isolation', 'post_start', 'pre_stop',
+  'provider', 'use_api_socket',
 ]; // prettier-ignore
 
 /** Reads one entry of `services:`. The spec is only complete when no problem was noted. */
@@ -45,6 +48,8 @@ export function readService(name: string, value: Value, scope: ServiceScope): Se
     {
       ...processFields(container, scope),
       ...isolationFields(container),
+      ...limitFields(spec.taskTemplate.resources.limits),
+      restart: (v) => readRestart(v, value, spec.taskTemplate.restartPolicy),
       image: (v) => (container.image = v.string() ?? ''),
       labels: (v) => Object.assign(container.labels, definedOf(v)),
       ports: (v) => (spec.endpointSpec.ports = v.items().flatMap(readPorts)),
@@ -54,7 +59,6 @@ export function readService(name: string, value: Value, scope: ServiceScope): Se
       },
       volumes: (v) =>
         container.mounts.push(...v.items().flatMap((item) => readMount(item, scope) ?? [])),
-      tmpfs: (v) => readTmpfs(v, container),
       healthcheck: (v) => readHealthcheck(v, container),
       logging: (v) => {
         const log = LogConfig.fromPartial({});
@@ -133,39 +137,6 @@ function processFields(container: ContainerSpec, scope: ServiceScope): Fields {
   };
 }
 
-/** What it may do. */
-function isolationFields(container: ContainerSpec): Fields {
-  return {
-    read_only: (v) => (container.readOnly = v.boolean() ?? false),
-    privileged: (v) => (container.privileged = v.boolean() ?? false),
-    cap_add: (v) => (container.capabilityAdd = v.strings()),
-    cap_drop: (v) => (container.capabilityDrop = v.strings()),
-    sysctls: (v) => (container.sysctls = definedOf(v)),
-    shm_size: (v) => (container.shmSizeBytes = v.bytes() ?? 0),
-    devices: (v) => {
-      for (const text of v.strings()) {
-        const [pathOnHost = '', pathInContainer = pathOnHost, cgroupPermissions = 'rwm'] =
-          text.split(':');
-        container.devices.push({ pathOnHost, pathInContainer, cgroupPermissions });
-      }
-    },
-    ulimits: (v) => {
-      for (const [name, limit] of v.entries()) container.ulimits.push(readUlimit(name, limit));
-    },
-  };
-}
-
-function readUlimit(name: string, value: Value): Ulimit {
-  const limit = Ulimit.fromPartial({ name });
-  if (value.isMap) {
-    value.fields({
-      soft: (s) => (limit.soft = s.integer(-1) ?? 0),
-      hard: (h) => (limit.hard = h.integer(-1) ?? 0),
-    });
-  } else limit.soft = limit.hard = value.integer(-1) ?? 0;
-  return limit;
-}
-
 function readNetworks(service: string, value: Value, spec: ServiceSpec, scope: ServiceScope): void {
   const { networks } = spec.taskTemplate;
   if (value.isList) {
@@ -188,20 +159,26 @@ function readNetworks(service: string, value: Value, spec: ServiceSpec, scope: S
   }
 }
 
-function readTmpfs(value: Value, container: ContainerSpec): void {
-  for (const text of value.stringOrStrings()) {
-    const target = text.split(':', 1)[0] ?? text;
-    container.mounts.push({
-      type: 'MOUNT_TYPE_TMPFS',
-      source: '',
-      target,
-      readOnly: false,
-      bindOptions: undefined,
-      volumeOptions: undefined,
-      tmpfsOptions: { sizeBytes: 0, mode: 0 },
-    });
+/** `deploy: restart_policy:` says more than `restart:`, and goes before it. */
+function readRestart(value: Value, service: Value, policy: RestartPolicy): void {
+  const deploy = service.entries().find(([key]) => key === 'deploy')?.[1];
+  const text = value.string();
+  if (text === undefined) return;
+  try {
+    const { name, maximumRetryCount } = parseRestart(text);
+    if (deploy?.isMap === true && deploy.entries().some(([key]) => key === 'restart_policy'))
+      return;
+    policy.condition = RESTARTS[name] ?? RestartCondition.ANY;
+    policy.maxAttempts = maximumRetryCount;
+  } catch (error) {
+    value.problem(describeError(error));
   }
 }
+
+const RESTARTS: Readonly<Record<string, RestartCondition>> = {
+  no: RestartCondition.NONE,
+  'on-failure': RestartCondition.ON_FAILURE,
+};
 
 function readCommand(value: Value): string[] {
   if (value.isList) return value.strings();

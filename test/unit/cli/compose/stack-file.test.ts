@@ -174,7 +174,95 @@ describe('parseStackFile', () => {
     assert.deepEqual(placement.preferences, [{ spreadDescriptor: 'node.labels.zone' }]);
   });
 
+  it('reads what a service may do and what it shares with the machine', () => {
+    const spec = container(
+      [
+        'pid: host',
+        'ipc: shareable',
+        'uts: host',
+        'userns_mode: remap',
+        'cgroup: private',
+        'oom_score_adj: -500',
+        'device_cgroup_rules: ["c 1:3 rwm"]',
+        'devices: ["/dev/fuse:rw"]',
+        'security_opt: ["no-new-privileges:true", seccomp=unconfined]',
+        'tmpfs: ["/run:size=64k,mode=755", /tmp]',
+      ].join('\n'),
+    );
+    const { pidMode, ipcMode, utsMode, usernsMode, cgroupnsMode } = spec;
+    assert.deepEqual(
+      [pidMode, ipcMode, utsMode, usernsMode, cgroupnsMode],
+      ['host', 'shareable', 'host', 'remap', 'private'],
+    );
+    assert.deepEqual([spec.oomScoreAdj, spec.deviceCgroupRules], [-500, ['c 1:3 rwm']]);
+    assert.deepEqual(spec.devices, [
+      { pathOnHost: '/dev/fuse', pathInContainer: '/dev/fuse', cgroupPermissions: 'rw' },
+    ]);
+    assert.deepEqual([spec.noNewPrivileges, spec.seccomp], [true, 'unconfined']);
+    assert.deepEqual(
+      spec.mounts.map((m) => [m.target, m.tmpfsOptions]),
+      [
+        ['/run', { sizeBytes: 65_536, mode: 0o755 }],
+        ['/tmp', { sizeBytes: 0, mode: 0 }],
+      ],
+    );
+  });
+
+  it('reads limits beside those of the deploy section', () => {
+    const { limits } = service(
+      [
+        'cpus: 0.5',
+        'cpu_shares: 512',
+        'cpuset: 0-1',
+        'mem_limit: 64m',
+        'memswap_limit: -1',
+        'mem_reservation: 32m',
+        'pids_limit: -1',
+        'deploy: {resources: {limits: {memory: 64m, pids: 10}}}',
+        'blkio_config: {weight: 300, device_read_bps: [{path: /dev/sda, rate: 1m}], device_write_iops: [{path: /dev/sda, rate: 20}]}',
+      ].join('\n'),
+    ).taskTemplate.resources;
+    assert.deepEqual(
+      limits,
+      Limit.fromPartial({
+        nanoCpus: 5e8,
+        cpuShares: 512,
+        cpusetCpus: '0-1',
+        memoryBytes: 64 * 2 ** 20,
+        memorySwapBytes: -1,
+        memoryReservationBytes: 32 * 2 ** 20,
+        pids: 10,
+        blkioWeight: 300,
+        blkioDeviceReadBps: [{ path: '/dev/sda', rate: 2 ** 20 }],
+        blkioDeviceWriteIops: [{ path: '/dev/sda', rate: 20 }],
+      }),
+    );
+  });
+
+  it('reads a restart rule where the deploy section has none, wherever that stands', () => {
+    const restart = (lines: string): unknown[] => {
+      const { condition, maxAttempts } = service(lines).taskTemplate.restartPolicy;
+      return [condition, maxAttempts];
+    };
+    assert.deepEqual(restart('restart: unless-stopped'), ['RESTART_CONDITION_ANY', 0]);
+    assert.deepEqual(restart('restart: no'), ['RESTART_CONDITION_NONE', 0]);
+    const onFailure = 'restart: on-failure:3';
+    assert.deepEqual(restart(onFailure), ['RESTART_CONDITION_ON_FAILURE', 3]);
+    const deploy = 'deploy: {restart_policy: {condition: none}}';
+    for (const lines of [
+      [onFailure, deploy],
+      [deploy, onFailure],
+    ]) {
+      assert.deepEqual(restart(lines.join('\n')), ['RESTART_CONDITION_NONE', 0]);
+    }
+  });
+
   const mistakes: [string, string][] = [
+    ['services: {w: {image: x, pid: "service:db"}}', 'c.yaml:1:31: services.w.pid: "service:db": a task shares no namespace with other containers, which may run on other nodes; "private" or "host" would be right'],
+    ['services: {w: {image: x, uts: here}}', 'c.yaml:1:31: services.w.uts: must be "private" or "host", not "here"'],
+    ['services: {w: {image: x, restart: sometimes}}', 'c.yaml:1:35: services.w.restart: "sometimes" is not a restart rule: no, on-failure, on-failure:TIMES, unless-stopped or always'],
+    ['services: {w: {image: x, mem_limit: 8m, deploy: {resources: {limits: {memory: 9m}}}}}', 'c.yaml:1:79: services.w.deploy.resources.limits.memory: another limit of this service says otherwise; say it once'],
+    ['services: {w: {image: x, security_opt: ["apparmor:x"]}}', 'c.yaml:1:41: services.w.security_opt[0]: must be "no-new-privileges:true" or "seccomp:unconfined"'],
     ['services: {}', 'c.yaml:1:1: declares no services'],
     ['- a', 'c.yaml:1:1: a compose file is a map with "services:" at the top'],
     ['services: {w: {image: x, prots: []}}', 'c.yaml:1:26: services.w.prots: unknown key "prots"; did you mean "ports"?'],
