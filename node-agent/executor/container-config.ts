@@ -36,12 +36,13 @@ export function toContainerConfig(task: Task, network: TaskNetwork): ContainerCo
     netns: network.type === 'host' ? 'host' : network.sandbox.netnsPath,
     cgroupGroup: task.serviceName === '' ? 'tasks' : task.serviceName,
     dns: dnsOf(task, network),
-    hosts: network.type === 'host' ? [] : ownHosts(task, hostname),
+    hosts: network.type === 'host' || hostname === '' ? [] : ownHosts(task, hostname),
     log: logOptions(task.spec.logDriver),
     labels: labelsOf(task),
   };
 
   function defaultHostname(): string {
+    if (containerSpec.utsMode === 'host') return ''; // it has its machine's
     return network.type === 'host' ? network.hostname : shortId(task.id);
   }
 }

@@ -6,6 +6,8 @@ import {
   type Mount,
 } from '../../../proto/gen/hatoba/v1/types.js';
 import { parseConstraint } from '../scheduler/constraint.js';
+import { checkIsolation } from './isolation-spec.js';
+import { checkLimits } from './limit-spec.js';
 import type { Problems } from './problem.js';
 
 const MIN_NANO_CPUS = 1e6;
@@ -44,6 +46,7 @@ function checkContainer(spec: ContainerSpec, problems: Problems): void {
   });
   if (spec.healthcheck !== undefined) checkHealth(spec.healthcheck, problems.at('healthcheck'));
   checkMounts(spec.mounts, problems);
+  checkIsolation(spec, problems);
 }
 
 function checkHealth(health: HealthConfig, problems: Problems): void {
@@ -101,6 +104,7 @@ function checkResources({ resources }: TaskSpec, problems: Problems): void {
     );
     notNegative(at, 'pids', pids);
   }
+  checkLimits(resources.limits, problems.at('limits'));
 }
 
 function checkPlacement({ placement }: TaskSpec, problems: Problems): void {

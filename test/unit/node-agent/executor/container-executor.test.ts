@@ -263,6 +263,14 @@ describe('ContainerExecutor', () => {
     assert.deepEqual(driver.attached, []);
   });
 
+  it("gives no host name to one that has its machine's", async () => {
+    const executor = await open();
+    const task = onNetwork({ spec: { containerSpec: { image: 'web', utsMode: 'host' } } });
+    await executor.prepare(task, never);
+    const config = containers.get(task.id)?.config;
+    assert.deepEqual([config?.spec.hostname, config?.hosts], ['', []]);
+  });
+
   it('creates at most eight containers at a time', async () => {
     const executor = await open();
     let release = (): void => undefined;

@@ -77,6 +77,80 @@ describe('service validation', () => {
       ['mode.replicas: 1000000000 is not between 0 and 100000'],
     ],
     [
+      'what a task may share with its machine',
+      task({
+        containerSpec: {
+          pidMode: 'host',
+          ipcMode: 'none',
+          utsMode: 'host',
+          usernsMode: 'host',
+          cgroupnsMode: 'private',
+          oomScoreAdj: -1000,
+          deviceCgroupRules: ['c 1:* rwm', 'a *:* r'],
+        },
+        resources: {
+          limits: {
+            memoryBytes: 1 << 26,
+            memorySwapBytes: -1,
+            memoryReservationBytes: 1 << 25,
+            cpuShares: 2,
+            cpusetCpus: '0-2,4',
+            blkioWeight: 1000,
+            blkioDeviceReadBps: [{ path: '/dev/sda', rate: 1 }],
+          },
+        },
+      }),
+      [],
+    ],
+    [
+      'what no task may share',
+      task({
+        containerSpec: {
+          hostname: 'web',
+          privileged: true,
+          pidMode: 'container:db',
+          ipcMode: 'service:db',
+          utsMode: 'host',
+          usernsMode: 'remap',
+          oomScoreAdj: 1001,
+          deviceCgroupRules: ['c 1:3'],
+        },
+      }),
+      [
+        'taskTemplate.containerSpec.pidMode: "container:db" is none of private, host',
+        'taskTemplate.containerSpec.ipcMode: "service:db" is none of private, shareable, host, none',
+        'taskTemplate.containerSpec.utsMode: a container with the name of its machine cannot have a hostname or domainname',
+        'taskTemplate.containerSpec.usernsMode: a privileged container cannot have users of its own',
+        'taskTemplate.containerSpec.oomScoreAdj: 1001 is not between -1000 and 1000',
+        'taskTemplate.containerSpec.deviceCgroupRules[0]: "c 1:3" is not a rule like "c 1:3 rwm"',
+      ],
+    ],
+    [
+      'limits that cannot be',
+      task({
+        resources: {
+          limits: {
+            memoryBytes: 1 << 23,
+            memorySwapBytes: 1 << 22,
+            memoryReservationBytes: 1 << 24,
+            cpuShares: 1,
+            cpusetCpus: 'all',
+            blkioWeight: 5,
+            blkioDeviceWriteIops: [{ path: 'sda', rate: 0 }],
+          },
+        },
+      }),
+      [
+        'cpuShares: 1 is not between 2 and 262144',
+        'blkioWeight: 5 is not between 10 and 1000',
+        'cpusetCpus: "all" is not a list like "0-2,4"',
+        'memoryReservationBytes: 16777216 bytes are above the memory limit of 8388608',
+        'memorySwapBytes: 4194304 bytes of memory and swap together are less than the memory limit, or there is none; -1 is any amount',
+        'blkioDeviceWriteIops[0]: "sda" is not the path of a device',
+        'blkioDeviceWriteIops[0]: a rate of 0 lets nothing pass',
+      ].map((text) => `taskTemplate.resources.limits.${text}`),
+    ],
+    [
       'a bad image',
       task({ containerSpec: { image: 'Web Server' } }),
       ['taskTemplate.containerSpec.image: "Web Server" is not an image reference'],
