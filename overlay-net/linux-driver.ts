@@ -15,7 +15,7 @@ import type { NetworkDriver, NetworkState, Sandbox, SandboxConfig } from './driv
 import { NftTable } from './lb/nft-table.js';
 import { KernelLinks } from './link/kernel-links.js';
 import { detectUnderlay } from './link/underlay.js';
-import { Mutex } from './mutex.js';
+import { Mutex } from '../common/mutex.js';
 import { Sandboxes, type Ground } from './sandbox/sandboxes.js';
 
 const DATA_PATH_PORT = 4789;

@@ -2,7 +2,7 @@ import { describeError, HatobaError, isKind } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
 import type { ContainerCreateRequest } from '../../proto/gen/hatoba/v1/engine.js';
-import { KeyedMutex } from '../../runtime/container/keyed-mutex.js';
+import { KeyedMutex } from '../../common/keyed-mutex.js';
 import type { ContainerConfig, ContainerState, Engine, RestartRule } from '../../runtime/engine.js';
 import { attachmentOf, parseNetworkMode, type Attachment } from './attachment.js';
 import { requireAttachment, type ContainerNetworks } from './container-networks.js';

@@ -31,7 +31,7 @@ import type { StatsReader } from '../stats/container-stats.js';
 import type { Background } from './background.js';
 import { createContainer, type CreateModules } from './create.js';
 import type { ExitWatcher } from './exits.js';
-import type { KeyedMutex } from './keyed-mutex.js';
+import type { KeyedMutex } from '../../common/keyed-mutex.js';
 import type { LimitUpdates } from './limit-updates.js';
 import type { ContainerPaths } from './paths.js';
 import { pauseContainer, unpauseContainer } from './pause.js';

@@ -30,7 +30,7 @@ import { closeCrunNamespace, openCrunNamespace } from './crun-namespace.js';
 import { ExitWatcher } from './exits.js';
 import { GroupLimits } from './group-limits.js';
 import { GroupUse } from './group-use.js';
-import { KeyedMutex } from './keyed-mutex.js';
+import { KeyedMutex } from '../../common/keyed-mutex.js';
 import { LimitUpdates } from './limit-updates.js';
 import { ContainerPaths } from './paths.js';
 import { readBootId } from './process-identity.js';

@@ -3,7 +3,7 @@ import { isKind } from '../../common/errors.js';
 import { Limiter } from '../content/limiter.js';
 import { decideAtOpen, decideRestart, type RunEnd } from '../core/restart-policy.js';
 import type { Background } from './background.js';
-import type { KeyedMutex } from './keyed-mutex.js';
+import type { KeyedMutex } from '../../common/keyed-mutex.js';
 import type { ContainerEntry } from './record.js';
 import type { ContainerRegistry } from './registry.js';
 import { failureOf, type Starter } from './start.js';

@@ -4,7 +4,7 @@ import type { Clock } from '../../common/clock.js';
 import { HatobaError, errnoOf } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
 import type { Mounts, Spawner } from '../../linux/ports.js';
-import { KeyedMutex } from '../container/keyed-mutex.js';
+import { KeyedMutex } from '../../common/keyed-mutex.js';
 import { volumesOf } from '../container/record.js';
 import type { ContainerRegistry } from '../container/registry.js';
 import { removeTree } from '../content/remove-tree.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { HatobaError } from '../../../../common/errors.js';
 import { silentLogger } from '../../../../common/logger.js';
 import { Background } from '../../../../runtime/container/background.js';
-import { KeyedMutex } from '../../../../runtime/container/keyed-mutex.js';
+import { KeyedMutex } from '../../../../common/keyed-mutex.js';
 import { ContainerPaths } from '../../../../runtime/container/paths.js';
 import { ContainerRegistry } from '../../../../runtime/container/registry.js';
 import { Restarts } from '../../../../runtime/container/restarts.js';
