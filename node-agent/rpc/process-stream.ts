@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { HatobaError } from '../../common/errors.js';
 import type { TerminalSize } from '../../proto/gen/hatoba/v1/agent.js';
+import { writeMessage } from '../../proto/wire/stream.js';
 import { toBuffer } from './bytes.js';
 import { mergeIterables } from './merge-iterables.js';
 
@@ -55,7 +55,7 @@ async function feed(
   stdin.on('error', () => undefined);
   for (let next = await inputs.next(); next.done !== true; next = await inputs.next()) {
     const { input } = next.value;
-    if (input?.$case === 'stdin') await write(stdin, input.value);
+    if (input?.$case === 'stdin') await writeMessage(stdin, input.value);
     else if (input?.$case === 'closeStdin') stdin.end();
     else if (input?.$case === 'resize') await process.resize(input.value);
     else if (input?.$case === 'leave') return true;
@@ -93,9 +93,4 @@ async function* messagesOf(
 ): AsyncGenerator<ProcessOutput, void, undefined> {
   const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
   for await (const chunk of chunks) yield { output: { $case, value: toBuffer(chunk) } };
-}
-
-async function write(stdin: Writable, chunk: Uint8Array): Promise<void> {
-  if (stdin.destroyed || stdin.writableEnded || stdin.write(chunk)) return;
-  await Promise.race([once(stdin, 'drain'), once(stdin, 'close')]);
 }

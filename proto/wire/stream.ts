@@ -1,4 +1,4 @@
-/** A gRPC stream's writing side, of a client or a server. */
+/** A stream's writing side: of a gRPC call on either side, or any of Node's. */
 export interface MessageSink<T> {
   write(message: T): boolean;
   once(event: 'drain' | 'close' | 'error' | 'finish' | 'cancelled', listener: () => void): unknown;
