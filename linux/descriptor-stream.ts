@@ -49,7 +49,7 @@ export class DescriptorStream extends Duplex {
     this.once('end', () => this.destroy());
   }
 
-  /** Takes `fd` over. */
+  /** Takes `fd` over, also when it throws. */
   static async open(
     kernel: Calls,
     fd: number,
@@ -57,7 +57,7 @@ export class DescriptorStream extends Duplex {
   ): Promise<DescriptorStream> {
     let stream: DescriptorStream | undefined = undefined;
     const buffer = Buffer.alloc(READ_BYTES);
-    const copy = await kernel.call('sockets.duplicate', fd);
+    const copy = await orClose(kernel, fd, kernel.call('sockets.duplicate', fd));
     const onRead = (bytes: number): boolean =>
       // A copy: the next packet goes into the same place.
       stream === undefined ? true : stream.push(Buffer.from(buffer.subarray(0, bytes)));
@@ -156,6 +156,7 @@ export async function whenReadable(kernel: Calls, fd: number, signal: AbortSigna
 /**
  * A socket around any descriptor. Node takes stream sockets only and looks at what it is given just
  * once: so it gets a stream socket, in whose place the descriptor is put before anything is read.
+ * `fd` is taken over, also when this throws.
  * @param onRead returns whether to go on reading; else `resume` does
  */
 async function adopt(
@@ -164,7 +165,7 @@ async function adopt(
   buffer: Uint8Array,
   onRead: (bytes: number) => boolean,
 ): Promise<Socket> {
-  const carrier = await kernel.call('sockets.openCarrier');
+  const carrier = await orClose(kernel, fd, kernel.call('sockets.openCarrier'));
   const options: SocketConstructorOpts & { onread: OnReadOpts } = {
     fd: carrier[0],
     readable: true,
@@ -182,4 +183,14 @@ async function adopt(
     throw error;
   }
   return socket;
+}
+
+/** What `work` gives; when it fails, `fd` is closed, as nobody would. */
+export async function orClose<T>(kernel: Calls, fd: number, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    await kernel.call('sockets.close', fd).catch(() => undefined); // the first failure is told
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
 import { unlink } from 'node:fs/promises';
 import { errnoOf, HatobaError } from '../common/errors.js';
-import { DescriptorStream, whenReadable } from './descriptor-stream.js';
+import { DescriptorStream, orClose, whenReadable } from './descriptor-stream.js';
 import type { Sockets, Terminal, TerminalListener } from './ports.js';
 import type { WorkerClient } from './worker-client.js';
 
@@ -79,11 +79,9 @@ class ConsoleSocket implements TerminalListener {
 
 async function openTerminal(kernel: Calls, fd: number): Promise<Terminal> {
   // A descriptor of its own for resizing: the stream's number may be another file's by then.
-  const control = await kernel.call('sockets.duplicate', fd);
-  const stream = await DescriptorStream.open(kernel, fd, {
-    isPackets: false,
-    passesEnd: false,
-  });
+  const control = await orClose(kernel, fd, kernel.call('sockets.duplicate', fd));
+  const opening = DescriptorStream.open(kernel, fd, { isPackets: false, passesEnd: false });
+  const stream = await orClose(kernel, control, opening);
   let isOpen = true;
   stream.once('close', () => {
     isOpen = false;
