@@ -26,7 +26,9 @@ export async function createContainer(
     exposedPorts: details.config?.exposedPorts ?? [],
     mountsOfOthers: await mountsOfOthers(session, flags.volumesFrom),
   });
-  const { id, warnings } = await unary(engine.containerCreate.bind(engine), request, { signal });
+  signal.throwIfAborted();
+  // Not given up on the way: nobody would know of a container that is made all the same.
+  const { id, warnings } = await unary(engine.containerCreate.bind(engine), request);
   for (const warning of warnings) note(`warning: ${warning}`);
   return id;
 }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { describeError, errnoOf, HatobaError, isKind } from '../../common/errors.js';
 import { unary } from '../../proto/wire/client.js';
 import type { EngineSession } from '../engine-session.js';
@@ -32,13 +32,31 @@ export async function runContainer(
       // a client that is there feeds stdin until its own ends
       stdinOnce: flags.interactive && !flags.detach,
     });
-    exitCode = flags.detach ? await startDetached(session, id) : await join(session, id, flags);
+    exitCode = await startOrRemove(session, id, flags);
   } catch (error) {
-    if (isKind(error, 'cancelled') || error instanceof ExitCodeError) throw error;
+    // that no agent answers is explained by whoever opened the session
+    if (isKind(error, 'cancelled', 'unavailable') || error instanceof ExitCodeError) throw error;
     note(`error: ${describeError(error)}`);
     throw new ExitCodeError(failureExitCode(describeError(error)));
   }
   if (exitCode !== 0) throw new ExitCodeError(exitCode);
+}
+
+/** @returns its exit code, or that of a start that failed */
+async function startOrRemove(session: EngineSession, id: string, flags: RunFlags): Promise<number> {
+  try {
+    session.signal.throwIfAborted();
+    return flags.detach ? await startDetached(session, id) : await join(session, id, flags);
+  } catch (error) {
+    if (flags.rm) await removeUnstarted(session, id);
+    throw error;
+  }
+}
+
+/** By Ctrl-C before it ran, nothing of it stays; one that does run is removed at its end. */
+async function removeUnstarted({ engine }: EngineSession, id: string): Promise<void> {
+  const removal = { container: id, force: false, volumes: true };
+  await unary(engine.containerRemove.bind(engine), removal).catch(() => undefined);
 }
 
 /** The engine looks for the command already when it makes a container. */
@@ -55,15 +73,21 @@ export async function makeContainer(
   flags: ContainerFlags & { cidfile?: string; stdinOnce?: boolean },
 ): Promise<string> {
   const { cidfile } = flags;
-  if (cidfile !== undefined) writeIdFile(cidfile, '');
-  const id = await createContainer(session, image, words, flags);
-  if (cidfile !== undefined) writeFileSync(cidfile, id);
-  return id;
+  if (cidfile === undefined) return await createContainer(session, image, words, flags);
+  claimIdFile(cidfile);
+  try {
+    const id = await createContainer(session, image, words, flags);
+    writeFileSync(cidfile, id);
+    return id;
+  } catch (error) {
+    rmSync(cidfile, { force: true });
+    throw error;
+  }
 }
 
-function writeIdFile(path: string, id: string): void {
+function claimIdFile(path: string): void {
   try {
-    writeFileSync(path, id, { flag: 'wx' });
+    writeFileSync(path, '', { flag: 'wx' });
   } catch (error) {
     if (errnoOf(error) !== 'EEXIST') throw error;
     throw new HatobaError(
