@@ -5,6 +5,7 @@ import { parseDurationMs } from '../common/duration.js';
 import type { Logger } from '../common/logger.js';
 import type { Random } from '../common/random.js';
 import { HATOBA_VERSION } from '../common/version.js';
+import type { NetworkConfig } from '../proto/gen/hatoba/v1/dispatcher.js';
 import { listenTls, listenUnix } from '../proto/wire/server.js';
 import type { AgentConfig } from './config.js';
 import { ContainerExecutor } from './executor/container-executor.js';
@@ -99,7 +100,7 @@ async function assemble(
       engine,
       driver,
       driverOf: (id) => networks.driverOf(id),
-      checkHostPorts: (ports) => bridge.checkForTask(ports),
+      withHostPorts: (ports, attach) => bridge.ports.takeForTask(ports, attach),
     },
   );
   stack.use('executor', executor);
@@ -166,7 +167,7 @@ async function openNetworks(
   );
   const applierModules = {
     driver,
-    localPart: () => bridge.part(),
+    localPart: (cluster: readonly NetworkConfig[]) => bridge.part(cluster),
     keep: (state: KeptNetworks) => file.keep(state),
     clock,
     random,

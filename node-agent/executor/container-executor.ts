@@ -17,8 +17,11 @@ export interface ContainerExecutorModules {
   readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
   /** Driver of a network of this node ("overlay", "host" …), by network id. */
   readonly driverOf: (networkId: string) => string | undefined;
-  /** Throws when a container of this node alone has one of these ports. */
-  readonly checkHostPorts: (ports: SandboxConfig['hostPorts']) => Promise<void>;
+  /** Runs `attach` unless a container of this node alone has one of these ports: then throws. */
+  readonly withHostPorts: <T>(
+    ports: SandboxConfig['hostPorts'],
+    attach: () => Promise<T>,
+  ) => Promise<T>;
 }
 
 const DEFAULT_GRACE_MS = 10_000;
@@ -139,12 +142,12 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   }
 
   async #attach(task: Task): Promise<TaskNetwork> {
-    const { driver, driverOf } = this.#modules;
+    const { driver, driverOf, withHostPorts } = this.#modules;
     const config = toSandboxConfig(task, driverOf);
     if (config === undefined) return { type: 'host', hostname: this.#hostname };
-    await this.#modules.checkHostPorts(config.hostPorts);
     if (this.#leftovers.has(task.id)) await this.#detach(task.id);
-    return { type: 'sandbox', sandbox: await driver.attach(config) };
+    const sandbox = await withHostPorts(config.hostPorts, () => driver.attach(config));
+    return { type: 'sandbox', sandbox };
   }
 
   async #detach(taskId: string): Promise<void> {

@@ -5,13 +5,17 @@ import type { Logger } from '../../common/logger.js';
 import type { Task } from '../../common/model/objects.js';
 import type { Random } from '../../common/random.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
+import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import { overlapping, withoutNetworks } from '../local/network-overlap.js';
 
 const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
 export interface NetworkApplierModules {
   readonly driver: Pick<NetworkDriver, 'apply'>;
-  /** What this node adds to the networks of the cluster; objects that stay are the very same. */
-  readonly localPart: () => Pick<NetworkState, 'networks' | 'endpoints'>;
+  /** What this node adds to those networks of the cluster; objects that stay are the very same. */
+  readonly localPart: (
+    cluster: readonly NetworkConfig[],
+  ) => Pick<NetworkState, 'networks' | 'endpoints'>;
   /** Keeps a state on disk before it comes into force; must not throw. */
   readonly keep: (wanted: { revision: number; state: NetworkState }) => Promise<void>;
   readonly clock: Clock;
@@ -42,10 +46,12 @@ export class NetworkApplier implements AsyncDisposable {
   #cluster: NetworkState;
   /** That of the cluster's states which is on disk. */
   #kept: NetworkState;
-  /** That of the cluster's states which is in force. */
-  #inForce: NetworkState | undefined;
+  /** That of the cluster's states which is in force, and without which of its networks. */
+  #inForce: { readonly state: NetworkState; readonly leftOut: string } | undefined;
   #turn = 0;
-  #appliedNetworks: ReadonlyMap<string, string> = new Map();
+  #appliedNetworks: ReadonlyMap<string, NetworkConfig> = new Map();
+  /** Why networks of the cluster are left out, by id. */
+  #leftOut: ReadonlyMap<string, string> = new Map();
   #appliedRevision = 0;
   #error = '';
   #needsCluster: boolean;
@@ -106,9 +112,10 @@ export class NetworkApplier implements AsyncDisposable {
     const missing = task.networksAttachments.filter((a) => !this.#appliedNetworks.has(a.networkId));
     if (missing.length === 0) return '';
     const names = missing.map((a) => `"${a.networkName}"`).join(', ');
-    return this.#error === ''
-      ? `waiting for network ${names} on this node`
-      : `waiting for network ${names} on this node: ${this.#error}`;
+    const [leftOut = ''] = missing.flatMap((a) => this.#leftOut.get(a.networkId) ?? []);
+    const reason = leftOut === '' ? this.#error : leftOut;
+    const wait = `waiting for network ${names} on this node`;
+    return reason === '' ? wait : `${wait}: ${reason}`;
   }
 
   /** Why a network is not there; empty when it is. */
@@ -120,7 +127,7 @@ export class NetworkApplier implements AsyncDisposable {
 
   /** Driver of an applied network ("overlay", "bridge", "host", "none"). */
   driverOf(networkId: string): string | undefined {
-    return this.#appliedNetworks.get(networkId);
+    return this.#appliedNetworks.get(networkId)?.driver;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -164,11 +171,13 @@ export class NetworkApplier implements AsyncDisposable {
 
   /**
    * What the driver is about to take away cannot be used any more, though it may be asked for again
-   * by the time the driver is done.
+   * by the time the driver is done; nor can what it moves.
    */
   #forgetOthers({ networks }: NetworkState): void {
-    const staying = new Set(networks.map((n) => n.networkId));
-    this.#appliedNetworks = new Map([...this.#appliedNetworks].filter(([id]) => staying.has(id)));
+    const staying = new Map(networks.map((n) => [n.networkId, n.subnet]));
+    this.#appliedNetworks = new Map(
+      [...this.#appliedNetworks].filter(([id, { subnet }]) => staying.get(id) === subnet),
+    );
   }
 
   async #keep({ revision, state }: Wanted): Promise<void> {
@@ -177,22 +186,36 @@ export class NetworkApplier implements AsyncDisposable {
     this.#kept = state;
   }
 
+  /** One network of the cluster that would be mistaken for this node's own must not stop the rest. */
   #merge(state: NetworkState): NetworkState {
-    const local = this.#modules.localPart();
+    const local = this.#modules.localPart(state.networks);
+    const leftOut = local.networks.flatMap((own) =>
+      overlapping(state.networks, own).map((network) => ({ network, own })),
+    );
+    this.#leftOut = new Map(
+      leftOut.map(({ network, own }) => [
+        network.networkId,
+        `its subnet ${network.subnet} overlaps ${own.subnet}, where containers of this node alone are: remove them, or give it another subnet`,
+      ]),
+    );
+    const networks = leftOut.map(({ network }) => network);
+    const rest = withoutNetworks(state, networks);
     return {
-      ...state,
-      networks: [...state.networks, ...local.networks],
-      endpoints: [...state.endpoints, ...local.endpoints],
+      ...rest,
+      networks: [...rest.networks, ...local.networks],
+      endpoints: [...rest.endpoints, ...local.endpoints],
     };
   }
 
   #applied(wanted: Wanted, merged: NetworkState): void {
     const { onChange, log } = this.#modules;
     // what this node adds concerns neither tasks nor managers
-    const isNews = this.#error !== '' || this.#inForce !== wanted.state;
+    const leftOut = [...this.#leftOut.keys()].join();
+    const isSame = this.#inForce?.state === wanted.state && this.#inForce.leftOut === leftOut;
+    const isNews = this.#error !== '' || !isSame;
     this.#error = '';
-    this.#inForce = wanted.state;
-    this.#appliedNetworks = new Map(merged.networks.map((n) => [n.networkId, n.driver]));
+    this.#inForce = { state: wanted.state, leftOut };
+    this.#appliedNetworks = new Map(merged.networks.map((n) => [n.networkId, n]));
     if (this.#wanted?.turn === wanted.turn) {
       this.#appliedRevision = this.#wanted.revision; // confirm() may have raised it meanwhile
       this.#wanted = undefined;

@@ -1,14 +1,17 @@
 import { HatobaError } from '../../common/errors.js';
+import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
 import { isAddress, nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
-import type { NetworkDriver, NetworkState, Sandbox } from '../../overlay-net/driver.js';
+import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig, NetworkEndpoint } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, Containers, ContainerState } from '../../runtime/engine.js';
-import { toHostPort, type HostPort } from '../executor/host-ports.js';
+import { toHostPort } from '../executor/host-ports.js';
 import { attachmentOf, containerOfSandbox, localSandboxId, type Attachment } from './attachment.js';
 import { BRIDGE } from './bridge-subnet.js';
-import { checkFree, choosePorts, type PortUse } from './port-use.js';
+import { HostPortClaims, type HostPortClaimsModules } from './host-port-claims.js';
+import { overlapping } from './network-overlap.js';
+import { choosePorts, type PortUse } from './port-use.js';
 
 type BridgeAttachment = Extract<Attachment, { mode: 'bridge' }>;
 
@@ -22,14 +25,15 @@ export interface Wiring {
   readonly nameservers: readonly string[];
 }
 
-export interface ContainerNetworksModules {
+export interface ContainerNetworksModules extends HostPortClaimsModules {
   readonly containers: Pick<Containers, 'list' | 'get'>;
   readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
-  /** Ports of this host that are neither a container's nor free. */
-  readonly otherPorts: () => Promise<PortUse[]>;
   /** IPv4 addresses of this host. */
   readonly ownAddresses: () => ReadonlySet<string>;
+  /** The network anew, on a subnet that fits to these networks of the cluster. */
+  readonly fitTo: (networks: readonly NetworkConfig[]) => NetworkConfig;
   readonly random: Random;
+  readonly log: Logger;
 }
 
 /**
@@ -37,14 +41,18 @@ export interface ContainerNetworksModules {
  * 1. An address is taken while a container has it in its attachment, running or not.
  * 2. A sandbox, and with it the published ports, is there while its container runs, may run soon
  *    (created, restarting) or is being started.
+ * 3. It gives way to the cluster's networks: while nobody is on it by moving elsewhere, else by
+ *    letting nobody else on it; then those that overlap it wait.
  */
 export class ContainerNetworks {
-  readonly #network: NetworkConfig;
+  readonly ports: HostPortClaims;
+  #network: NetworkConfig;
   readonly #nodeId: string;
   readonly #modules: ContainerNetworksModules;
   /** Of containers that are being created. */
   readonly #reserved = new Map<string, BridgeAttachment>();
   #lastAddress: string;
+  #overlaps: readonly NetworkConfig[] = [];
   #endpoints = new Map<string, NetworkEndpoint>();
 
   constructor(
@@ -54,6 +62,7 @@ export class ContainerNetworks {
     this.#network = options.network;
     this.#nodeId = options.nodeId;
     this.#modules = modules;
+    this.ports = new HostPortClaims(modules);
     this.#lastAddress = options.network.gateway;
   }
 
@@ -61,8 +70,12 @@ export class ContainerNetworks {
     return this.#network;
   }
 
-  /** The network and the containers on it; what has not changed is the very same object. */
-  part(): LocalPart {
+  /**
+   * The network, fitted to those of the cluster, and the containers on it; what has not changed is
+   * the very same object.
+   */
+  part(cluster: readonly NetworkConfig[]): LocalPart {
+    this.#fit(cluster);
     const endpoints = new Map<string, NetworkEndpoint>();
     for (const state of this.#modules.containers.list()) {
       const attachment = attachmentOf(state.config);
@@ -81,9 +94,10 @@ export class ContainerNetworks {
    * @throws {HatobaError} resource-exhausted | failed-precondition | invalid-argument
    */
   async reserve(id: string, ports: readonly PortConfig[]): Promise<BridgeAttachment> {
+    this.#checkOverlaps();
     const wanted = ports.map(toHostPort);
     for (const { hostIp } of wanted) this.#checkHostIp(hostIp);
-    const used = wanted.length === 0 ? [] : await this.#portsInUse(id);
+    const used = wanted.length === 0 ? [] : await this.ports.inUse(id);
     // nothing is awaited from here on: who reserves next sees this one
     const reserved = [...this.#reserved.values()].flatMap((a) =>
       usesOf(a, 'another new container'),
@@ -119,19 +133,13 @@ export class ContainerNetworks {
       return { netns: `container:${attachment.id}`, nameservers: [] };
     }
     const isBridge = attachment.mode === 'bridge';
+    const { networkId } = this.#network;
     const hostPorts = isBridge ? attachment.ports.map(toHostPort) : [];
-    if (hostPorts.length > 0 && !(await this.#isAttached(id))) {
-      const used = await this.#portsInUse(id);
-      for (const port of hostPorts) checkFree(port, used);
-    }
-    const { netnsPath, nameservers } = await this.#modules.driver.attach({
-      id: localSandboxId(id),
-      attachments: isBridge
-        ? [{ networkId: this.#network.networkId, address: attachment.address }]
-        : [],
-      hostPorts,
-    });
-    return { netns: netnsPath, nameservers };
+    const attachments = isBridge ? [{ networkId, address: attachment.address }] : [];
+    const sandbox = await this.ports.take(id, hostPorts, () =>
+      this.#modules.driver.attach({ id: localSandboxId(id), attachments, hostPorts }),
+    );
+    return { netns: sandbox.netnsPath, nameservers: sandbox.nameservers };
   }
 
   /** Gives back its ports; its address stays with the container. Unknown id: success. */
@@ -139,25 +147,10 @@ export class ContainerNetworks {
     await this.#modules.driver.detach(localSandboxId(id));
   }
 
-  /**
-   * For a task that wants ports of this host for itself.
-   * @throws {HatobaError} failed-precondition when a container of this node alone has one
-   */
-  async checkForTask(ports: readonly HostPort[]): Promise<void> {
-    if (ports.length === 0) return;
-    const sandboxes = await this.#modules.driver.list();
-    const used = this.#usesOf(sandboxes.filter(({ id }) => containerOfSandbox(id) !== undefined));
-    for (const port of ports) checkFree(port, used);
-  }
-
   /** Ids of containers of this node alone that have a sandbox, be they there or not. */
   async attached(): Promise<string[]> {
     const sandboxes = await this.#modules.driver.list();
     return sandboxes.map(({ id }) => containerOfSandbox(id)).filter((id) => id !== undefined);
-  }
-
-  async #isAttached(id: string): Promise<boolean> {
-    return (await this.attached()).includes(id);
   }
 
   #endpoint({ config, status }: ContainerState, { address }: BridgeAttachment): NetworkEndpoint {
@@ -175,13 +168,46 @@ export class ContainerNetworks {
     };
   }
 
+  #fit(cluster: readonly NetworkConfig[]): void {
+    const { log } = this.#modules;
+    const before = this.#overlaps;
+    this.#overlaps = overlapping(cluster, this.#network);
+    if (this.#overlaps.length === 0) return;
+    const { subnet } = this.#network;
+    if (this.#heldAddresses().length === 0) {
+      this.#network = this.#modules.fitTo(cluster);
+      this.#lastAddress = this.#network.gateway;
+      this.#overlaps = [];
+      log.info('Moved the network of this node out of the way', {
+        ...{ from: subnet, to: this.#network.subnet },
+      });
+    } else if (this.#overlaps.length !== before.length) {
+      const networks = this.#overlaps.map(({ name }) => name);
+      log.warn('Networks overlap that of the containers of this node', { networks, subnet });
+    }
+  }
+
+  #checkOverlaps(): void {
+    const [other] = this.#overlaps;
+    if (other === undefined) return;
+    const { name, subnet } = this.#network;
+    throw new HatobaError(
+      'failed-precondition',
+      `no further container can join network "${name}": its subnet ${subnet} overlaps network "${other.name}" of the cluster (${other.subnet}); it moves elsewhere when the containers on it are removed`,
+    );
+  }
+
+  /** Without their prefix lengths. */
+  #heldAddresses(): string[] {
+    const held = this.#modules.containers.list().map(({ config }) => attachmentOf(config));
+    return [...held, ...this.#reserved.values()].flatMap((attachment) =>
+      attachment?.mode === 'bridge' ? [attachment.address.split('/')[0] ?? ''] : [],
+    );
+  }
+
   #freeAddress(): string {
     const { subnet, gateway } = this.#network;
-    const used = new Set([gateway]);
-    const held = this.#modules.containers.list().map(({ config }) => attachmentOf(config));
-    for (const attachment of [...held, ...this.#reserved.values()]) {
-      if (attachment?.mode === 'bridge') used.add(attachment.address.split('/')[0] ?? '');
-    }
+    const used = new Set([gateway, ...this.#heldAddresses()]);
     const address = nextAddress(parseCidr(subnet), used, { from: this.#lastAddress });
     if (address === undefined) {
       throw new HatobaError(
@@ -191,26 +217,6 @@ export class ContainerNetworks {
     }
     this.#lastAddress = address;
     return address;
-  }
-
-  /** Ports that others than a container have. */
-  async #portsInUse(ownId: string): Promise<PortUse[]> {
-    const { driver, otherPorts } = this.#modules;
-    const [others, sandboxes] = await Promise.all([otherPorts(), driver.list()]);
-    return [...this.#usesOf(sandboxes.filter(({ id }) => id !== localSandboxId(ownId))), ...others];
-  }
-
-  #usesOf(sandboxes: readonly Sandbox[]): PortUse[] {
-    return sandboxes.flatMap(({ id, hostPorts }) =>
-      hostPorts.map(({ protocol, hostIp, publishedPort: port }) => {
-        return { protocol, hostIp, port, holder: this.#holder(id) };
-      }),
-    );
-  }
-
-  #holder(sandboxId: string): string {
-    const id = containerOfSandbox(sandboxId) ?? sandboxId;
-    return `container "${this.#modules.containers.get(id)?.config.name ?? id}"`;
   }
 
   #checkHostIp(hostIp: string): void {

@@ -3,6 +3,7 @@ import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
 import { parseCidr } from '../../overlay-net/core/ipam.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
+import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { Engine } from '../../runtime/engine.js';
 import { attachmentOf, containerOfSandbox } from './attachment.js';
 import { bridgeNetwork, chooseSubnet } from './bridge-subnet.js';
@@ -29,14 +30,20 @@ export function openContainerNetworks(
   { engine, driver, clusterState, random, log }: OpenLocalModules,
 ): ContainerNetworks {
   const { nodeId, bridgeSubnet, host, cluster } = options;
-  const taken = cluster.networks.filter((n) => n.subnet !== '').map((n) => parseCidr(n.subnet));
-  const subnet = chooseSubnet(bridgeSubnet, heldAddresses(engine), [...host.subnets, ...taken]);
+  const fitTo = (others: readonly NetworkConfig[], held: readonly string[] = []): NetworkConfig => {
+    const taken = others.filter((n) => n.subnet !== '').map((n) => parseCidr(n.subnet));
+    const subnet = chooseSubnet(bridgeSubnet, held, [...host.subnets, ...taken]);
+    return bridgeNetwork(subnet, host.mtuBytes);
+  };
+  const network = fitTo(cluster.networks, heldAddresses(engine));
+  const { subnet } = network;
   if (subnet !== bridgeSubnet) log.info('Took another subnet', { bridgeSubnet, subnet });
   const networks: ContainerNetworks = new ContainerNetworks(
-    { nodeId, network: bridgeNetwork(subnet, host.mtuBytes) },
+    { nodeId, network },
     {
       containers: engine.containers,
       driver,
+      fitTo,
       otherPorts: async () => {
         const state = clusterState();
         const all = { networks: [...state.networks, networks.network] };
@@ -44,6 +51,7 @@ export function openContainerNetworks(
       },
       ownAddresses: () => new Set(Object.values(networkInterfaces()).flatMap(addressesOf)),
       random,
+      log,
     },
   );
   return networks;

@@ -127,10 +127,10 @@ describe('ContainerExecutor', () => {
         engine: { images: images as Images, containers: containers as unknown as Containers },
         driver,
         driverOf: (id) => drivers[id],
-        checkHostPorts: (ports) =>
+        withHostPorts: (ports, attach) =>
           ports.some(({ publishedPort }) => publishedPort === TAKEN_PORT)
             ? Promise.reject(new HatobaError('failed-precondition', 'container "web" has it'))
-            : Promise.resolve(),
+            : attach(),
       },
     );
   };

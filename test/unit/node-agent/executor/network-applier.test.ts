@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { silentLogger } from '../../../../common/logger.js';
 import { NetworkApplier } from '../../../../node-agent/executor/network-applier.js';
 import type { NetworkState } from '../../../../overlay-net/driver.js';
-import { NetworkConfig } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
+import { NetworkConfig, NetworkEndpoint } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
 import { NetworkAttachment } from '../../../../proto/gen/hatoba/v1/types.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 import { assignedTask } from '../tasks.js';
@@ -14,6 +14,12 @@ const state = (...ids: string[]): NetworkState => ({
   endpoints: [],
   services: [],
   peers: [],
+});
+/** Of this node alone. */
+const BRIDGE = NetworkConfig.fromPartial({
+  networkId: 'bridge',
+  driver: 'bridge',
+  subnet: '172.30.0.0/16',
 });
 const taskOn = (...ids: string[]): ReturnType<typeof assignedTask> =>
   assignedTask({
@@ -80,6 +86,33 @@ describe('NetworkApplier', () => {
     assert.equal(changes, 1);
   });
 
+  it('leaves out a network that overlaps one of this node, with all on it, and says so', async () => {
+    const network = (networkId: string, subnet: string): NetworkConfig =>
+      NetworkConfig.fromPartial({ networkId, subnet, driver: 'overlay' });
+    const endpoints = ['a', 'b'].map((networkId) => NetworkEndpoint.fromPartial({ networkId }));
+    local = { networks: [BRIDGE], endpoints: [] };
+    const networks = [network('a', '172.30.8.0/24'), network('b', '10.0.0.0/24')];
+    await want(5, { ...state(), networks, endpoints });
+    assert.deepEqual(applied, ['b,bridge']);
+    calls[0]?.end();
+    await clock.advance(0);
+    assert.equal(applier.appliedRevision, 5);
+    assert.equal(applier.waitOf(taskOn('b')), '');
+    assert.equal(
+      applier.waitOf(taskOn('a', 'b')),
+      'waiting for network "net-a" on this node: its subnet 172.30.8.0/24 overlaps 172.30.0.0/16, where containers of this node alone are: remove them, or give it another subnet',
+    );
+    local = { networks: [{ ...BRIDGE, subnet: '172.20.0.0/16' }], endpoints: [] };
+    applier.localChanged();
+    await clock.advance(0);
+    assert.notEqual(applier.reasonFor('bridge'), '', 'it moves');
+    calls[1]?.end();
+    await clock.advance(0);
+    assert.deepEqual(applied, ['b,bridge', 'a,b,bridge']);
+    assert.equal(applier.waitOf(taskOn('a')), '');
+    assert.equal(changes, 2, 'tasks that waited for it are told');
+  });
+
   it('skips states that are overtaken, and still gets on', async () => {
     await want(5, state('a'));
     await want(6, state('b'));
@@ -133,7 +166,7 @@ describe('NetworkApplier', () => {
   });
 
   it('adds the networks of this node to those of the cluster, of which it keeps the latter', async () => {
-    local = { networks: state('bridge').networks, endpoints: [] };
+    local = { networks: [BRIDGE], endpoints: [] };
     applier.localChanged();
     await clock.advance(0);
     calls[0]?.end();
@@ -157,7 +190,7 @@ describe('NetworkApplier', () => {
 
   it('applies once more what this node has changed meanwhile', async () => {
     await want(5, state('a'));
-    local = { networks: state('bridge').networks, endpoints: [] };
+    local = { networks: [BRIDGE], endpoints: [] };
     applier.localChanged();
     calls[0]?.end();
     await clock.advance(0);

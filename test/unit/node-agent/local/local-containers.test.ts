@@ -6,6 +6,7 @@ import { bridgeNetwork } from '../../../../node-agent/local/bridge-subnet.js';
 import { ContainerNetworks } from '../../../../node-agent/local/container-networks.js';
 import { LocalContainers } from '../../../../node-agent/local/local-containers.js';
 import type { PortUse } from '../../../../node-agent/local/port-use.js';
+import { NetworkConfig } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
 import { Image, PortConfig } from '../../../../proto/gen/hatoba/v1/types.js';
 import type { Containers } from '../../../../runtime/engine.js';
 import { createdContainer } from '../../../support/container-state.js';
@@ -37,7 +38,9 @@ describe('LocalContainers', () => {
         driver,
         otherPorts: () => Promise.resolve(used),
         ownAddresses: () => new Set(['10.0.0.1']),
+        fitTo: () => bridgeNetwork('172.20.0.0/16', 0),
         random,
+        log: silentLogger,
       },
     );
     local = new LocalContainers(
@@ -130,6 +133,60 @@ describe('LocalContainers', () => {
     const ports = [{ targetPort: 80, publishedPort: 80 }];
     const outcomes = await Promise.allSettled([create({ ports }), create({ ports })]);
     assert.deepEqual(outcomes.map((o) => o.status).sort(), ['fulfilled', 'rejected']);
+  });
+
+  it('lets one of those that start at once have a port that they share', async () => {
+    const request = { ports: [{ targetPort: 80, publishedPort: 80 }] };
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const id = await create(request);
+      ids.push(id);
+      engine.set(id, 'exited', { status: 'exited' });
+      await settled();
+    }
+    const port = { protocol: 'tcp' as const, hostIp: '', publishedPort: 80, targetPort: 8080 };
+    const task = { id: 't1', attachments: [], hostPorts: [port] };
+    const outcomes = await Promise.allSettled([
+      ...ids.map((id) => local.start(id)),
+      networks.ports.takeForTask([port], () => driver.attach(task)),
+    ]);
+    assert.deepEqual(outcomes.map((o) => o.status).sort(), [
+      ...['fulfilled', 'rejected', 'rejected', 'rejected'],
+    ]);
+    await eventually(() => assert.equal(sandboxes().length, 1));
+  });
+
+  describe('beside a network of the cluster that overlaps', () => {
+    const shop = NetworkConfig.fromPartial({ name: 'shop', subnet: '172.30.8.0/24' });
+    const subnet = (...cluster: NetworkConfig[]): string =>
+      networks.part(cluster).networks[0]?.subnet ?? '';
+
+    it('moves while nobody is on the own one', async () => {
+      assert.equal(subnet(shop), '172.20.0.0/16');
+      const id = await create();
+      assert.equal(addressOf(id), '172.20.0.2/16');
+    });
+
+    it('lets nobody else on it until all who are there are gone', async () => {
+      const id = await create();
+      assert.equal(subnet(shop), '172.30.0.0/16');
+      await assert.rejects(create(), {
+        kind: 'failed-precondition',
+        message: /172\.30\.0\.0\/16 overlaps network "shop" of the cluster \(172\.30\.8\.0\/24\)/,
+      });
+      await local.start(id);
+      await create({ networkMode: 'none' });
+      await local.remove(id, { force: true, volumes: false });
+      assert.equal(subnet(shop), '172.20.0.0/16');
+      await create();
+    });
+
+    it('goes on when that network is removed', async () => {
+      await create();
+      subnet(shop);
+      assert.equal(subnet(), '172.30.0.0/16');
+      await create();
+    });
   });
 
   it('gives the sandbox back at the end, and has it again for the next start', async () => {
@@ -226,10 +283,10 @@ describe('LocalContainers', () => {
   it('tells names and addresses of who runs, the same object while nothing changes', async () => {
     const id = await create({ name: 'web', spec: { hostname: 'shop' } });
     await create({ name: 'other', networkMode: 'none' });
-    const [created] = networks.part().endpoints;
+    const [created] = networks.part([]).endpoints;
     assert.equal(created?.ready, false);
     await local.start('web');
-    const [endpoint] = networks.part().endpoints;
+    const [endpoint] = networks.part([]).endpoints;
     assert.deepEqual(endpoint, {
       networkId: 'local-bridge',
       taskId: id,
@@ -241,17 +298,26 @@ describe('LocalContainers', () => {
       name: 'web',
       ready: true,
     });
-    assert.equal(networks.part().endpoints[0], endpoint);
-    assert.equal(networks.part().networks[0], networks.part().networks[0]);
+    assert.equal(networks.part([]).endpoints[0], endpoint);
+    assert.equal(networks.part([]).networks[0], networks.part([]).networks[0]);
   });
 
   it('keeps its ports from tasks', async () => {
     await create({ name: 'web', ports: [{ targetPort: 80, publishedPort: 80 }] });
     const port = { protocol: 'tcp' as const, hostIp: '', publishedPort: 80, targetPort: 8080 };
     await driver.attach({ id: 't1', attachments: [], hostPorts: [{ ...port, publishedPort: 81 }] });
-    await assert.rejects(networks.checkForTask([port]), { message: /taken by container "web"/ });
-    await networks.checkForTask([{ ...port, protocol: 'udp' }]);
-    await networks.checkForTask([{ ...port, publishedPort: 81 }]); // of tasks the cluster decides
+    const attach = (): Promise<string> => Promise.resolve('attached');
+    const taken = { message: /taken by container "web"/ };
+    await assert.rejects(networks.ports.takeForTask([port], attach), taken);
+    assert.equal(
+      await networks.ports.takeForTask([{ ...port, protocol: 'udp' }], attach),
+      'attached',
+    );
+    // of tasks among themselves the cluster decides
+    assert.equal(
+      await networks.ports.takeForTask([{ ...port, publishedPort: 81 }], attach),
+      'attached',
+    );
   });
 
   it('releases what was attached for a restart that nobody wants any more', async () => {

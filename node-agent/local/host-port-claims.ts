@@ -1,0 +1,83 @@
+import { Mutex } from '../../common/mutex.js';
+import type { NetworkDriver, Sandbox } from '../../overlay-net/driver.js';
+import type { Containers } from '../../runtime/engine.js';
+import type { HostPort } from '../executor/host-ports.js';
+import { containerOfSandbox, localSandboxId } from './attachment.js';
+import { checkFree, type PortUse } from './port-use.js';
+
+export interface HostPortClaimsModules {
+  readonly containers: Pick<Containers, 'get'>;
+  readonly driver: Pick<NetworkDriver, 'list'>;
+  /** Ports of this host that are neither a container's nor free. */
+  readonly otherPorts: () => Promise<PortUse[]>;
+}
+
+/**
+ * Who has the ports of this host. They are looked at and taken one after the other, so that nobody
+ * else has a port by the time that it is taken.
+ */
+export class HostPortClaims {
+  readonly #modules: HostPortClaimsModules;
+  readonly #mutex = new Mutex();
+
+  constructor(modules: HostPortClaimsModules) {
+    this.#modules = modules;
+  }
+
+  /** Those that others than this container have. */
+  async inUse(containerId: string): Promise<PortUse[]> {
+    const { driver, otherPorts } = this.#modules;
+    const [others, sandboxes] = await Promise.all([otherPorts(), driver.list()]);
+    const ownId = localSandboxId(containerId);
+    return [...this.#usesOf(sandboxes.filter(({ id }) => id !== ownId)), ...others];
+  }
+
+  /**
+   * Has `attach` take ports for a container of this node alone.
+   * @throws {HatobaError} failed-precondition when somebody has one; not where they are its own
+   */
+  async take<T>(containerId: string, ports: readonly HostPort[], attach: () => Promise<T>) {
+    return await this.#takeChecked<T>(ports, attach, async () => {
+      const sandboxes = await this.#modules.driver.list();
+      const isAttached = sandboxes.some(({ id }) => id === localSandboxId(containerId));
+      return isAttached ? [] : await this.inUse(containerId);
+    });
+  }
+
+  /**
+   * The same for a task; among tasks the cluster decides.
+   * @throws {HatobaError} failed-precondition when a container of this node alone has one
+   */
+  async takeForTask<T>(ports: readonly HostPort[], attach: () => Promise<T>) {
+    return await this.#takeChecked<T>(ports, attach, async () => {
+      const sandboxes = await this.#modules.driver.list();
+      return this.#usesOf(sandboxes.filter(({ id }) => containerOfSandbox(id) !== undefined));
+    });
+  }
+
+  async #takeChecked<T>(
+    ports: readonly HostPort[],
+    attach: () => Promise<T>,
+    usedByOthers: () => Promise<PortUse[]>,
+  ): Promise<T> {
+    if (ports.length === 0) return await attach();
+    return await this.#mutex.run(async () => {
+      const used = await usedByOthers();
+      for (const port of ports) checkFree(port, used);
+      return await attach();
+    });
+  }
+
+  #usesOf(sandboxes: readonly Sandbox[]): PortUse[] {
+    return sandboxes.flatMap(({ id, hostPorts }) =>
+      hostPorts.map(({ protocol, hostIp, publishedPort: port }) => {
+        return { protocol, hostIp, port, holder: this.#holder(id) };
+      }),
+    );
+  }
+
+  #holder(sandboxId: string): string {
+    const id = containerOfSandbox(sandboxId) ?? sandboxId;
+    return `container "${this.#modules.containers.get(id)?.config.name ?? id}"`;
+  }
+}
