@@ -40,8 +40,9 @@ export class LogDecoder {
       if (line !== undefined) lines.push(line);
       from = to + 1;
     }
-    // A copy: the caller may use its buffer again.
-    this.#rest = input.slice(from);
+    // A copy: the caller may use its buffer again. No record is as long as a line may be: what has no
+    // end by then makes no sense, and neither does the rest of it.
+    this.#rest = input.length - from > MAX_LINE_BYTES ? new Uint8Array(1) : input.slice(from);
     return lines;
   }
 

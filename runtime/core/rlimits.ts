@@ -45,7 +45,7 @@ export function parseHardLimits(text: string): HardLimits {
  */
 export function planRlimits(ulimits: readonly Ulimit[], own: HardLimits): readonly OciRlimit[] {
   return ulimits.map(({ name, soft, hard }) => {
-    if (!(name in ROWS)) {
+    if (!Object.hasOwn(ROWS, name)) {
       throw new HatobaError(
         'invalid-argument',
         `"${name}" is not a ulimit; known are ${Object.keys(ROWS).join(', ')}`,

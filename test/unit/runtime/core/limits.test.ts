@@ -87,6 +87,7 @@ describe('planRlimits', () => {
   it('refuses nonsense', () => {
     for (const wrong of [
       { name: 'files', soft: 1, hard: 1 },
+      { name: 'constructor', soft: 1, hard: 1 },
       { name: 'nofile', soft: 2, hard: 1 },
       { name: 'nofile', soft: -1, hard: 1 },
     ]) {

@@ -49,6 +49,14 @@ describe('LogDecoder', () => {
     assert.deepEqual(lines.map(show), ['1735787045000 stdout ok']);
   });
 
+  it('passes over a record that is longer than a line may be, without keeping it', () => {
+    const decoder = new LogDecoder();
+    const parts = ['2025-01-02T03:04:05Z stdout F ', ...Array<string>(3).fill('x'.repeat(5e5))];
+    for (const part of parts) assert.deepEqual(decoder.push(bytes(part)), []);
+    const lines = decoder.push(bytes('x\n2025-01-02T03:04:05Z stdout F ok\n'));
+    assert.deepEqual(lines.map(show), ['1735787045000 stdout ok']);
+  });
+
   it('bounds what one line may hold', () => {
     const decoder = new LogDecoder();
     const piece = 'x'.repeat(8192);
