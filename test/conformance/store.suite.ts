@@ -48,7 +48,6 @@ export function describeStore(
   open: (this: Context) => Promise<StoreUnderTest>,
 ): void {
   describe(`${name} as a Store`, function () {
-    this.timeout(20_000);
     let under: StoreUnderTest;
     let store: Store;
     let prefix = '';
@@ -351,7 +350,7 @@ export function describeStore(
       const puts = [{ key: `${prefix}k`, value: Buffer.from('1'), leaseId: lease.id }];
       await store.commit({ guards: [], puts, deletes: [] });
       await under.passTime(lease.ttlMs);
-      await eventually(() => assert.equal(heard.revisions.length, 2), { timeoutMs: 10_000 });
+      await eventually(() => assert.equal(heard.revisions.length, 2));
       assert.deepEqual(heard.words, [[`${prefix}k=1`], [`-${prefix}k`]]);
       await watch.close();
     });

@@ -13,7 +13,6 @@ interface Outcome extends ConsoleStep {
 }
 
 describe('docs/containers.md', function () {
-  this.timeout(180_000);
   let cluster: DevCluster;
   let opened: DevCluster | undefined;
 

@@ -14,7 +14,6 @@ import {
 } from './cluster.js';
 
 describe('from a compose file to containers on three hosts', function () {
-  this.timeout(180_000);
   let cluster: DevCluster;
 
   before(async function () {

@@ -11,7 +11,6 @@ import { ADDRESS, CLI, DevCluster, requiresDevCluster } from './cluster.js';
 const REGISTRY = `${ADDRESS.n1}:5000`;
 
 describe('images from a registry and from archives', function () {
-  this.timeout(180_000);
   let cluster: DevCluster;
   let registry: TestRegistry | undefined;
   let opened: DevCluster | undefined;

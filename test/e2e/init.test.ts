@@ -14,7 +14,6 @@ type Host = keyof typeof HOSTS;
 const netnsOf = (host: Host): string => `ht-init-${host}`;
 
 describe('hatoba init and join on machines of their own', function () {
-  this.timeout(90_000);
   let folder: string;
 
   before(async function () {
@@ -125,5 +124,5 @@ describe('hatoba init and join on machines of their own', function () {
 async function end(pid: number | undefined): Promise<void> {
   if (pid === undefined) return;
   process.kill(pid, 'SIGTERM');
-  await eventually(() => assert.ok(!existsSync(`/proc/${pid}`)), { timeoutMs: 20_000 });
+  await eventually(() => assert.ok(!existsSync(`/proc/${pid}`)));
 }

@@ -3,8 +3,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { DevCluster, requiresDevCluster, run, HELLO } from './cluster.js';
 
 describe('after dev down', function () {
-  this.timeout(120_000);
-
   before(function () {
     requiresDevCluster(this);
   });

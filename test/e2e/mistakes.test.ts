@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { DevCluster, requiresDevCluster, HELLO } from './cluster.js';
 
 describe('what cannot work says so', function () {
-  this.timeout(120_000);
   let cluster: DevCluster;
 
   before(async function () {

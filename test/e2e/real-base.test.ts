@@ -20,7 +20,6 @@ const PACKAGES = 'nginx-light,redis-server,postgresql';
  * run too.
  */
 describe('a Debian root with nginx, redis and postgres', function () {
-  this.timeout(300_000);
   let cluster: DevCluster;
   let registry: TestRegistry | undefined;
   let opened: DevCluster | undefined;

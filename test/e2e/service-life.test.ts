@@ -5,7 +5,6 @@ import { eventually } from '../support/eventually.js';
 import { countBy, DevCluster, requiresDevCluster } from './cluster.js';
 
 describe('what a service asks for', function () {
-  this.timeout(180_000);
   let cluster: DevCluster;
 
   before(async function () {
@@ -70,13 +69,10 @@ describe('what a service asks for', function () {
     assert.equal(await version('hello-web:1', '[sleep, "1000"]'), 0);
     const before = await cluster.runningTasks('back_a');
     assert.equal(await version('hello-web:2', '[sh, -c, "exit 7"]'), 3);
-    await eventually(
-      async () => {
-        const { updateStatus } = await cluster.service('back_a');
-        assert.equal(updateStatus.state, 'rollback_completed');
-      },
-      { timeoutMs: 20_000 },
-    );
+    await eventually(async () => {
+      const { updateStatus } = await cluster.service('back_a');
+      assert.equal(updateStatus.state, 'rollback_completed');
+    });
     const after = await cluster.runningTasks('back_a');
     assert.deepEqual(
       countBy(after, (t) => t.image),
@@ -99,17 +95,14 @@ describe('what a service asks for', function () {
       '    deploy: {restart_policy: {condition: on-failure, delay: 200ms, max_attempts: 2}}',
     );
     assert.equal(code, 3);
-    await eventually(
-      async () => {
-        const tasks = await cluster.tasks('tries_a');
-        assert.deepEqual(
-          tasks.map((t) => [t.state, t.exitCode]),
-          [1, 2, 3].map(() => ['failed', 3]),
-          tasks.map((t) => t.error).join('; '),
-        );
-      },
-      { timeoutMs: 15_000 },
-    );
+    await eventually(async () => {
+      const tasks = await cluster.tasks('tries_a');
+      assert.deepEqual(
+        tasks.map((t) => [t.state, t.exitCode]),
+        [1, 2, 3].map(() => ['failed', 3]),
+        tasks.map((t) => t.error).join('; '),
+      );
+    });
     await cluster.hatoba('stack', 'rm', 'tries');
   });
 
@@ -121,17 +114,14 @@ describe('what a service asks for', function () {
     const before = await cluster.runningTasks('lost_a');
     const there = before.find((t) => t.node === 'n3');
     await cluster.hatoba('dev', 'kill', 'n3');
-    await eventually(
-      async () => {
-        const tasks = await cluster.tasks('lost_a');
-        const task = tasks.find((t) => t.id === there?.id);
-        assert.match(task?.error ?? '', /^node n3 is down: whether the container still runs/);
-        const elsewhere = await cluster.runningTasks('lost_a');
-        assert.equal(elsewhere.length, 3);
-        assert.ok(elsewhere.every((t) => t.node !== 'n3'));
-      },
-      { timeoutMs: 15_000 },
-    );
+    await eventually(async () => {
+      const tasks = await cluster.tasks('lost_a');
+      const task = tasks.find((t) => t.id === there?.id);
+      assert.match(task?.error ?? '', /^node n3 is down: whether the container still runs/);
+      const elsewhere = await cluster.runningTasks('lost_a');
+      assert.equal(elsewhere.length, 3);
+      assert.ok(elsewhere.every((t) => t.node !== 'n3'));
+    });
   });
 
   it('leaves no warning in the log of the manager', () => {

@@ -3,7 +3,6 @@ import type { StackRow, TaskRow } from '../../cli/output/rows.js';
 import { DevCluster, requiresDevCluster } from './cluster.js';
 
 describe('stacks', function () {
-  this.timeout(120_000);
   let cluster: DevCluster;
 
   before(async function () {

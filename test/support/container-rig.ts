@@ -29,7 +29,9 @@ import type {
   EngineVolumes,
 } from '../../runtime/engine.js';
 import { openOverlaySnapshotter } from '../../runtime/snapshot/overlay.js';
-import { powerCut, removeCgroup } from './power-cut.js';
+import { cleanUp } from './clean-up.js';
+import { eventually } from './eventually.js';
+import { powerCut } from './power-cut.js';
 
 const BUSYBOX = '/bin/busybox';
 const APPLETS =
@@ -163,16 +165,22 @@ export async function openContainerRig(
       await kernel[Symbol.asyncDispose]();
     },
     async close() {
-      for (const { config } of engine.containers.list()) {
-        await engine.containers.remove(config.id, { force: true });
-      }
-      for (const path of netnsFiles) await kernel.namespaces.dropNetns(path);
-      await engine[Symbol.asyncDispose]();
-      await kernel[Symbol.asyncDispose]();
-      const left = findLeaks(root, stateDir, cgroupParent);
-      for (const top of detectCgroups().roots) removeCgroup(top + cgroupParent);
-      rmSync(root, { recursive: true, force: true });
-      if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
+      const { containers } = engine;
+      const places = { root, stateDir, runDir, cgroupParent };
+      await cleanUp(
+        ...containers.list().map(
+          ({ config }) =>
+            () =>
+              containers.remove(config.id, { force: true }),
+        ),
+        ...netnsFiles.map((path) => () => kernel.namespaces.dropNetns(path)),
+        () => engine[Symbol.asyncDispose](),
+        () => eventually(() => assertNothingLeft(root, stateDir, cgroupParent)),
+        // Nothing is there any more for these, unless one of the above has failed.
+        () => powerCut(places, kernel),
+        () => kernel[Symbol.asyncDispose](),
+        () => rmSync(root, { recursive: true, force: true }),
+      );
     },
   };
 }
@@ -316,7 +324,7 @@ function makeLayers(stateDir: string): readonly LayerId[] {
   return ids;
 }
 
-function findLeaks(root: string, stateDir: string, cgroupParent: string): string[] {
+function assertNothingLeft(root: string, stateDir: string, cgroupParent: string): void {
   const mounts = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
     .filter((line) => line.includes(root));
@@ -329,12 +337,13 @@ function findLeaks(root: string, stateDir: string, cgroupParent: string): string
   const processes = readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
     .filter((pid) => commandLine(pid).includes(root));
-  return [
+  const left = [
     ...mounts.map((m) => `mount ${m}`),
     ...cgroups.map((c) => `cgroup ${c}`),
     ...folders,
     ...processes.map((p) => `process ${p}: ${commandLine(p).replaceAll('\0', ' ')}`),
   ];
+  if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
 }
 
 function namesIn(dir: string): string[] {

@@ -21,6 +21,12 @@ import {
 import { join } from 'node:path';
 import { pathCalls } from '../../linux/path-calls.js';
 
+/** Bytes that a tree takes on its disk, as `du` says. */
+export function diskUse(path: string): number {
+  const words = ['-s', '-x', '--block-size=1', path];
+  return Number(execFileSync('du', words, { encoding: 'utf8' }).split('\t')[0]);
+}
+
 /** What a tree may hold that some ways of packing cannot say. */
 export type TreeFeature =
   | 'xattrs'

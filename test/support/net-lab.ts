@@ -1,11 +1,12 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { HatobaError, type ErrorKind } from '../../common/errors.js';
 import type { NetworkState, Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
+import { cleanUp } from './clean-up.js';
 import type { HostMethod, HostReply } from './net-host.js';
 
 const RUNNER = fileURLToPath(new URL('./net-host.ts', import.meta.url));
@@ -13,11 +14,13 @@ const RUNNER = fileURLToPath(new URL('./net-host.ts', import.meta.url));
 /** Answers "<name> <address of the client>" by TCP and UDP, on port 80 and every other one given. */
 const ECHO_SERVER = `
 const [, name, ...ports] = process.argv;
+let missing = 2 * ports.length;
+const listening = () => { if (--missing === 0) console.log('ready'); };
 for (const port of ports.map(Number)) {
   require('net').createServer((s) => { s.on('error', () => {}); s.end(name + ' ' + s.remoteAddress + '\\n'); })
-    .listen(port, '0.0.0.0', () => console.log('ready'));
+    .listen(port, '0.0.0.0', listening);
   const u = require('dgram').createSocket('udp4');
-  u.on('message', (m, from) => u.send(name + ' ' + from.address, from.port, from.address)).bind(port);
+  u.on('message', (m, from) => u.send(name + ' ' + from.address, from.port, from.address)).bind(port, listening);
 }`;
 
 const UDP_CLIENT = `
@@ -32,8 +35,8 @@ setTimeout(() => process.exit(1), 2000);`;
  * n1…nN at 192.0.2.1…, and a client outside of the cluster at 192.0.2.50.
  */
 export class NetLab {
-  readonly prefix = `ht-net-${process.pid}`;
   readonly folder = mkdtempSync(join(tmpdir(), 'ht-net-'));
+  readonly prefix = basename(this.folder);
   readonly hosts: LabHost[] = [];
   readonly client: string;
   readonly #processes: ChildProcess[] = [];
@@ -86,13 +89,14 @@ export class NetLab {
   }
 
   async close(): Promise<void> {
-    for (const host of this.hosts) await host.stop();
-    await this.stopServers();
-    for (const host of this.hosts) host.unmountNetns();
-    for (const netns of [...this.hosts.map((h) => h.netns), this.client, `${this.prefix}-u`]) {
-      ip('netns', 'delete', netns);
-    }
-    rmSync(this.folder, { recursive: true, force: true });
+    const namespaces = [...this.hosts.map((h) => h.netns), this.client, `${this.prefix}-u`];
+    await cleanUp(
+      ...this.hosts.map((host) => () => host.stop()),
+      () => this.stopServers(),
+      ...this.hosts.map((host) => () => host.unmountNetns()),
+      ...namespaces.map((netns) => () => ip('netns', 'delete', netns)),
+      () => rmSync(this.folder, { recursive: true, force: true }),
+    );
   }
 }
 
@@ -203,7 +207,7 @@ function ip(...args: string[]): void {
 export function runIn(netnsPath: string, ...command: string[]): Promise<string> {
   return new Promise((resolve) => {
     const args = [`--net=${netnsPath}`, ...command];
-    execFile('nsenter', args, { timeout: 8000 }, (_error, stdout, stderr) => {
+    execFile('nsenter', args, { timeout: 60_000 }, (_error, stdout, stderr) => {
       resolve(`${stdout}${stderr}`.trim());
     });
   });

@@ -5,8 +5,14 @@ import { removeTree } from '../../runtime/content/remove-tree.js';
 
 const run = promisify(execFile);
 
-/** crun refuses hosts that have both versions of cgroups: the second is hidden from it. */
-const HIDE_CGROUP2 = [
+/**
+ * crun refuses hosts that have both versions of cgroups: the second is hidden from it. Nor shall
+ * anything of podman stay on this machine.
+ */
+const IN_ITS_OWN_PLACE = [
+  'for dir in /run /dev/shm /var/lib/containers; do',
+  '[ ! -d $dir ] || mount -t tmpfs none $dir',
+  'done',
   'while read -r _ at type _; do',
   '[ "$type" = cgroup2 ] && [ "$at" != /sys/fs/cgroup ] && mount -t tmpfs none "$at"',
   'done </proc/self/mounts; exec podman "$@"',
@@ -29,7 +35,7 @@ export class Podman {
 
   /** `podman ARGS`; its output without the line end. @throws with what it says on stderr */
   async call(...args: readonly string[]): Promise<string> {
-    const words = ['--mount', '--propagation', 'private', 'sh', '-c', HIDE_CGROUP2, 'podman'];
+    const words = ['--mount', '--propagation', 'private', 'sh', '-c', IN_ITS_OWN_PLACE, 'podman'];
     const { stdout } = await run('unshare', [...words, ...this.#flags, ...args]);
     return stdout.trimEnd();
   }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import type { Kernel } from '../../linux/ports.js';
 import { detectCgroups } from '../../runtime/cgroup/cgroup-fs.js';
 import { ContainerPaths } from '../../runtime/container/paths.js';
@@ -9,6 +9,7 @@ import {
   type ProcessIdentity,
 } from '../../runtime/container/process-identity.js';
 import { readStatus } from '../../runtime/container/record.js';
+import { killIfThere } from './clean-up.js';
 import { eventually } from './eventually.js';
 
 /**
@@ -21,6 +22,7 @@ export async function powerCut(
 ): Promise<void> {
   const paths = new ContainerPaths(folders.stateDir, folders.runDir);
   const statuses = readdirSync(paths.containers).map((id) => readStatus(paths.of(id)));
+  const cgroups = detectCgroups().roots.map((root) => root + folders.cgroupParent);
   // conmon first: nobody is to note the exits.
   const bootId = readBootId();
   const processes = [...statuses.map((s) => s?.conmon), ...statuses.map((s) => s?.process)].filter(
@@ -31,13 +33,33 @@ export async function powerCut(
     const left = processes.filter((process) => isAlive(process, bootId));
     if (left.length > 0) throw new Error(`still there: ${left.map((p) => p.pid).join(', ')}`);
   });
+  await emptyCgroups(cgroups);
   await kernel.namespaces.unpinMountNamespace(paths.crunNamespace);
   const mounts = await kernel.mounts.list(folders.root);
   for (const path of mounts.toReversed()) await kernel.mounts.unmount(path);
-  for (const root of detectCgroups().roots) removeCgroup(root + folders.cgroupParent);
+  for (const cgroup of cgroups) removeCgroup(cgroup);
   for (const name of readdirSync(folders.runDir)) {
     rmSync(`${folders.runDir}/${name}`, { recursive: true });
   }
+}
+
+/** Kills all that is in cgroups and below them, and waits for their end. */
+export async function emptyCgroups(paths: readonly string[]): Promise<void> {
+  await eventually(() => {
+    const pids = new Set(paths.flatMap(processesIn));
+    for (const pid of pids) killIfThere(pid);
+    if (pids.size > 0) throw new Error(`still in ${paths[0] ?? ''}: ${[...pids].join(', ')}`);
+  });
+}
+
+function processesIn(path: string): number[] {
+  if (!existsSync(path)) return [];
+  const files = readdirSync(path, { recursive: true, encoding: 'utf8' });
+  return files
+    .filter((name) => name.endsWith('cgroup.procs'))
+    .flatMap((name) => readFileSync(`${path}/${name}`, 'utf8').split('\n'))
+    .filter((line) => line !== '')
+    .map(Number);
 }
 
 /** Removes a cgroup and all below it, which must be empty. */

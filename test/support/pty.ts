@@ -28,11 +28,12 @@ while True:
         if typed: os.write(master, typed)
         else: inputs.remove(0)
     if 3 in ready:
-        for line in os.read(3, 4096).decode().split('\\n'):
+        orders = os.read(3, 4096).decode()
+        if not orders: inputs.remove(3)
+        for line in orders.split('\\n'):
             words = line.split()
             if words[:1] == ['resize']: resize(int(words[1]), int(words[2]))
             if words[:1] == ['kill']: os.kill(child, getattr(signal, words[1]))
-        if line == 'end': inputs.remove(3)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 os.write(4, json.dumps({'exitCode': code, 'isRestored': termios.tcgetattr(slave) == before}).encode())
 `;
@@ -78,27 +79,24 @@ export class PtyProcess {
   }
 
   /** Waits until it shows that, after what `shows` has found before. */
-  async shows(pattern: RegExp, timeoutMs = 15_000): Promise<void> {
+  async shows(pattern: RegExp, timeoutMs?: number): Promise<void> {
     const end = await eventually(
       () => {
         const found = pattern.exec(this.screen);
         if (found === null) throw new Error(`${pattern} is not on ${JSON.stringify(this.screen)}`);
         return found.index + found[0].length;
       },
-      { timeoutMs },
+      timeoutMs === undefined ? {} : { timeoutMs },
     );
     this.screen = this.screen.slice(end);
   }
 
   /** Types keys again and again until it shows that: it may not listen yet. */
   async answers(keys: string, pattern: RegExp): Promise<void> {
-    await eventually(
-      async () => {
-        this.type(keys);
-        await this.shows(pattern, 500);
-      },
-      { timeoutMs: 15_000 },
-    );
+    await eventually(async () => {
+      this.type(keys);
+      await this.shows(pattern, 500);
+    });
   }
 
   /** Ends it, if it has not ended yet. */

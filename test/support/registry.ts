@@ -65,18 +65,30 @@ export class TestRegistry {
     const registry = new TestRegistry(host, child, dir);
     const fetchHere = async (): Promise<unknown> =>
       (await fetch(`http://${host}/v2/`)).body?.cancel();
-    await eventually(options.probe ?? fetchHere);
+    try {
+      await eventually(() => {
+        if (registry.#hasEnded) throw new Error('docker-registry has ended');
+        return (options.probe ?? fetchHere)();
+      });
+    } catch (error) {
+      await registry.stop();
+      throw error;
+    }
     return registry;
   }
 
   /** Ends the process, by its id, and deletes its files. */
   async stop(): Promise<void> {
-    if (this.#process.exitCode === null) {
+    if (!this.#hasEnded) {
       const exited = new Promise((resolve) => this.#process.once('exit', resolve));
       process.kill(-(this.#process.pid ?? 0), 'SIGKILL');
       await exited;
     }
     rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
   }
 
   /** Pushes an image and returns its manifest's digest. */

@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import type { Context } from 'mocha';
 
 /** Skips the test, saying why, where it cannot run; a skipped test is never counted as passed. */
-function skip(test: Context, reason: string): void {
+export function skip(test: Context, reason: string): void {
   const runnable = test.test ?? test.currentTest;
   if (runnable !== undefined) runnable.title += ` (skipped: ${reason})`;
   test.skip();

@@ -77,8 +77,18 @@ export class ScriptedRegistry {
   }
 }
 
-/** Real time, in which everybody waits a fiftieth of what they meant to: pauses, and limits of waiting. */
+/** As long as anybody waits between two tries; to wait for longer is to wait for the other side. */
+const LONGEST_PAUSE_MS = 5000;
+
+/** Real time in which pauses take a fiftieth. */
 export const hurriedClock: Clock = {
+  nowMs: () => systemClock.nowMs(),
+  setTimer: (delayMs, run) =>
+    systemClock.setTimer(delayMs > LONGEST_PAUSE_MS ? delayMs : delayMs / 50, run),
+};
+
+/** Real time in which nobody waits for long, not even for the other side. */
+export const impatientClock: Clock = {
   nowMs: () => systemClock.nowMs(),
   setTimer: (delayMs, run) => systemClock.setTimer(delayMs / 50, run),
 };

@@ -11,7 +11,6 @@ import { requiresCommand } from '../../support/requires.js';
 import { ManagerProcess } from './manager-rig.js';
 
 describe('a manager with its own etcd', function () {
-  this.timeout(60_000);
   let manager: ManagerProcess;
 
   before(async function () {
@@ -41,16 +40,13 @@ describe('a manager with its own etcd', function () {
   }
 
   function pendingTasks(count: number): Promise<string[]> {
-    return eventually(
-      async () => {
-        const request = { service: 'web', stack: '', node: '', history: false };
-        const { tasks } = await unary(manager.control.listTasks.bind(manager.control), request);
-        assert.equal(tasks.length, count);
-        assert.ok(tasks.every((t) => t.status?.state === TaskState.PENDING));
-        return tasks.map((t) => t.id).sort();
-      },
-      { timeoutMs: 15_000 },
-    );
+    return eventually(async () => {
+      const request = { service: 'web', stack: '', node: '', history: false };
+      const { tasks } = await unary(manager.control.listTasks.bind(manager.control), request);
+      assert.equal(tasks.length, count);
+      assert.ok(tasks.every((t) => t.status?.state === TaskState.PENDING));
+      return tasks.map((t) => t.id).sort();
+    });
   }
 
   it('makes a cluster, leads it, and plans the tasks of a service', async () => {
@@ -94,8 +90,8 @@ describe('a manager with its own etcd', function () {
   it('starts etcd again when that is killed, and goes on writing', async () => {
     const etcd = etcdPid();
     process.kill(etcd, 'SIGKILL');
-    await eventually(() => assert.notEqual(etcdPid(), etcd), { timeoutMs: 10_000 });
-    await eventually(() => scale(5), { timeoutMs: 15_000 });
+    await eventually(() => assert.notEqual(etcdPid(), etcd));
+    await eventually(() => scale(5));
     await pendingTasks(5);
   });
 

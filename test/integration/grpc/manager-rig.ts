@@ -72,15 +72,12 @@ export class ManagerProcess implements AsyncDisposable {
   }
 
   leading(): Promise<SystemInfo> {
-    return eventually(
-      async () => {
-        const call = this.control.getSystemInfo.bind(this.control);
-        const info = await unary(call, {}, { timeoutMs: 1000 });
-        assert.equal(info.leaderNodeId, info.nodeId);
-        return info;
-      },
-      { timeoutMs: 20_000 },
-    );
+    return eventually(async () => {
+      const call = this.control.getSystemInfo.bind(this.control);
+      const info = await unary(call, {}, { timeoutMs: 1000 });
+      assert.equal(info.leaderNodeId, info.nodeId);
+      return info;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

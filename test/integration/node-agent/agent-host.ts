@@ -5,18 +5,19 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { stringify } from 'yaml';
 import { NodeRole } from '../../../proto/gen/hatoba/v1/types.js';
 import { AgentClient } from '../../../proto/gen/hatoba/v1/agent.js';
 import { EngineClient } from '../../../proto/gen/hatoba/v1/engine.js';
 import { localTarget, openClient, sendStream, unary } from '../../../proto/wire/client.js';
+import { cleanUp, killIfThere } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
+import { emptyCgroups, removeCgroup } from '../../support/power-cut.js';
 import type { TestManager } from './test-manager.js';
 
 /** Carries TCP connections of a namespace to a unix socket, which knows no namespaces. */
@@ -38,8 +39,8 @@ const MANAGER_PORT = 4400;
 export class AgentHost {
   readonly folder = mkdtempSync('/var/tmp/ht-agent-');
   readonly runDir = join(this.folder, 'run');
-  readonly netns = `ht-agent-${process.pid}`;
-  readonly cgroupParent = `/hatoba-test-agent-${process.pid}`;
+  readonly netns = basename(this.folder);
+  readonly cgroupParent = `/hatoba-test-${this.netns}`;
   readonly client: AgentClient;
   /** The engine of the node, as local users have it. */
   readonly engine: EngineClient;
@@ -54,7 +55,7 @@ export class AgentHost {
     manager.advertised = `127.0.0.1:${MANAGER_PORT}`;
     const socket = localTarget(join(this.runDir, 'agent.sock'));
     this.client = openClient(AgentClient, socket);
-    this.engine = openClient(EngineClient, socket);
+    this.engine = openClient(EngineClient, socket, { isPatient: true });
     // Looks the port up for each connection, as the manager may have been started again.
     this.#door = createServer((outside) => {
       const inside = connect(Number(this.#manager.address.split(':')[1]), '127.0.0.1');
@@ -117,13 +118,10 @@ export class AgentHost {
       '--config',
       join(this.folder, 'agent.yaml'),
     ]);
-    await eventually(
-      async () => {
-        if (this.#agent?.exitCode !== null) throw new Error(`the agent ended:\n${this.#log}`);
-        await unary(this.client.imageList.bind(this.client), {}, { timeoutMs: 1000 });
-      },
-      { timeoutMs: 15_000 },
-    );
+    await eventually(async () => {
+      if (this.#agent?.exitCode !== null) throw new Error(`the agent ended:\n${this.#log}`);
+      await unary(this.client.imageList.bind(this.client), {}, { timeoutMs: 5000 });
+    });
   }
 
   /** Ends the agent process, and nothing else. */
@@ -164,22 +162,33 @@ export class AgentHost {
   async tearDown(): Promise<void> {
     this.client.close();
     this.engine.close();
-    await this.stop('SIGKILL');
-    this.#relay?.kill('SIGKILL');
-    await new Promise((resolve) => this.#door.close(resolve));
-    for (const pid of this.#processesInCgroups()) process.kill(pid, 'SIGKILL');
-    for (const pid of this.#conmons()) process.kill(pid, 'SIGKILL');
+    await cleanUp(
+      () => this.stop('SIGKILL'),
+      () => this.#relay?.kill('SIGKILL'),
+      () => new Promise((resolve) => this.#door.close(resolve)),
+      () => this.#endConmons(), // first: nobody is to note the exits
+      () => emptyCgroups(this.#cgroups()),
+      () => this.#unmountAll(),
+      () => eventually(() => this.#cgroups().forEach(removeCgroup)),
+      () => ip('netns', 'delete', this.netns),
+      () => rmSync(this.folder, { recursive: true, force: true }),
+    );
+  }
+
+  async #endConmons(): Promise<void> {
     await eventually(() => {
-      if (this.#processesInCgroups().length > 0) throw new Error('processes are left');
+      const pids = this.#conmons();
+      for (const pid of pids) killIfThere(pid);
+      if (pids.length > 0) throw new Error(`conmon is still there: ${pids.join(', ')}`);
     });
+  }
+
+  #unmountAll(): void {
     const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
     for (const line of mounts.reverse()) {
       const target = line.split(' ')[1] ?? '';
-      if (target.startsWith(this.folder)) execFileSync('umount', ['-l', target]);
+      if (target.startsWith(`${this.folder}/`)) execFileSync('umount', ['-l', target]);
     }
-    for (const top of this.#cgroups()) removeCgroup(top);
-    ip('netns', 'delete', this.netns);
-    rmSync(this.folder, { recursive: true, force: true });
   }
 
   #spawn(args: readonly string[]): ChildProcess {
@@ -199,15 +208,6 @@ export class AgentHost {
       .filter((path) => existsSync(path));
   }
 
-  #processesInCgroups(): number[] {
-    const pids = this.#cgroups().flatMap((top) =>
-      readdirSync(top, { recursive: true, encoding: 'utf8' })
-        .filter((name) => name.endsWith('cgroup.procs'))
-        .flatMap((name) => readFileSync(join(top, name), 'utf8').split('\n')),
-    );
-    return [...new Set(pids.filter((pid) => pid !== '').map(Number))];
-  }
-
   #conmons(): number[] {
     return namesIn('/proc')
       .filter((pid) => /^\d+$/.test(pid))
@@ -225,13 +225,6 @@ export class AgentHost {
 
 function namesIn(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder) : [];
-}
-
-function removeCgroup(path: string): void {
-  for (const entry of readdirSync(path, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeCgroup(join(path, entry.name));
-  }
-  rmdirSync(path);
 }
 
 function ip(...args: string[]): void {

@@ -14,6 +14,7 @@ import {
   type TaskSpec,
 } from '../../../proto/gen/hatoba/v1/types.js';
 import { readStream, sendAll } from '../../../proto/wire/client.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
@@ -49,7 +50,6 @@ function aTask(id: string, args: string[], spec: DeepPartial<TaskSpec> = {}): Ta
 }
 
 describe('agent on a real machine', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
 
@@ -73,8 +73,10 @@ describe('agent on a real machine', function () {
     );
   });
   after(async () => {
-    await (host as AgentHost | undefined)?.tearDown();
-    await (manager as TestManager | undefined)?.[Symbol.asyncDispose]();
+    await cleanUp(
+      () => (host as AgentHost | undefined)?.tearDown(),
+      () => (manager as TestManager | undefined)?.[Symbol.asyncDispose](),
+    );
   });
 
   afterEach(async function () {
@@ -87,21 +89,18 @@ describe('agent on a real machine', function () {
         value: NetworkEndpoint.fromPartial({ networkId: 'net1', taskId }),
       })),
     );
-    await eventually(() => assert.deepEqual(host.leftovers(), []), { timeoutMs: 15_000 });
+    await eventually(() => assert.deepEqual(host.leftovers(), []));
     manager.statuses.clear();
     manager.history.length = 0;
   });
 
   const reaches = (id: string, state: TaskState): Promise<TaskStatus> =>
-    eventually(
-      () => {
-        const status = manager.statuses.get(id);
-        assert.equal(status?.state, state, JSON.stringify(status));
-        assert.ok(status);
-        return status;
-      },
-      { timeoutMs: 10_000 },
-    );
+    eventually(() => {
+      const status = manager.statuses.get(id);
+      assert.equal(status?.state, state, JSON.stringify(status));
+      assert.ok(status);
+      return status;
+    });
   const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
   const onNetwork = (task: Task, address: string): Task => {
     manager.assign({

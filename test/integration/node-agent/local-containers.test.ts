@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   NetworkConfig,
   NetworkPeer,
   NetworkService,
 } from '../../../proto/gen/hatoba/v1/dispatcher.js';
-import { PublishMode, Task, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { MountType, PublishMode, Task, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { unary } from '../../../proto/wire/client.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { askTcp, runIn } from '../../support/net-lab.js';
@@ -19,10 +22,10 @@ import { TestManager } from './test-manager.js';
 const HOST_ADDRESS = '192.0.2.1';
 
 describe('containers of one node', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let rig: LocalRig;
+  const listeners: ChildProcess[] = [];
 
   before(async function () {
     requiresRoot(this);
@@ -38,11 +41,14 @@ describe('containers of one node', function () {
     );
   });
   after(async () => {
-    await (host as AgentHost | undefined)?.tearDown();
-    await (manager as TestManager | undefined)?.[Symbol.asyncDispose]();
+    await cleanUp(
+      () => (host as AgentHost | undefined)?.tearDown(),
+      () => (manager as TestManager | undefined)?.[Symbol.asyncDispose](),
+    );
   });
   afterEach(async function () {
     if (this.currentTest?.state === 'failed') process.stderr.write(host.log.slice(-4000));
+    for (const child of listeners.splice(0)) child.kill('SIGKILL');
     for (const { id, taskId } of await rig.list()) if (taskId === '') await rig.remove(id);
     await eventually(() => assert.deepEqual(host.leftovers(), []));
   });
@@ -54,6 +60,7 @@ describe('containers of one node', function () {
   async function listen(at: number): Promise<{ heard: Promise<string> }> {
     const words = [`--net=${host.netnsPath}`, 'busybox', 'nc', '-l', '-p', String(at)];
     const child = spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    listeners.push(child);
     let text = '';
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
     const heard = once(child, 'close').then(() => text);
@@ -267,7 +274,7 @@ describe('containers of one node', function () {
     assert.deepEqual(pruned.removed, []);
     assert.equal((await rig.inspect('t1')).state?.status, 'running');
     manager.unassign({ $case: 'task', value: Task.fromPartial({ id: 't1' }) });
-    await eventually(() => assert.deepEqual(host.leftovers(), []), { timeoutMs: 15_000 });
+    await eventually(() => assert.deepEqual(host.leftovers(), []));
   });
 
   it('are pruned when they do not run, and only then', async () => {
@@ -290,13 +297,18 @@ describe('containers of one node', function () {
   });
 
   it('are waited for', async () => {
-    const id = await rig.create({ spec: { args: ['sh', '-c', 'sleep 0.3; exit 4'] } });
+    const folder = join(host.folder, 'waited-for');
+    mkdirSync(folder);
+    const script = 'until test -e /folder/go; do sleep 0.05; done; exit 4';
+    const mounts = [{ type: MountType.BIND, source: folder, target: '/folder' }];
+    const id = await rig.create({ spec: { args: ['sh', '-c', script], mounts } });
     assert.equal((await rig.wait(id)).state?.status, 'created');
     const next = rig.wait(id, 'next-exit');
     const removed = rig.wait(id, 'removed');
     const { engine } = host;
     await unary(engine.containerStart.bind(engine), { container: id });
     assert.equal((await rig.wait(id, 'healthy')).state?.status, 'running');
+    writeFileSync(join(folder, 'go'), '');
     assert.equal((await next).state?.exitCode, 4);
     await assert.rejects(rig.wait(id, 'healthy'), { message: /it does not run/ });
     await rig.remove(id);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Chunk, EngineEvent, ImageImportInput } from '../../../proto/gen/hatoba/v1/engine.js';
 import { readStream, sendStream, unary } from '../../../proto/wire/client.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
@@ -9,7 +10,6 @@ import { LocalRig } from './local-rig.js';
 import { TestManager } from './test-manager.js';
 
 describe('images of one node, over the socket', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let rig: LocalRig;
@@ -26,8 +26,10 @@ describe('images of one node, over the socket', function () {
     await host.loadImage(await dockerArchive(await busyboxImage({ tag: 'box:1' })));
   });
   after(async () => {
-    await (host as AgentHost | undefined)?.tearDown();
-    await (manager as TestManager | undefined)?.[Symbol.asyncDispose]();
+    await cleanUp(
+      () => (host as AgentHost | undefined)?.tearDown(),
+      () => (manager as TestManager | undefined)?.[Symbol.asyncDispose](),
+    );
   });
   afterEach(async function () {
     if (this.currentTest?.state === 'failed') process.stderr.write(host.log.slice(-4000));

@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
+import { cleanUp } from '../../support/clean-up.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { REGISTRY_PASSWORD, REGISTRY_USER, TestRegistry } from '../../support/registry.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
@@ -23,7 +24,6 @@ interface Result {
 }
 
 describe('a registry that wants a login, on the command line', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let registry: TestRegistry;
@@ -51,9 +51,11 @@ describe('a registry that wants a login, on the command line', function () {
     await succeeds('image', 'tag', 'box:1', `${HOST}/team/box:1`);
   });
   after(async () => {
-    await (registry as TestRegistry | undefined)?.stop();
-    await (host as AgentHost | undefined)?.tearDown();
-    await (manager as TestManager | undefined)?.[Symbol.asyncDispose]();
+    await cleanUp(
+      () => (registry as TestRegistry | undefined)?.stop(),
+      () => (host as AgentHost | undefined)?.tearDown(),
+      () => (manager as TestManager | undefined)?.[Symbol.asyncDispose](),
+    );
   });
 
   async function hatoba(args: readonly string[], input = ''): Promise<Result> {

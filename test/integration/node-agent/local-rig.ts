@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { ContainerCreateRequest, type Container } from '../../../proto/gen/hatoba/v1/engine.js';
 import type { DeepPartial } from '../../../proto/gen/hatoba/v1/types.js';
 import { PortConfig } from '../../../proto/gen/hatoba/v1/types.js';
+import { parseListeners } from '../../../node-agent/core/proc-net.js';
 import { readStream, unary } from '../../../proto/wire/client.js';
+import { eventually } from '../../support/eventually.js';
 import type { AgentHost } from './agent-host.js';
 
 /** Says its word to everybody who connects. */
@@ -22,10 +25,16 @@ export class LocalRig {
     return unary(engine.containerStart.bind(engine), { container: id });
   }
 
-  /** One that answers at port 80 with a word. */
-  serve(word: string, request: DeepPartial<ContainerCreateRequest> = {}): Promise<Container> {
+  /** One that answers at port 80 with a word, from now on. */
+  async serve(word: string, request: DeepPartial<ContainerCreateRequest> = {}): Promise<Container> {
     const spec = { args: ['sh', '-c', SERVER], env: [`WORD=${word}`] };
-    return this.run({ name: word, ...request, spec: { ...spec, ...request.spec } });
+    const server = await this.run({ name: word, ...request, spec: { ...spec, ...request.spec } });
+    const files = ['tcp', 'tcp6'].map((name) => `/proc/${server.state?.pid ?? 0}/net/${name}`);
+    await eventually(() => {
+      const listeners = files.flatMap((file) => parseListeners(readFileSync(file, 'utf8'), 'tcp'));
+      if (!listeners.some(({ port }) => port === 80)) throw new Error(`${word} does not listen`);
+    });
+    return server;
   }
 
   async create(request: DeepPartial<ContainerCreateRequest>): Promise<string> {
@@ -56,7 +65,7 @@ export class LocalRig {
   async wait(container: string, condition = ''): Promise<Container> {
     const { engine } = this.#host;
     const request = { container, condition };
-    return unary(engine.containerWait.bind(engine), request, { timeoutMs: 20_000 });
+    return unary(engine.containerWait.bind(engine), request);
   }
 
   async logs(container: string): Promise<string[]> {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { eventually } from '../../support/eventually.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
+import { PtyProcess } from '../../support/pty.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { AgentHost } from './agent-host.js';
 import { LocalRig } from './local-rig.js';
@@ -15,14 +15,13 @@ const CLI = ['--import=tsx', 'cli/main.ts'];
 const run = promisify(execFile);
 
 describe('what containers use, on the command line', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let rig: LocalRig;
 
   before(async function () {
     requiresRoot(this);
-    for (const command of ['crun', 'conmon', 'busybox', 'nft', 'script'])
+    for (const command of ['crun', 'conmon', 'busybox', 'nft', 'python3'])
       requiresCommand(this, command);
     manager = await TestManager.start();
     host = new AgentHost(manager);
@@ -34,17 +33,20 @@ describe('what containers use, on the command line', function () {
     await rig.run({ name: 'worker', spec, limits: { memoryBytes: 64 * MIB } });
   });
   after(async () => {
-    if ((rig as LocalRig | undefined) !== undefined) await rig.remove('worker');
-    await (host as AgentHost | undefined)?.tearDown();
-    await (manager as TestManager | undefined)?.[Symbol.asyncDispose]();
+    await cleanUp(
+      () => (host as AgentHost | undefined)?.tearDown(),
+      () => (manager as TestManager | undefined)?.[Symbol.asyncDispose](),
+    );
   });
 
-  function environment(): NodeJS.ProcessEnv {
-    return { ...process.env, HATOBA_AGENT: join(host.runDir, 'agent.sock') };
+  function environment(): Record<string, string> {
+    return { HATOBA_AGENT: join(host.runDir, 'agent.sock') };
   }
 
   async function hatoba(...args: string[]): Promise<string> {
-    const { stdout } = await run(process.execPath, [...CLI, ...args], { env: environment() });
+    const { stdout } = await run(process.execPath, [...CLI, ...args], {
+      env: { ...process.env, ...environment() },
+    });
     return stdout.trimEnd();
   }
 
@@ -73,21 +75,17 @@ describe('what containers use, on the command line', function () {
   });
 
   it('is shown live on a terminal, in place, until Ctrl-C', async () => {
-    const words = [process.execPath, ...CLI, 'stats', 'worker'].join(' ');
-    const child = spawn('script', ['-qec', words, '/dev/null'], { env: environment() });
-    let seen = '';
-    child.stdout.on('data', (part: Buffer) => (seen += part.toString()));
-    const closed = once(child, 'close');
-    await eventually(
-      () => {
-        assert.match(seen, /worker {3}--/);
-        assert.match(seen, /\x1b\[HCONTAINER[^]*\x1b\[HCONTAINER[^]*worker {3}\d+\.\d\d%/);
-      },
-      { timeoutMs: 30_000 },
-    );
-    child.stdin.write('\x03');
-    await closed;
-    assert.ok(child.exitCode !== null, 'it has ended');
+    const words = [process.execPath, ...CLI, 'stats', 'worker'];
+    // A terminal that does not know its size.
+    const terminal = new PtyProcess(words, { rows: 0, columns: 0, env: environment() });
+    try {
+      await terminal.shows(/\x1b\[HCONTAINER[^]*worker {3}--/);
+      await terminal.shows(/\x1b\[HCONTAINER[^]*worker {3}\d+\.\d\d%/);
+      terminal.type('\x03');
+      assert.ok((await terminal.ended).isRestored);
+    } finally {
+      terminal.close();
+    }
   });
 
   it('is listed by process', async () => {

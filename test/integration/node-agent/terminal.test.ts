@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { cleanUp } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { PtyProcess } from '../../support/pty.js';
@@ -15,7 +16,6 @@ const CLI = [process.execPath, '--import', 'tsx', 'cli/main.ts'];
 const DETACH = '\x10\x11';
 
 describe('containers at a terminal', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let rig: LocalRig;
@@ -34,8 +34,10 @@ describe('containers at a terminal', function () {
     await host.loadImage(await dockerArchive(image));
   });
   after(async () => {
-    await (host as AgentHost | undefined)?.tearDown();
-    await (manager as TestManager | undefined)?.[Symbol.asyncDispose]();
+    await cleanUp(
+      () => (host as AgentHost | undefined)?.tearDown(),
+      () => (manager as TestManager | undefined)?.[Symbol.asyncDispose](),
+    );
   });
   afterEach(async function () {
     for (const terminal of terminals.splice(0)) terminal.close();

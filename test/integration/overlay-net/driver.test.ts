@@ -16,7 +16,6 @@ type State = Omit<NetworkState, 'nodeId'>;
  * network, "closed" one without a way out.
  */
 describe('overlay networks of three hosts', function () {
-  this.timeout(60_000);
   let lab: NetLab;
   let n1: LabHost, n2: LabHost, n3: LabHost;
   let close = (): Promise<void> => Promise.resolve();

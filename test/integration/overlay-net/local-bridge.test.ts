@@ -8,7 +8,6 @@ type HostPorts = Parameters<LabHost['attach']>[0]['hostPorts'];
 
 /** A bridge of one host, first without any cluster, then beside an overlay network of two hosts. */
 describe('a bridge network of one host', function () {
-  this.timeout(60_000);
   let lab: NetLab;
   let host: LabHost;
   let close = (): Promise<void> => Promise.resolve();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
@@ -118,6 +119,8 @@ describe('attaching to a container', () => {
     const seen = follow(session.stdout);
     await eventually(() => assert.equal(seen.text, '33 99\r\n'));
     await session.resize({ rows: 40, columns: 5000 });
+    const { pid = 0 } = rig.containers.get('tty') ?? {};
+    await eventually(() => assert.equal(sizeOf(`/proc/${pid}/fd/0`), '40 1000'));
     session.stdin.write('x\n');
     await eventually(() => assert.match(seen.text, /40 1000\r\ngot x\r\n$/));
     session.stdin.write('\x03');
@@ -174,6 +177,11 @@ describe('attaching to a container', () => {
     assert.equal(await text(first.stdout), 'got x\n');
   });
 });
+
+/** "rows columns" of a terminal. */
+function sizeOf(terminal: string): string {
+  return execFileSync('stty', ['-F', terminal, 'size'], { encoding: 'utf8' }).trim();
+}
 
 function follow(stream: Readable): { text: string } {
   const seen = { text: '' };

@@ -224,7 +224,6 @@ describe('copying into containers and out of them', function () {
   }
 
   it('is not led out by one who changes links while it copies', async function () {
-    this.timeout(120_000);
     // Swaps a directory and a link to a place of the host, as fast as a shell can.
     await run(
       'c10',

@@ -21,11 +21,11 @@ import {
   runToEnd,
   type ContainerRig,
 } from '../../support/container-rig.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 
 describe('containers on crun: against what goes wrong, and who means harm', function () {
-  this.timeout(60_000);
   let rig: ContainerRig;
   let opened: ContainerRig | undefined;
 
@@ -202,7 +202,6 @@ describe('containers on crun: against what goes wrong, and who means harm', func
 });
 
 describe('containers on crun: on a full disk', function () {
-  this.timeout(60_000);
   let disk = '';
   let opened: ContainerRig | undefined;
 
@@ -216,10 +215,12 @@ describe('containers on crun: on a full disk', function () {
   });
 
   after(async () => {
-    await opened?.close();
     if (disk === '') return;
-    execFileSync('umount', [disk]);
-    rmSync(disk, { recursive: true });
+    await cleanUp(
+      () => opened?.close(),
+      () => execFileSync('umount', [disk]),
+      () => rmSync(disk, { recursive: true }),
+    );
   });
 
   it('refuses to create, says why and leaves nothing; stops and removes all the same', async () => {

@@ -23,7 +23,6 @@ const UNSHARE: Readonly<Record<string, number>> = { x64: 272, arm64: 97 };
 const CLONE_NEWUSER = 0x10000000;
 
 describe('containers on crun: isolation, seen from the inside', function () {
-  this.timeout(60_000);
   const rig = useContainerRig();
 
   async function lines(

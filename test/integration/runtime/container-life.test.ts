@@ -21,7 +21,6 @@ const LOYAL = [
 const DEAF = ['sleep', '1000'];
 
 describe('containers on crun: life', function () {
-  this.timeout(60_000);
   let rig: ContainerRig;
   let opened: ContainerRig | undefined;
 

@@ -15,7 +15,6 @@ import { requiresCommand, requiresRoot } from '../../support/requires.js';
 const MAX_LINE_BYTES = 1024 * 1024;
 
 describe('containers on crun: logs', function () {
-  this.timeout(60_000);
   let rig: ContainerRig;
   let opened: ContainerRig | undefined;
 
@@ -108,12 +107,8 @@ describe('containers on crun: logs', function () {
     await containers.create(aContainer('one', ['sh', '-c', script], { openStdin: true }, { log }));
     await containers.start('one');
     const folder = join(rig.stateDir, 'containers/one/log');
-    await eventually(() => assert.ok(existsSync(join(folder, 'container.log.1'))), {
-      timeoutMs: 5000,
-    });
-    await eventually(() => assert.deepEqual(readdirSync(folder), ['container.log']), {
-      timeoutMs: 5000,
-    });
+    await eventually(() => assert.ok(existsSync(join(folder, 'container.log.1'))));
+    await eventually(() => assert.deepEqual(readdirSync(folder), ['container.log']));
   });
 
   it('is not kept where none is asked for, and says so', async () => {

@@ -10,7 +10,6 @@ import { eventually } from '../../support/eventually.js';
 const IDLE = ['sleep', '1000'];
 
 describe('containers on crun: namespaces shared', function () {
-  this.timeout(60_000);
   const rig = useContainerRig();
 
   async function start(

@@ -7,6 +7,7 @@ import {
   runToEnd,
   type ContainerRig,
 } from '../../support/container-rig.js';
+import { diskUse } from '../../support/file-tree.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { collect, inPieces, tarOf, untar } from '../../support/tar-files.js';
 
@@ -76,9 +77,10 @@ describe('volumes', function () {
     });
     assert.deepEqual((await rig.volumes.prune({ all: true })).removed, []);
     await rig.containers.remove('c1');
-    assert.equal((await rig.volumes.inspect('keep', { size: true })).sizeBytes, 8192);
+    const { mountpoint, sizeBytes } = await rig.volumes.inspect('keep', { size: true });
+    assert.equal(sizeBytes, diskUse(mountpoint));
     const pruned = await rig.volumes.prune({ all: true });
-    assert.deepEqual([pruned.removed, pruned.reclaimedBytes], [['keep'], 8192]);
+    assert.deepEqual([pruned.removed, pruned.reclaimedBytes], [['keep'], sizeBytes]);
   });
 
   it('without a name go with their container, unless they are kept', async () => {

@@ -11,6 +11,7 @@ import { openEngine, type EngineOptions } from '../../../runtime/open-engine.js'
 import { readOfferedIds } from '../../../runtime/oci/subordinate-ids.js';
 import { openSnapshotter } from '../../../runtime/snapshot/open-snapshotter.js';
 import { aContainer, runToEnd } from '../../support/container-rig.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { busyboxImage, dockerArchive, streamOf } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 
@@ -44,11 +45,14 @@ describe('an engine where overlayfs cannot be had', () => {
     await kernel.mounts.overlay({ lowerDirs: [lower], upperDir: upper, workDir: work, target });
   });
   after(async () => {
-    await kernel.mounts.unmount(disk);
-    await kernel[Symbol.asyncDispose]();
-    const left = readFileSync('/proc/self/mounts', 'utf8').includes(root);
-    rmSync(root, { recursive: true });
-    assert.ok(!left, 'a mount was left');
+    const opened = kernel as Kernel | undefined;
+    if (opened === undefined) return;
+    await cleanUp(
+      () => opened.mounts.unmount(disk),
+      () => opened[Symbol.asyncDispose](),
+      () => assert.ok(!readFileSync('/proc/self/mounts', 'utf8').includes(root), 'a mount is left'),
+      () => rmSync(root, { recursive: true }),
+    );
   });
   beforeEach(async () => {
     engine = await open({});

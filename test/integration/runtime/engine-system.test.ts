@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../../common/adapters/system-clock.js';
@@ -16,7 +15,9 @@ import type { Engine, EngineDiskUsage, GarbageRules } from '../../../runtime/eng
 import { EventBus } from '../../../runtime/events/event-bus.js';
 import { openEngine } from '../../../runtime/open-engine.js';
 import { aContainer, runExec, runToEnd } from '../../support/container-rig.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { FakeClock } from '../../support/fake-clock.js';
+import { diskUse } from '../../support/file-tree.js';
 import { busyboxImage, makeImage, ociArchive, streamOf } from '../../support/image-fixtures.js';
 import { ImageRig } from '../../support/image-rig.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
@@ -28,7 +29,6 @@ function assertWithin(bytes: number, least: number, most: number): void {
 }
 
 describe('disk usage of the engine', function () {
-  this.timeout(60_000);
   let root: string;
   let kernel: Kernel;
   let engine: Engine;
@@ -56,19 +56,22 @@ describe('disk usage of the engine', function () {
   after(async () => {
     const opened = engine as Engine | undefined;
     if (opened === undefined) return;
-    for (const { config } of opened.containers.list()) {
-      await opened.containers.remove(config.id, { force: true });
-    }
-    await opened[Symbol.asyncDispose]();
-    await kernel[Symbol.asyncDispose]();
-    rmSync(root, { recursive: true });
+    await cleanUp(
+      async () => {
+        for (const { config } of opened.containers.list()) {
+          await opened.containers.remove(config.id, { force: true });
+        }
+      },
+      () => opened[Symbol.asyncDispose](),
+      () => kernel[Symbol.asyncDispose](),
+      () => rmSync(root, { recursive: true }),
+    );
   });
 
   /** What `du` says, and that the parts add up to it within one percent. */
   async function assertAsDu(): Promise<EngineDiskUsage> {
     const usage = await engine.system.diskUsage();
-    const words = ['-s', '-x', '--block-size=1', join(root, 'state')];
-    const du = Number(execFileSync('du', words, { encoding: 'utf8' }).split('\t')[0]);
+    const du = diskUse(join(root, 'state'));
     assert.ok(Math.abs(usage.totalBytes - du) <= du / 100, `${usage.totalBytes} against ${du}`);
     const { images, blobs, containers, volumes, partial, other } = usage;
     const parts = [images, blobs, containers, volumes, partial, other].map(

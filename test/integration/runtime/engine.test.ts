@@ -6,14 +6,15 @@ import { systemRandom } from '../../../common/adapters/system-random.js';
 import { silentLogger } from '../../../common/logger.js';
 import { openKernel } from '../../../linux/kernel.js';
 import type { Kernel } from '../../../linux/ports.js';
+import { detectCgroups } from '../../../runtime/cgroup/cgroup-fs.js';
 import type { Engine } from '../../../runtime/engine.js';
 import { openEngine } from '../../../runtime/open-engine.js';
 import { aContainer, readOutput, runToEnd } from '../../support/container-rig.js';
+import { cleanUp } from '../../support/clean-up.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 
 describe('the engine as a whole', function () {
-  this.timeout(60_000);
   let root: string | undefined;
   let kernel: Kernel | undefined;
   let engine: Engine | undefined;
@@ -26,18 +27,24 @@ describe('the engine as a whole', function () {
   });
 
   afterEach(async () => {
-    for (const { config } of engine?.containers.list() ?? []) {
-      await engine?.containers.remove(config.id, { force: true });
-    }
-    await engine?.[Symbol.asyncDispose]();
-    await kernel?.[Symbol.asyncDispose]();
-    if (root !== undefined) {
-      const left = readFileSync('/proc/self/mounts', 'utf8').includes(root);
-      rmSync(root, { recursive: true });
-      assert.ok(!left, 'a mount was left');
-      assert.ok(!existsSync(`/sys/fs/cgroup/pids${cgroupParent}`), 'a cgroup was left');
-    }
+    await cleanUp(
+      async () => {
+        for (const { config } of engine?.containers.list() ?? []) {
+          await engine?.containers.remove(config.id, { force: true });
+        }
+      },
+      () => engine?.[Symbol.asyncDispose](),
+      () => kernel?.[Symbol.asyncDispose](),
+      () => root !== undefined && assertNothingLeft(root),
+      () => rmSync(root ?? '', { recursive: true, force: true }),
+    );
   });
+
+  function assertNothingLeft(folder: string): void {
+    assert.ok(!readFileSync('/proc/self/mounts', 'utf8').includes(folder), 'a mount was left');
+    const cgroups = detectCgroups().roots.map((top) => top + cgroupParent);
+    assert.deepEqual(cgroups.filter(existsSync), [], 'a cgroup was left');
+  }
 
   async function open(folder: string, on: Kernel): Promise<Engine> {
     return openEngine(

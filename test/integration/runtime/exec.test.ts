@@ -164,6 +164,19 @@ describe('executing in a container', () => {
     await eventually(() => assert.ok(readdirSync('/proc/self/fd').length <= before));
   });
 
+  /** Processes of the rig's containers whose last argument is that. */
+  function processesWith(word: string): string[] {
+    return readdirSync('/proc').filter((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      try {
+        const isOurs = readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(rig.cgroupParent);
+        return isOurs && readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').at(-2) === word;
+      } catch {
+        return false; // it has ended
+      }
+    });
+  }
+
   /** Files of execs in the container's bundle. */
   function execFiles(): string[] {
     const pid = rig.containers.get('box')?.pid ?? 0;
@@ -177,18 +190,6 @@ describe('executing in a container', () => {
     return [rig.runDir, `${rig.stateDir}/containers`].flatMap(find);
   }
 });
-
-/** Processes of this machine whose last argument is that. */
-function processesWith(word: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').at(-2) === word;
-    } catch {
-      return false; // it has ended
-    }
-  });
-}
 
 function follow(stream: Readable): { text: string } {
   const seen = { text: '' };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import type { ArchiveFormat } from '../../../runtime/engine.js';
+import { cleanUp } from '../../support/clean-up.js';
 import {
   busyboxImage,
   ociArchive,
@@ -26,7 +27,6 @@ async function skopeo(...args: readonly string[]): Promise<string> {
 }
 
 describe('images between Hatoba, skopeo and podman', function () {
-  this.timeout(120_000);
   let folder: string;
   let rig: ImageRig;
   let podman: Podman;
@@ -58,9 +58,11 @@ describe('images between Hatoba, skopeo and podman', function () {
   });
 
   afterEach(async () => {
-    await rig.close();
-    await podman.close();
-    rmSync(folder, { recursive: true });
+    await cleanUp(
+      () => rig.close(),
+      () => podman.close(),
+      () => rmSync(folder, { recursive: true }),
+    );
   });
 
   const at = (name: string): string => join(folder, name);

@@ -13,7 +13,6 @@ const BASE = Array.from({ length: 20 }, (_, i) => ({
 const ROUNDS = 6;
 
 describe('pulls beside removals', function () {
-  this.timeout(60_000);
   let registry: TestRegistry;
   let rig: ImageRig;
   let images: BuiltImage[];

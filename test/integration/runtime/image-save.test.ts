@@ -16,7 +16,6 @@ import { requiresRoot } from '../../support/requires.js';
 const FORMATS: readonly ArchiveFormat[] = ['docker-archive', 'oci'];
 
 describe('saving images', function () {
-  this.timeout(60_000);
   let rig: ImageRig;
   let pool: Buffer[];
 

@@ -18,7 +18,7 @@ const FILES = 250;
 const FILE_BYTES = 80_000;
 
 describe('unpacking a layer in a process that is killed', () => {
-  let root: string;
+  let root = '';
   let digest: Digest;
   let unpacker: Unpacker;
   let whole: Record<string, unknown>;
@@ -42,8 +42,8 @@ describe('unpacking a layer in a process that is killed', () => {
     await removeLayer(layers);
   });
   after(async () => {
-    await unpacker[Symbol.asyncDispose]();
-    rmSync(root, { recursive: true });
+    await (unpacker as Unpacker | undefined)?.[Symbol.asyncDispose]();
+    rmSync(root, { recursive: true, force: true });
   });
 
   async function openLayers(): Promise<LayerStore> {

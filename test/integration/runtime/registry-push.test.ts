@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
 import type { TransferProgress } from '../../../runtime/engine.js';
+import { cleanUp } from '../../support/clean-up.js';
 import {
   busyboxImage,
   dockerArchive,
@@ -56,8 +57,10 @@ describe('pushing to a real registry', () => {
   });
 
   afterEach(async () => {
-    await rig.close();
-    await other.close();
+    await cleanUp(
+      () => rig.close(),
+      () => other.close(),
+    );
   });
 
   const uploads = (): string[] => lines.filter((line) => /PATCH|mount/.test(line));
@@ -221,8 +224,10 @@ describe('registries that want to know who asks', () => {
       registry = await TestRegistry.start({ auth: tokens.registryAuth });
     });
     after(async () => {
-      await (registry as TestRegistry | undefined)?.stop();
-      (tokens as TokenServer | undefined)?.stop();
+      await cleanUp(
+        () => (registry as TestRegistry | undefined)?.stop(),
+        () => (tokens as TokenServer | undefined)?.stop(),
+      );
     });
     beforeEach(() => {
       tokens.requests.length = 0;

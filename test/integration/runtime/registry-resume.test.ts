@@ -31,8 +31,8 @@ describe('pulls that are interrupted', () => {
   });
 
   afterEach(async () => {
-    await rig.close();
     registry.stop();
+    await rig.close();
   });
 
   const partials = (): string[] => readdirSync(rig.path('partial'));
@@ -196,8 +196,8 @@ describe('pulls that are interrupted', () => {
     });
 
     afterEach(async () => {
-      await mirrored.close();
       mirror.stop();
+      await mirrored.close();
     });
 
     it('ask the registry for nothing that a mirror has', async () => {

@@ -31,8 +31,8 @@ describe('pushes that do not go smoothly', () => {
   });
 
   afterEach(async () => {
-    await rig.close();
     server.stop();
+    await rig.close();
   });
 
   const of = (...kinds: string[]): string[] =>

@@ -88,5 +88,5 @@ describe('the registry client over real connections', () => {
       response.writeHead(307, { location: `http://${host}/again` }).end();
     });
     await assert.rejects(fetchBlob(host), /blob sha256:.* not pulled: .*redirect/);
-  }).timeout(20_000);
+  });
 });

@@ -40,7 +40,9 @@ describe('containers with users of their own', () => {
 
   it('run as root inside and as nobody known outside', async () => {
     const { containers } = rig();
-    await containers.create(remapped('root', sh('id -u; id -g; cat /proc/self/uid_map; sleep 60')));
+    await containers.create(
+      remapped('root', sh('id -u; id -g; cat /proc/self/uid_map; sleep 1000')),
+    );
     const { pid } = await containers.start('root');
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const ids = (line: string): number[] =>
@@ -149,11 +151,11 @@ describe('containers with users of their own', () => {
   it('run commands, health checks and a second time', async () => {
     const { containers } = rig();
     await containers.create(
-      remapped('again', sh('echo run >> /count; cat /count; sleep 60'), {
+      remapped('again', sh('echo run >> /count; cat /count; sleep 1000'), {
         healthcheck: {
           test: ['CMD-SHELL', 'test "$(id -u)" = 0'],
           intervalMs: 100,
-          timeoutMs: 30_000,
+          timeoutMs: 60_000,
           retries: 1,
         },
       }),

@@ -14,7 +14,6 @@ import { requiresCommand } from '../../support/requires.js';
 import { ManagerProcess } from '../grpc/manager-rig.js';
 
 describe('a manager on an etcd of others', function () {
-  this.timeout(60_000);
   before(function () {
     requiresCommand(this, 'etcd');
   });

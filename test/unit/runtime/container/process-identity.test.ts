@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { Writable } from 'node:stream';
 import {
   identifyProcess,
   isAlive,
@@ -29,12 +31,19 @@ describe('a process by its identity', () => {
 
   it('tells the exit code that nobody has collected', async () => {
     // sleep never collects the children that the shell before it has left.
-    const script = `(sleep 0.2; exit 7) & echo $!; sh -c 'sleep 0.2; kill -9 $$' & echo $!; exec sleep 1000`;
-    const parent = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const wait = 'read line <&3';
+    const script = `(${wait}; exit 7) & echo $!; sh -c '${wait}; kill -9 $$' & echo $!; exec sleep 1000`;
+    const parent = spawn('/bin/sh', ['-c', script], {
+      stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
+    });
     try {
       let said = '';
-      parent.stdout.on('data', (part: Buffer) => (said += part.toString()));
+      parent.stdout?.on('data', (part: Buffer) => (said += part.toString()));
       await eventually(() => assert.match(said, /^\d+\n\d+\n$/));
+      await eventually(() => {
+        assert.equal(readFileSync(`/proc/${parent.pid}/comm`, 'utf8').trim(), 'sleep');
+      });
+      (parent.stdio[3] as Writable).end('go\ngo\n');
       const [exited = 0, killed = 0] = said.trim().split('\n').map(Number);
       await eventually(() => {
         assert.equal(zombieExitCode(exited), 7);
