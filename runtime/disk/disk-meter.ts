@@ -22,12 +22,10 @@ export class DiskMeter {
 
   /** Those who ask at once share one walk. */
   async measure(): Promise<DiskAnswer> {
-    this.#running ??= this.#measure();
-    try {
-      return await this.#running;
-    } finally {
+    this.#running ??= this.#measure().finally(() => {
       this.#running = undefined;
-    }
+    });
+    return await this.#running;
   }
 
   async #measure(): Promise<DiskAnswer> {

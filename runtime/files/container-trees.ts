@@ -3,6 +3,7 @@ import { errnoOf, HatobaError } from '../../common/errors.js';
 import type { ContainerPaths } from '../container/paths.js';
 import { isAlive } from '../container/process-identity.js';
 import { hasProcess, volumesOf, type ContainerEntry } from '../container/record.js';
+import { Limiter } from '../content/limiter.js';
 import type { PathChange, PathStat } from '../engine.js';
 import type { Snapshotter } from '../snapshot/snapshotter.js';
 import type { TreeView } from './copy-protocol.js';
@@ -15,10 +16,13 @@ const O_PATH = 0o10000000;
 const OWN_FILES = ['hosts', 'hostname', 'resolv.conf'];
 const OWN_FOLDERS = ['/dev', '/proc', '/sys', '/dev/pts', '/dev/shm', '/dev/mqueue'];
 
+/** Of all containers together: a listing asks for hundreds at once, and the disk is one. */
+const PARALLEL_MEASURES = 4;
+
 export interface ContainerTreesModules {
   paths: ContainerPaths;
-  snapshotter: Snapshotter;
-  threads: CopyThreads;
+  snapshotter: Pick<Snapshotter, 'mount'>;
+  threads: Pick<CopyThreads, 'pack' | 'packRoot' | 'unpack' | 'diff' | 'measure'>;
   /** Makes those volumes show their content that do so only while they are used. */
   volumes: { hold(names: readonly string[]): Promise<() => Promise<void>> };
   bootId: string;
@@ -31,6 +35,7 @@ export interface ContainerTreesModules {
  */
 export class ContainerTrees {
   readonly #modules: ContainerTreesModules;
+  readonly #measures = new Limiter(PARALLEL_MEASURES);
 
   constructor(modules: ContainerTreesModules) {
     this.#modules = modules;
@@ -101,7 +106,7 @@ export class ContainerTrees {
   /** See Containers.sizeRw. */
   async sizeRw(entry: ContainerEntry): Promise<number> {
     const { upperDir, rootDir } = await this.#modules.snapshotter.mount(entry.record.config.id);
-    return this.#modules.threads.measure([upperDir ?? rootDir]);
+    return this.#measures.run(() => this.#modules.threads.measure([upperDir ?? rootDir]));
   }
 
   async #open(entry: ContainerEntry): Promise<{ view: TreeView; close: () => Promise<void> }> {

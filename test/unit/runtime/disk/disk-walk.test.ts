@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import {
   linkSync,
   mkdirSync,
@@ -15,13 +14,10 @@ import fc from 'fast-check';
 import { removeTree } from '../../../../runtime/content/remove-tree.js';
 import { DiskMeter } from '../../../../runtime/disk/disk-meter.js';
 import { walkDisk, type DiskAnswer } from '../../../../runtime/disk/disk-walk.js';
+import { measureTrees } from '../../../../runtime/files/tree-size.js';
+import { diskUse } from '../../../support/file-tree.js';
 
 const GROUPS = ['layers', 'blobs/sha256', 'volumes'];
-
-function du(path: string): number {
-  const words = ['-s', '-x', '--block-size=1', path];
-  return Number(execFileSync('du', words, { encoding: 'utf8' }).split('\t')[0]);
-}
 
 function totalOf({ groups, otherBytes }: DiskAnswer): number {
   const parts = [...groups.values()].flatMap((g) => [g.ownBytes, ...g.members.values()]);
@@ -74,10 +70,32 @@ describe('the walk over the engine folder', () => {
             made.push(file.toString());
           }
         }
-        assert.equal(totalOf(walkDisk({ ...ask, root })), du(root));
+        assert.equal(totalOf(walkDisk({ ...ask, root })), diskUse(root));
       }),
       { numRuns: 15 },
     );
+  });
+
+  it('measures folders nested deeper than paths and stacks are', () => {
+    const top = join(root, 'layers/deep');
+    mkdirSync(top);
+    const before = process.cwd();
+    try {
+      process.chdir(top);
+      for (let depth = 0; depth < 5000; depth++) {
+        mkdirSync('d');
+        process.chdir('d');
+      }
+      writeFileSync('bottom', Buffer.alloc(1_000_000, 1));
+    } finally {
+      process.chdir(before);
+    }
+    const deep =
+      walkDisk({ ...ask, root })
+        .groups.get('layers')
+        ?.members.get('deep') ?? 0;
+    assert.ok(deep >= 1_000_000);
+    assert.equal(measureTrees([top]), deep);
   });
 
   it('tells the members of groups apart, and trusts what is known', () => {
@@ -89,7 +107,7 @@ describe('the walk over the engine folder', () => {
     assert.deepEqual(
       [...(layers?.members ?? [])],
       [
-        ['a', du(join(root, 'layers/a'))],
+        ['a', diskUse(join(root, 'layers/a'))],
         ['b', 77],
       ],
     );
@@ -101,8 +119,8 @@ describe('the walk over the engine folder', () => {
     writeFileSync(join(root, 'volumes/v/_data/file'), Buffer.alloc(100_000, 1));
     const mountPoints = [join(root, 'volumes/v/_data')];
     const { groups } = walkDisk({ ...ask, root, mountPoints });
-    const whole = du(join(root, 'volumes/v'));
-    assert.equal(groups.get('volumes')?.members.get('v'), whole - du(mountPoints[0] ?? ''));
+    const whole = diskUse(join(root, 'volumes/v'));
+    assert.equal(groups.get('volumes')?.members.get('v'), whole - diskUse(mountPoints[0] ?? ''));
   });
 
   it('counts folders nested deeper than a path may be long', () => {
@@ -110,7 +128,7 @@ describe('the walk over the engine folder', () => {
     for (const top of ['volumes/v', 'other']) mkdirSync(deep(top), { recursive: true });
     writeFileSync(join(deep('other'), 'file'), Buffer.alloc(10_000, 1));
     renameSync(join(root, 'other'), join(deep('volumes/v'), 'moved'));
-    assert.equal(totalOf(walkDisk({ ...ask, root })), du(root));
+    assert.equal(totalOf(walkDisk({ ...ask, root })), diskUse(root));
   });
 
   it('works in a thread, shared by those who ask at once', async () => {
@@ -118,7 +136,7 @@ describe('the walk over the engine folder', () => {
     const meter = new DiskMeter(root, GROUPS);
     const [one, other] = await Promise.all([meter.measure(), meter.measure()]);
     assert.equal(one, other);
-    assert.equal(totalOf(one), du(root));
+    assert.equal(totalOf(one), diskUse(root));
   });
 
   it('says which folder it could not measure', async () => {
