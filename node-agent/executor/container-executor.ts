@@ -1,6 +1,7 @@
+import { HatobaError } from '../../common/errors.js';
 import type { Task } from '../../common/model/objects.js';
 import type { NetworkDriver, SandboxConfig } from '../../overlay-net/driver.js';
-import type { ContainerState, Engine } from '../../runtime/engine.js';
+import type { ContainerConfig, ContainerState, Engine } from '../../runtime/engine.js';
 import type { Observation } from '../core/task-machine.js';
 import {
   TASK_ID_LABEL,
@@ -134,11 +135,19 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   async #createContainer(task: Task): Promise<void> {
     const network = await this.#attach(task);
     try {
-      await this.#containers.create(toContainerConfig(task, network));
+      await this.#createRunnable(toContainerConfig(task, network));
     } catch (error) {
       await this.#detach(task.id);
       throw error;
     }
+  }
+
+  /** Nobody copies a missing command into the container of a task; so there is no use in waiting. */
+  async #createRunnable(config: ContainerConfig): Promise<void> {
+    const { error } = await this.#containers.create(config);
+    if (error === '') return;
+    await this.#containers.remove(config.id);
+    throw new HatobaError('failed-precondition', error);
   }
 
   async #attach(task: Task): Promise<TaskNetwork> {

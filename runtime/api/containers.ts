@@ -64,7 +64,7 @@ export interface ContainerState {
   createdAtMs: number;
   startedAtMs?: number;
   finishedAtMs?: number;
-  /** Why the last start failed; empty when it did not. */
+  /** Why the last start failed, or the next one would; empty when it did not. */
   error: string;
   /** Starts by the restart rule since the last start by hand. */
   restartCount: number;
@@ -169,7 +169,8 @@ export interface LogLine {
 
 export interface Containers {
   /**
-   * Root file system mounted, bundle written, process created and waiting for start.
+   * Root file system mounted, bundle written, process created and waiting for start. Where there is
+   * no command that could be run, `error` says so, and the start fails unless it has come by then.
    * The image must be there (images.find). Undone completely when it throws.
    */
   create(config: ContainerConfig): Promise<ContainerState>;

@@ -129,6 +129,9 @@ export class LinuxContainers implements Containers {
       return state;
     } finally {
       this.#restarting.delete(id);
+      // It was not to go at its end: only now is it clear that no start has followed.
+      const entry = registry.get(id);
+      if (entry !== undefined && isEnded(entry) && this.#isToGo(entry)) this.#clearUp(id);
     }
   }
 

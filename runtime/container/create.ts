@@ -2,12 +2,20 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DisposableStack } from '../../common/disposable.js';
 import { describeError, errnoOf, HatobaError, kindOf } from '../../common/errors.js';
+import { isCommandFailure } from '../core/start-failure.js';
 import type { ContainerConfig } from '../engine.js';
 import type { GroupUse } from './group-use.js';
 import { endRun, makeRun, type RunModules } from './make-run.js';
 import type { ContainerPaths } from './paths.js';
 import { planContainer, type PlanModules } from './plan-container.js';
-import { NEW_STATUS, writeRecord, writeStatus, type ContainerEntry } from './record.js';
+import {
+  NEW_STATUS,
+  writeRecord,
+  writeStatus,
+  type ContainerEntry,
+  type ContainerRecord,
+  type ContainerStatus,
+} from './record.js';
 
 export interface CreateModules extends RunModules, PlanModules {
   volumes: RunModules['volumes'];
@@ -40,8 +48,7 @@ export async function createContainer(
     undo.defer('group', () => teardown.leaveGroup(record));
 
     undo.defer('run', () => endRun(record, modules));
-    const processes = await makeRun(record, { isFirst: true }, modules);
-    const status = { ...NEW_STATUS, ...processes };
+    const status = { ...NEW_STATUS, ...(await makeFirstRun(record, modules)) };
     writeStatus(paths.of(config.id), status);
     undo.move();
     return { record, status };
@@ -49,6 +56,24 @@ export async function createContainer(
     const error = explainFullDisk(cause, config.id, paths.stateDir);
     await undoAll(undo, error);
     throw error;
+  }
+}
+
+/**
+ * Without its process where the command is not there to be run: that may still be copied into the
+ * container, and only a start needs it, as in Docker.
+ */
+async function makeFirstRun(
+  record: ContainerRecord,
+  modules: CreateModules,
+): Promise<Partial<ContainerStatus>> {
+  try {
+    return await makeRun(record, { isFirst: true }, modules);
+  } catch (cause) {
+    const error = describeError(cause);
+    if (!isCommandFailure(error)) throw cause;
+    await endRun(record, modules);
+    return { error };
   }
 }
 

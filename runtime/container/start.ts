@@ -1,12 +1,12 @@
 import type { Clock } from '../../common/clock.js';
-import { describeError } from '../../common/errors.js';
+import { describeError, HatobaError } from '../../common/errors.js';
 import { startFailureExitCode } from '../core/start-failure.js';
 import type { ContainerConfig } from '../engine.js';
 import { finishLog } from '../log/finish-log.js';
 import type { Crun } from '../oci/crun.js';
 import type { ExitWatcher } from './exits.js';
 import { endRun, makeRun, type RunModules, type RunProcesses } from './make-run.js';
-import { hasProcess, type ContainerEntry, type ContainerStatus } from './record.js';
+import { hasProcess, readRemoval, type ContainerEntry, type ContainerStatus } from './record.js';
 import type { ContainerRegistry } from './registry.js';
 
 export interface StartModules {
@@ -76,6 +76,12 @@ export class Starter {
   ): Promise<void> {
     const { registry, run, clock, beforeRestart } = this.#modules;
     const { record } = registry.mustGet(id);
+    if (readRemoval(run.paths.of(id)) !== undefined) {
+      throw new HatobaError(
+        'failed-precondition',
+        `container ${record.config.name} is half removed; remove it again`,
+      );
+    }
     try {
       await beforeRestart(record.config);
       await endRun(record, run);

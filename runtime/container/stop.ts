@@ -48,9 +48,7 @@ export class Stopper {
     const { registry, events } = this.#modules;
     const { record, status } = registry.mustGet(id);
     const wanted = options.signal === undefined ? record.stopSignal : parseSignal(options.signal);
-    if (status.status === 'restarting') {
-      registry.update(id, { status: 'exited', isStoppedByHand: true }, 'exited');
-    }
+    this.#endWait(id);
     if (!hasProcess(registry.mustGet(id))) return toContainerState(registry.mustGet(id));
     // Before its start no program is there that could hear the stop signal.
     const signal = status.status === 'created' ? SIGKILL : wanted;
@@ -60,8 +58,9 @@ export class Stopper {
     return state;
   }
 
-  /** SIGKILL, and back when it has ended. */
+  /** SIGKILL, and back when it has ended; nor is it restarted by its rule. */
   async kill(id: string): Promise<void> {
+    this.#endWait(id);
     if (hasProcess(this.#modules.registry.mustGet(id))) await this.#end(id, SIGKILL, 0);
   }
 
@@ -80,6 +79,13 @@ export class Stopper {
       );
     }
     this.#deliver(entry, signal, signal === SIGKILL || signal === record.stopSignal);
+  }
+
+  /** Of one that waits to be restarted by its rule. */
+  #endWait(id: string): void {
+    const { registry } = this.#modules;
+    if (registry.mustGet(id).status.status !== 'restarting') return;
+    registry.update(id, { status: 'exited', isStoppedByHand: true }, 'exited');
   }
 
   /** @param isMeantToEnd thaws a paused one, and keeps the restart rule from starting it again */

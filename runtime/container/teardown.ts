@@ -72,7 +72,7 @@ export class Teardown {
   /** Kills what still runs in the container's cgroup, then removes it. */
   async cgroup(record: Pick<ContainerRecord, 'cgroupPath'>): Promise<void> {
     const { cgroups } = this.#modules;
-    for (const pid of cgroups.processes(record.cgroupPath)) kill(pid);
+    for (const pid of cgroups.allProcesses(record.cgroupPath)) kill(pid);
     await cgroups.remove(record.cgroupPath);
   }
 

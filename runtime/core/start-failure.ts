@@ -25,3 +25,8 @@ export function startFailureExitCode(message: string): number {
   if (message.includes(`": ${NOT_FOUND_WORDS}`)) return NOT_FOUND;
   return message.includes(`": ${CANNOT_EXECUTE_WORDS}`) ? CANNOT_EXECUTE : FAILED;
 }
+
+/** Whether it was the command alone that could not be run. */
+export function isCommandFailure(message: string): boolean {
+  return startFailureExitCode(message) !== FAILED;
+}

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { describeError } from '../../../common/errors.js';
+import { detectCgroups } from '../../../runtime/cgroup/cgroup-fs.js';
 import type { ContainerState, EngineEvent } from '../../../runtime/engine.js';
 import {
   aContainer,
@@ -18,7 +20,6 @@ const COUNTER = ['sh', '-c', 'echo x >> /runs; n=$(wc -l < /runs); echo run $n; 
 const IDLE = ['sleep', '1000'];
 
 describe('containers on crun: more than one run', function () {
-  this.timeout(60_000);
   let rig: ContainerRig;
   let opened: ContainerRig | undefined;
 
@@ -45,6 +46,10 @@ describe('containers on crun: more than one run', function () {
     await rig.containers.start(id);
     return rig.containers.wait(id);
   };
+  const cgroupsOf = (id: string): string[] =>
+    detectCgroups()
+      .roots.map((root) => `${root}${rig.cgroupParent}/group/${id}`)
+      .filter((path) => existsSync(path));
   const untilStatus = (id: string, status: ContainerState['status']): Promise<void> =>
     eventually(() => assert.equal(rig.containers.get(id)?.status, status));
 
@@ -79,7 +84,7 @@ describe('containers on crun: more than one run', function () {
     await eventually(() => {
       assert.ok(!existsSync(join(rig.runDir, 'containers/left')));
       assert.ok(!existsSync(join(rig.runDir, 'crun/left')));
-      assert.ok(!existsSync(`/sys/fs/cgroup/pids${rig.cgroupParent}/group/left`));
+      assert.deepEqual(cgroupsOf('left'), []);
     });
     assert.deepEqual(readdirSync(join(rig.stateDir, 'containers/left')).toSorted(), [
       'config.json',
@@ -119,6 +124,53 @@ describe('containers on crun: more than one run', function () {
     writeFileSync(`${upper}/bin/hostname`, 'text', { mode: 0o644 });
     await assert.rejects(containers.start('dull'), /hostname": permission denied/);
     assert.equal(containers.get('dull')?.exitCode, 126);
+  });
+
+  it('is made without its command, which may come before its start', async () => {
+    const { containers } = rig;
+    const made = await containers.create(aContainer('late', ['/late'], {}, { autoRemove: true }));
+    assert.deepEqual([made.status, made.pid], ['created', 0]);
+    assert.match(made.error, /exec: "\/late": executable file not found/);
+    await assert.rejects(containers.start('late'), /exec: "\/late": executable file not found/);
+    assert.deepEqual(
+      [containers.get('late')?.status, containers.get('late')?.exitCode],
+      ['created', 127],
+    );
+    const script = join(rig.stateDir, 'snapshots/late/rootfs/late');
+    writeFileSync(script, '#!/bin/sh\nexit 7\n', { mode: 0o755 });
+    const { exitCode, error } = await run('late');
+    assert.deepEqual([exitCode, error], [7, '']);
+    await eventually(() => assert.equal(containers.get('late'), undefined));
+  });
+
+  it('starts no container that is half removed, by hand or by its rule', async () => {
+    const { containers } = rig;
+    const restart = { name: 'always', maximumRetryCount: 0 } as const;
+    await containers.create(aContainer('half', ['false'], {}, { restart }));
+    await containers.start('half');
+    await untilStatus('half', 'restarting');
+    const obstacle = join(rig.runDir, 'containers/half/obstacle');
+    mkdirSync(obstacle, { recursive: true });
+    await rig.kernel.mounts.tmpfs(obstacle, { sizeBytes: 65_536, mode: 0o700 });
+    try {
+      const isBusy = (error: unknown): boolean => describeError(error).includes('EBUSY');
+      await assert.rejects(containers.remove('half', { force: true }), isBusy);
+      assert.equal(containers.get('half')?.status, 'exited');
+      await assert.rejects(containers.start('half'), /is half removed; remove it again/);
+    } finally {
+      await rig.kernel.mounts.unmount(obstacle);
+    }
+    await containers.remove('half');
+    assert.equal(containers.get('half'), undefined);
+  });
+
+  it('removes itself too when its restart does not bring it up again', async () => {
+    const { containers } = rig;
+    await containers.create(aContainer('fall', IDLE, {}, { autoRemove: true }));
+    await containers.start('fall');
+    rig.hooks.beforeRestart = () => Promise.reject(new Error('no such network'));
+    await assert.rejects(containers.restart('fall', { graceMs: 0 }), /no such network/);
+    await eventually(() => assert.equal(containers.get('fall'), undefined));
   });
 
   it('restarts by its rule as often as that allows; wait waits for the last end', async () => {
@@ -372,8 +424,7 @@ describe('containers on crun: more than one run', function () {
         aContainer(id, ['sh', '-c', script], { pidMode }),
       );
       assert.equal(exitCode, 6);
-      const cgroup = `/sys/fs/cgroup/pids${rig.cgroupParent}/group/${id}`;
-      await eventually(() => assert.ok(!existsSync(cgroup)));
+      await eventually(() => assert.deepEqual(cgroupsOf(id), []));
     }
   });
 

@@ -26,6 +26,8 @@ class FakeContainers implements Partial<Containers> {
   readonly stops: { id: string; graceMs: number | undefined }[] = [];
   readonly listeners = new Set<(event: ContainerEvent) => void>();
   createError: Error | undefined;
+  /** Of a container that is made without a command to run. */
+  missingCommand = '';
   health: ContainerState['health'] = 'none';
   creating = 0;
   maxCreating = 0;
@@ -36,7 +38,7 @@ class FakeContainers implements Partial<Containers> {
     await this.createDelay();
     this.creating--;
     if (this.createError !== undefined) throw this.createError;
-    const state = createdContainer(config);
+    const state = { ...createdContainer(config), error: this.missingCommand };
     this.states.set(config.id, state);
     return state;
   }
@@ -261,6 +263,16 @@ describe('ContainerExecutor', () => {
     assert.equal(config?.netns, 'host');
     assert.equal(config.spec.hostname, 'n1');
     assert.deepEqual(driver.attached, []);
+  });
+
+  it('refuses a task whose command is missing, and leaves nothing of it', async () => {
+    const executor = await open();
+    containers.missingCommand = 'exec: "x": executable file not found in $PATH';
+    await assert.rejects(executor.prepare(onNetwork(), never), {
+      kind: 'failed-precondition',
+      message: containers.missingCommand,
+    });
+    assert.deepEqual([containers.list(), driver.sandboxes.size], [[], 0]);
   });
 
   it("gives no host name to one that has its machine's", async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   explainStartFailure,
+  isCommandFailure,
   startFailureExitCode,
 } from '../../../../runtime/core/start-failure.js';
 
@@ -26,6 +27,7 @@ describe('why a container does not start', () => {
       const explained = explainStartFailure(`creating container c: ${said}`, 'web');
       assert.equal(explained, `creating container c: ${expected}`);
       assert.equal(startFailureExitCode(explained), exitCode);
+      assert.equal(isCommandFailure(explained), exitCode !== 128);
     });
   }
 
