@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import { describeError } from '../../common/errors.js';
+import { describeError, isKind } from '../../common/errors.js';
 import { unary } from '../../proto/wire/client.js';
 import { withEngine, type EngineSession } from '../engine-session.js';
 import { ExitCodeError, exitCodeOf, UsageError } from '../failure.js';
@@ -76,7 +76,14 @@ function registerRemove(program: Command): void {
     .action((names: string[], flags: { force: boolean; volumes: boolean }) =>
       each(names, async ({ engine, signal }, container) => {
         const request = { container, ...flags };
-        await unary(engine.containerRemove.bind(engine), request, { signal });
+        try {
+          await unary(engine.containerRemove.bind(engine), request, { signal });
+        } catch (error) {
+          if (!flags.force || !isKind(error, 'not-found')) throw error;
+          note(`error: ${describeError(error)}`);
+          return 'nothing done';
+        }
+        return undefined;
       }),
     );
   program
@@ -134,7 +141,7 @@ function stopRequest(
 }
 
 /**
- * Does the same with each, and prints each name that it worked for. One that fails does not keep
+ * Does the same with each, and prints each name that it worked for, unless that is "nothing done". One that fails does not keep
  * the others from their turn.
  */
 export async function each(
@@ -146,8 +153,7 @@ export async function each(
     let exitCode = 0;
     for (const name of names) {
       try {
-        await act(session, name);
-        print(name);
+        if ((await act(session, name)) !== 'nothing done') print(name);
       } catch (error) {
         session.signal.throwIfAborted();
         if (names.length === 1) throw error;

@@ -1,6 +1,8 @@
 import type { Container, ContainerRunState } from '../../proto/gen/hatoba/v1/engine.js';
 import { agoText, portText, timeText } from './rows.js';
 
+const ANY_ADDRESS = '0.0.0.0';
+
 /** The JSON form of `hatoba ps`. Its fields are fixed; scripts count on them. */
 export type ContainerRow = ReturnType<typeof containerRow>;
 export function containerRow(container: Container, nowMs: number) {
@@ -17,7 +19,11 @@ export function containerRow(container: Container, nowMs: number) {
     exitCode: state?.exitCode ?? null,
     pid: state?.pid ?? 0,
     ports: container.ports.map((port) =>
-      portText({ ...port, publishMode: 'PUBLISH_MODE_INGRESS' }),
+      portText({
+        ...port,
+        hostIp: port.hostIp || ANY_ADDRESS,
+        publishMode: 'PUBLISH_MODE_INGRESS',
+      }),
     ),
     networks: container.networks.map((n) => ({ network: n.name, ip: n.ipAddress })),
     labels: container.labels,

@@ -4,6 +4,7 @@ import { unary } from '../../proto/wire/client.js';
 import type { EngineSession } from '../engine-session.js';
 import { EXIT, ExitCodeError } from '../failure.js';
 import { note, print } from '../output/print.js';
+import { requireTerminal } from '../terminal/raw-mode.js';
 import { joinContainer } from '../terminal/join-container.js';
 import type { ContainerFlags } from './container-flags.js';
 import { createContainer } from './create-container.js';
@@ -27,6 +28,7 @@ export async function runContainer(
 ): Promise<void> {
   let exitCode: number;
   try {
+    if (flags.interactive && flags.tty && !flags.detach) requireTerminal();
     const id = await makeContainer(session, image, words, {
       ...flags,
       // a client that is there feeds stdin until its own ends

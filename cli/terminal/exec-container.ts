@@ -1,6 +1,7 @@
 import type { EngineSession } from '../engine-session.js';
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from './detach-keys.js';
 import { passStreams, type PassResult } from './pass-streams.js';
+import { requireTerminal } from './raw-mode.js';
 import { windowSize } from './window-size.js';
 
 export interface ExecRequest {
@@ -31,6 +32,7 @@ export async function execInContainer(
   const { detachKeys: keys, command, env, ...rest } = request;
   const { tty, detach } = request;
   const stdin = request.stdin && !detach;
+  if (stdin && tty) requireTerminal();
   const detachKeys = parseDetachKeys(keys || DEFAULT_DETACH_KEYS);
   const call = session.engine.containerExec();
   const size = tty ? windowSize() : undefined;

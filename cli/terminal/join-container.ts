@@ -2,6 +2,7 @@ import { unary } from '../../proto/wire/client.js';
 import type { EngineSession } from '../engine-session.js';
 import { DEFAULT_DETACH_KEYS, parseDetachKeys } from './detach-keys.js';
 import { passStreams, type PassResult } from './pass-streams.js';
+import { requireTerminal } from './raw-mode.js';
 import { proxySignals } from './signal-proxy.js';
 import { windowSize } from './window-size.js';
 
@@ -35,6 +36,7 @@ export async function joinContainer(
   options: JoinOptions,
 ): Promise<PassResult> {
   const { container, stdin, tty } = options;
+  if (stdin && tty) requireTerminal();
   const detachKeys = parseDetachKeys(options.detachKeys || DEFAULT_DETACH_KEYS);
   const call = session.engine.containerAttach();
   const stopSignals =

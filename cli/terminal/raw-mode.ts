@@ -1,8 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
+import { UsageError } from '../failure.js';
 
 /** What ends a process that does not listen to it, without the "exit" event. */
 const DEADLY = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'] as const;
+
+/**
+ * For a program with a terminal that is fed from here: without one here, it would never see an end.
+ * @throws {UsageError}
+ */
+export function requireTerminal(): void {
+  if (process.stdin.isTTY) return;
+  throw new UsageError('stdin is not a terminal: leave out -t (--tty), or use a terminal');
+}
 
 /**
  * Every key goes to the program on the other side, until the returned function is called. However
