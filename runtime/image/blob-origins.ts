@@ -11,6 +11,8 @@ import { asCount, asObject, asString, optionalStrings, parseJson } from '../core
 const FILE = 'distribution.json';
 /** Of one blob; the latest stay. */
 const MAX_REPOSITORIES = 5;
+/** All of it is in memory, and written whole at each change; the oldest go first. */
+const MAX_BLOBS = 10_000;
 
 /**
  * Where at registries the blobs of this machine are, and what plain layers are called there: so that
@@ -64,7 +66,12 @@ export class BlobOrigins {
     const name = `${reference.registry}/${reference.repository}`;
     for (const { digest } of blobs) {
       const others = (this.#repositories.get(digest) ?? []).filter((other) => other !== name);
+      this.#repositories.delete(digest); // so that it is the latest
       this.#repositories.set(digest, [name, ...others].slice(0, MAX_REPOSITORIES));
+    }
+    for (const oldest of this.#repositories.keys()) {
+      if (this.#repositories.size <= MAX_BLOBS) break;
+      this.#repositories.delete(oldest);
     }
     await this.#write();
   }

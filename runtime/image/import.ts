@@ -6,7 +6,7 @@ import { decompress } from '../content/compression.js';
 import { MAX_BLOB_BYTES, type BlobWriter, type ContentStore } from '../content/content-store.js';
 import { digestOfHex, type Digest } from '../core/digest.js';
 import { applyChanges } from '../core/image-changes.js';
-import type { Platform } from '../core/manifest.js';
+import { parsePlatformName, type Platform } from '../core/manifest.js';
 import { keyOf } from './image-record.js';
 import { installImage, type InstallModules } from './install.js';
 import type { Lease } from './leases.js';
@@ -137,9 +137,7 @@ function taggedKey(reference: string): string {
 
 function platformNamed(text: string | undefined, own: Platform): Platform {
   if (text === undefined || text === '') return own;
-  const [os = '', architecture = '', variant = '', ...more] = text.toLowerCase().split('/');
-  if (os === 'linux' && /^[a-z0-9]+$/.test(architecture) && more.length === 0) {
-    return { os, architecture, variant };
-  }
-  throw new HatobaError('invalid-argument', `"${text}" is no platform like linux/arm64`);
+  const platform = parsePlatformName(text.toLowerCase());
+  if (platform.os === 'linux') return platform;
+  throw new HatobaError('invalid-argument', `platform "${text}": Hatoba runs linux images`);
 }

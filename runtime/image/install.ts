@@ -35,7 +35,7 @@ export interface InstallOptions {
   /** Holds the configuration already; takes all the rest. */
   readonly lease: Lease;
   readonly onProgress: (progress: TransferProgress) => void;
-  /** Brings a layer's blob into the content store; called only for layers not unpacked yet. */
+  /** Brings a layer's blob into the content store; called where it is lost, or not unpacked yet. */
   readonly fetchLayer: (blob: Digest, signal: AbortSignal) => Promise<void>;
 }
 
@@ -56,7 +56,7 @@ export async function installImage(
     throw new HatobaError('invalid-argument', `${parts.subject}: the manifest names ${counts}`);
   }
   await options.lease.hold(...parts.layers.map((layer) => layer.digest), ...blob.diffIds);
-  await installLayers(parts, blob, layers, options);
+  await installLayers(parts, blob, modules, options);
   const record = {
     id: parts.config,
     layers: parts.layers.map((layer) => layer.digest),
@@ -70,7 +70,7 @@ export async function installImage(
 async function installLayers(
   parts: ImageParts,
   blob: ImageConfigBlob,
-  layers: LayerStore,
+  { layers, content }: Pick<InstallModules, 'layers' | 'content'>,
   options: InstallOptions,
 ): Promise<void> {
   const failed = new AbortController();
@@ -83,7 +83,7 @@ async function installLayers(
       options.onProgress({ layer: digest, status, currentBytes, totalBytes: sizeBytes });
     };
     try {
-      if (layers.has(diffId)) {
+      if (layers.has(diffId) && (await hasAny(content, [digest, layers.get(diffId)?.blob]))) {
         tell('exists', sizeBytes);
         return;
       }
@@ -104,4 +104,15 @@ async function installLayers(
   // the first failure is the cause of the others
   options.signal.throwIfAborted();
   failed.signal.throwIfAborted();
+}
+
+/** Whether a layer can be sent and saved: as it came with this image, or with another one. */
+async function hasAny(
+  content: ContentStore,
+  digests: readonly (Digest | undefined)[],
+): Promise<boolean> {
+  for (const digest of digests) {
+    if (digest !== undefined && (await content.has(digest))) return true;
+  }
+  return false;
 }

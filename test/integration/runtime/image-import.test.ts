@@ -81,7 +81,7 @@ describe('importing a root file system', () => {
     {
       name: 'another system',
       options: { platform: 'windows/amd64' },
-      message: /no platform like linux/,
+      message: /Hatoba runs linux images/,
     },
     {
       name: 'what is no tar',

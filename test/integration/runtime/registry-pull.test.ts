@@ -238,6 +238,21 @@ describe('pulling from a real registry', () => {
     );
   });
 
+  it('fetches again a layer of which only the unpacked files are left', async () => {
+    const reference = `${registry.host}/team/web:1`;
+    await rig.images.pull(reference);
+    const save = (): Promise<string[]> =>
+      entryNames(rig.images.save([reference], { format: 'oci' }));
+    const whole = await save();
+    const { blob } = JSON.parse(
+      readFileSync(rig.path('layers', web.layers[1]?.digest.slice(7) ?? '', 'layer.json'), 'utf8'),
+    ) as { blob: string };
+    rmSync(rig.path('blobs', 'sha256', blob.slice(7)));
+    await assert.rejects(save(), /its archive is lost: pull or load the image again/);
+    await rig.images.pull(reference, { refresh: true });
+    assert.deepEqual(await save(), whole);
+  });
+
   it('names image and answer when something is not there', async () => {
     const at = registry.host;
     await assert.rejects(rig.images.pull(`${at}/team/web:9`), {

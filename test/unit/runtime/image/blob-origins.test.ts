@@ -45,6 +45,19 @@ describe('where blobs came from', () => {
     }
   });
 
+  it('is forgotten of the oldest of very many', async () => {
+    const origins = await open();
+    const blobs = Array.from({ length: 10_000 }, (_, i) => {
+      return { digest: toDigest(`sha256:${String(i).padStart(64, '0')}`), sizeBytes: 1 };
+    });
+    await origins.add(parseImageReference('r.example/a'), blobs);
+    await origins.add(parseImageReference('r.example/b'), [here, ...blobs.slice(0, 1)]);
+    const known = [...blobs.slice(0, 3), here].map((blob) =>
+      origins.repositoriesOf('r.example', blob.digest).join(),
+    );
+    assert.deepEqual(known, ['b,a', '', 'a', 'b']);
+  });
+
   it('is forgotten with the blobs', async () => {
     const origins = await open();
     await origins.add(parseImageReference('r.example/a'), [here]);
