@@ -113,6 +113,18 @@ export class Attachment implements AttachSession {
     connection.write(chunk, () => done());
   }
 
+  /** Of one who reads too slowly. */
+  #cutOff(): void {
+    const { name, mustStay } = this.#options;
+    this.fail(
+      new HatobaError(
+        'resource-exhausted',
+        `container ${name}: ${MAX_BEHIND_BYTES >> 20} MiB of its output were not read, so this client was detached; it runs on, and all of it is in its log`,
+      ),
+    );
+    if (!mustStay) this.#connection?.destroy();
+  }
+
   async #pump(connection: Duplex): Promise<void> {
     const { tty } = this.#options;
     for await (const packet of connection as AsyncIterable<Buffer>) {
@@ -124,13 +136,10 @@ export class Attachment implements AttachSession {
 
   /** Until the reader has caught up, if it may be waited for. */
   async #waitFor(output: PacedOutput): Promise<void> {
-    const { holdsBack, isRunning, clock, name } = this.#options;
+    const { holdsBack, isRunning, clock } = this.#options;
     if (!holdsBack) {
-      if (output.behindBytes <= MAX_BEHIND_BYTES) return;
-      throw new HatobaError(
-        'resource-exhausted',
-        `container ${name}: ${MAX_BEHIND_BYTES >> 20} MiB of its output were not read, so this client was detached; it runs on, and all of it is in its log`,
-      );
+      if (output.behindBytes > MAX_BEHIND_BYTES) this.#cutOff();
+      return;
     }
     // conmon waits too, and could not even tell of the container's end. Each look waits anew: a
     // promise would keep everybody who ever waited for it.

@@ -119,7 +119,9 @@ export class HealthProber implements Disposable {
       const output = new Output(session);
       const work = Promise.all([session.exitCode, output.done]);
       const result = await withDeadline(this.#modules.clock, check.timeoutMs, work, () => {
-        void session.kill();
+        session.kill().catch((error: unknown) => {
+          this.#modules.log.warn('Ending a slow health check failed', {}, error);
+        });
         output.stop();
       });
       if (result === 'timeout') {

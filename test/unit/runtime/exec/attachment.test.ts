@@ -86,15 +86,20 @@ describe('an attached client', () => {
     }
   });
 
-  it('is cut off when it leaves 8 MiB unread, and told why', async () => {
-    const { peer, session, join } = open();
-    join();
-    const mebibyte = Buffer.alloc(1 << 20, MARK.stdout);
-    const failure = once(session.stdout, 'error');
-    for (let i = 0; i < 10; i++) peer.send(mebibyte);
-    assert.match(String((await failure)[0]), /box: 8 MiB of its output were not read/);
-    await new Promise(setImmediate);
-    assert.equal(peer.connections, 0);
+  it('is cut off when it leaves 8 MiB unread, and told why, unless stdin hung on it', async () => {
+    for (const mustStay of [false, true]) {
+      const { peer, session, join } = open({ mustStay });
+      join();
+      const mebibyte = Buffer.alloc(1 << 20, MARK.stdout);
+      const failure = once(session.stdout, 'error');
+      for (let i = 0; i < 20; i++) peer.send(mebibyte);
+      assert.match(String((await failure)[0]), /box: 8 MiB of its output were not read/);
+      await new Promise(setImmediate);
+      assert.equal(peer.connections, mustStay ? 1 : 0);
+      peer.close();
+      await new Promise(setImmediate);
+      assert.equal(peer.connections, 0, 'all of it is read on');
+    }
   });
 
   it('that may hold back is waited for, until the container has ended', async () => {
