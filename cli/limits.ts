@@ -92,7 +92,8 @@ function nanoCpusOf({ cpus, cpuQuota, cpuPeriod }: LimitFlags): number | undefin
 }
 
 function parseCpus(text: string): number {
-  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('must be a number like 1.5.');
+  if (!/^(\d+(\.\d*)?|\.\d+)$/.test(text))
+    throw new InvalidArgumentError('must be a number like 1.5.');
   return Number(text);
 }
 

@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
+// Without the "--", Node itself would take the --env-file of `hatoba run`.
 import { Command, CommanderError } from 'commander';
 import { errnoOf } from '../common/errors.js';
 import { HATOBA_VERSION } from '../common/version.js';

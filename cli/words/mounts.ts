@@ -13,6 +13,9 @@ export const PROPAGATION_WORDS = [
   'slave',
 ] as const;
 
+/** The later ones say something on a Mac or with SELinux only, and are in many files. */
+const MOUNT_FLAGS = ['ro', 'rw', 'nocopy', 'z', 'Z', 'cached', 'delegated', 'consistent'];
+
 /**
  * The short form: "data:/var/lib/x:ro", "./conf:/etc/x", "/anonymous".
  * @param baseDir absolute folder for "./data"
@@ -26,7 +29,7 @@ export function parseVolume(text: string, baseDir: string): MountConfig {
   }
   const flags = options.split(',').filter((o) => o !== '');
   const propagation = PROPAGATION_WORDS.find((p) => flags.includes(p)) ?? '';
-  const unknown = flags.find((f) => !['ro', 'rw', 'nocopy', propagation].includes(f));
+  const unknown = flags.find((f) => ![...MOUNT_FLAGS, propagation].includes(f));
   if (unknown !== undefined) throw wrong(`unknown mount option "${unknown}"`);
   const readOnly = flags.includes('ro');
   if (/^[./~]/.test(source)) {

@@ -40,6 +40,7 @@ describe('limits on the command line', () => {
   it('takes the time in each period for the cores that it is', () => {
     const cores = (words: string): number => toLimit(parse(words.split(' '))).nanoCpus / 1e9;
     assert.equal(cores('--cpu-quota 50000'), 0.5);
+    assert.equal(cores('--cpus .5'), 0.5);
     assert.equal(cores('--cpu-period 20000 --cpu-quota 50000'), 2.5);
     assert.throws(() => cores('--cpus 1 --cpu-quota 50000'), /exclude each other/);
     assert.throws(() => cores('--cpu-period 50000'), /needs --cpu-quota/);
