@@ -80,8 +80,9 @@ describe('containers at a terminal', function () {
     await terminal.shows(/\/dev\/(console|pts\/0)\r\n24 80\r\n/);
     terminal.resize(40, 132);
     await terminal.answers('stty size\r', /40 132\r\n/);
-    terminal.type('sleep 1000\r');
-    await terminal.shows(/sleep 1000\r\n/);
+    // said by the child itself: it is in the foreground then, where Ctrl-C goes
+    terminal.type("sh -c 'echo g''o; exec sleep 1000'\r");
+    await terminal.shows(/\ngo\r\n/);
     terminal.type('\x03');
     await terminal.shows(/\^C.*# /s);
     terminal.type('exit 7\r');
