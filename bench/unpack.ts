@@ -89,7 +89,7 @@ async function unpackSpeed(image: BuiltImage, dir: string, gzip: boolean): Promi
     const [blobPath, targetDir] = [join(dir, name), join(dir, `${name}-out`)];
     writeFileSync(blobPath, bytes);
     mkdirSync(targetDir);
-    const limits = { maxEntries: 1e6, maxBytes: 2 ** 40 };
+    const limits = { maxEntries: 1e6, maxBytes: 2 ** 40, maxImpliedBytes: 1e6 };
     return seconds(() => unpacker.unpack({ blobPath, targetDir, limits }));
   };
   await unpack('empty', Buffer.alloc(1024)); // starts the thread

@@ -25,7 +25,11 @@ export interface LayerStoreModules {
 }
 
 /** More files than the largest distributions have, few enough to be held in memory. */
-const LIMITS: UnpackLimits = { maxEntries: 2_000_000, maxBytes: MAX_BLOB_BYTES };
+const LIMITS: UnpackLimits = {
+  maxEntries: 2_000_000,
+  maxBytes: MAX_BLOB_BYTES,
+  maxImpliedBytes: 16 * 1024 * 1024,
+};
 const MARKER = 'layer.json';
 
 /** What is known of a layer that is here. */

@@ -20,6 +20,8 @@ export interface UnpackLimits {
   readonly maxEntries: number;
   /** Of the uncompressed tar. */
   readonly maxBytes: number;
+  /** Of the paths of directories the tar says nothing of: few bytes of it can imply very many. */
+  readonly maxImpliedBytes: number;
 }
 
 export interface UnpackResult {
@@ -76,7 +78,7 @@ export async function unpackLayer(job: UnpackJob, context: UnpackContext): Promi
   const { entries } = tree;
   const { skippedXattrs } = writer;
   const diffId = digestOfHex(hash.digest('hex'));
-  const impliedDirectories = [...tree.impliedDirectories()];
+  const impliedDirectories = listImplied(tree, job.limits);
   return { diffId, sizeBytes, entries, skippedXattrs, impliedDirectories };
 }
 
@@ -102,6 +104,20 @@ function checkLength({ name, sizeBytes }: TarEntry, { maxBytes }: UnpackLimits):
   if (sizeBytes <= maxBytes) return;
   const text = `entry "${byteText(name)}" has ${sizeBytes} bytes; a layer may have ${maxBytes}`;
   throw new HatobaError('resource-exhausted', text);
+}
+
+function listImplied(tree: LayerTree, { maxImpliedBytes }: UnpackLimits): string[] {
+  const paths: string[] = [];
+  let bytes = 0;
+  for (const path of tree.impliedDirectories()) {
+    bytes += path.length;
+    if (bytes > maxImpliedBytes) {
+      const text = 'the layer has too many files in directories without an entry of their own';
+      throw new HatobaError('resource-exhausted', text);
+    }
+    paths.push(path);
+  }
+  return paths;
 }
 
 async function* readBlob(

@@ -27,7 +27,7 @@ import {
 import { ImageRig } from '../../support/image-rig.js';
 import { requiresRoot } from '../../support/requires.js';
 
-const LIMITS: UnpackLimits = { maxEntries: 1000, maxBytes: 2 ** 24 };
+const LIMITS: UnpackLimits = { maxEntries: 1000, maxBytes: 2 ** 24, maxImpliedBytes: 9000 };
 const NULL_DEVICE = { devmajor: 1, devminor: 3 };
 
 describe('hostile layers', () => {
@@ -134,6 +134,18 @@ describe('hostile layers', () => {
       message: /is the layer itself and no directory/,
     },
   ];
+  it('refuses a few long names that imply very many directories', async () => {
+    // 50 folders in each other, whose paths have some 2500 bytes together
+    const deep = (top: string): TarFile => ({ name: `${top}${'/d'.repeat(49)}/f`, content: '' });
+    await unpack(deep('a'), deep('b'), deep('c'));
+    await assert.rejects(unpack(deep('a'), deep('b'), deep('c'), deep('d')), {
+      kind: 'resource-exhausted',
+      message: /too many files in directories without an entry/,
+    });
+    const said = ['a', 'b', 'c', 'd'].map((top) => folder(top));
+    await unpack(...said, ...['a', 'b', 'c'].map(deep));
+  });
+
   for (const { name, layer, message } of refused) {
     it(`refuses ${name}`, async () => {
       await assert.rejects(unpack(...layer()), { kind: 'invalid-argument', message });

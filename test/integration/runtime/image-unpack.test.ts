@@ -21,7 +21,7 @@ import { makeTar } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { describeTree, makeRichTree, type TreeFeature } from '../../support/file-tree.js';
 
-const LIMITS: UnpackLimits = { maxEntries: 10_000, maxBytes: 2 ** 30 };
+const LIMITS: UnpackLimits = { maxEntries: 10_000, maxBytes: 2 ** 30, maxImpliedBytes: 1e6 };
 const PACK = { maxBuffer: 64 * 1024 * 1024, stdio: 'pipe' } as const;
 const XATTRS = ['--xattrs', '--xattrs-include=*'];
 const OLD_LACKS: readonly TreeFeature[] = ['xattrs', 'fractions', 'wide', 'holes', 'special'];
