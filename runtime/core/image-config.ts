@@ -44,8 +44,8 @@ export interface ImageConfigBlob {
   readonly created: string;
 }
 
-/** overlayfs stacks at most 500 lower layers. */
-export const MAX_LAYERS = 500;
+/** overlayfs stacks at most 500 lower layers, of which one may be that of implied directories. */
+export const MAX_LAYERS = 499;
 const NANOS_PER_MS = 1_000_000;
 
 /**
