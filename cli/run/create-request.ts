@@ -134,7 +134,8 @@ function isolationPart(flags: ContainerFlags, scope: FlagScope): Partial<Spec> {
     ipcMode: modeOf(flags.ipc, 'private'),
     utsMode: modeOf(flags.uts, 'private'),
     usernsMode: modeOf(flags.userns, 'host'),
-    cgroupnsMode: modeOf(flags.cgroupns, 'private'),
+    // a privileged container's own is only what was asked for
+    cgroupnsMode: flags.cgroupns ?? '',
     oomScoreAdj: flags.oomScoreAdj ?? 0,
   };
 }

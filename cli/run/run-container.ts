@@ -39,7 +39,7 @@ export async function runContainer(
     // that no agent answers is explained by whoever opened the session
     if (isKind(error, 'cancelled', 'unavailable') || error instanceof ExitCodeError) throw error;
     note(`error: ${describeError(error)}`);
-    throw new ExitCodeError(failureExitCode(describeError(error)));
+    throw new ExitCodeError(EXIT.neverRan);
   }
   if (exitCode !== 0) throw new ExitCodeError(exitCode);
 }
@@ -59,12 +59,6 @@ async function startOrRemove(session: EngineSession, id: string, flags: RunFlags
 async function removeUnstarted({ engine }: EngineSession, id: string): Promise<void> {
   const removal = { container: id, force: false, volumes: true };
   await unary(engine.containerRemove.bind(engine), removal).catch(() => undefined);
-}
-
-/** The engine looks for the command already when it makes a container. */
-export function failureExitCode(reason: string): number {
-  if (/exec: ".*": executable file not found in \$PATH/.test(reason)) return 127;
-  return /exec: ".*": permission denied/.test(reason) ? 126 : EXIT.neverRan;
 }
 
 /** Makes it, and notes its id in the --cidfile; one that is there is not overwritten. */

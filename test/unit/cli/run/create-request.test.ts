@@ -105,6 +105,11 @@ describe('hatoba run', () => {
     );
   });
 
+  it('gives a privileged container a cgroup namespace of its own when told to', () => {
+    const { spec } = read(['--privileged', '--cgroupns', 'private', 'x']);
+    assert.equal(spec?.cgroupnsMode, 'private'); // with "" it would see the machine's
+  });
+
   it('refuses what contradicts itself', () => {
     assert.throws(() => read(['--rm', '--restart', 'always', 'x']), /exclude each other/);
     assert.throws(() => read(['--security-opt', 'apparmor=x', 'x']), /is not known/);
