@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { describeError, isKind } from '../../common/errors.js';
 import { unary } from '../../proto/wire/client.js';
 import { withEngine, type EngineSession } from '../engine-session.js';
-import { ExitCodeError, exitCodeOf, UsageError } from '../failure.js';
+import { forEach } from '../for-each.js';
 import { confirm } from '../output/confirm.js';
 import { note, print } from '../output/print.js';
 import { formatBytes } from '../../common/bytes.js';
@@ -140,27 +140,12 @@ function stopRequest(
   return { container, signal, ...(timeout !== undefined && { graceMs: timeout * 1000 }) };
 }
 
-/**
- * Does the same with each, and prints each name that it worked for, unless that is "nothing done". One that fails does not keep
- * the others from their turn.
- */
+/** Does the same with each container, and prints each name, unless there was nothing to do. */
 export async function each(
   names: readonly string[],
   act: (session: EngineSession, name: string) => Promise<unknown>,
 ): Promise<void> {
-  if (names.length === 0) throw new UsageError('no container is named');
-  await withEngine(async (session) => {
-    let exitCode = 0;
-    for (const name of names) {
-      try {
-        if ((await act(session, name)) !== 'nothing done') print(name);
-      } catch (error) {
-        session.signal.throwIfAborted();
-        if (names.length === 1) throw error;
-        note(`error: ${describeError(error)}`);
-        exitCode = exitCodeOf(error);
-      }
-    }
-    if (exitCode !== 0) throw new ExitCodeError(exitCode);
+  await forEach(names, async (session, name) => {
+    if ((await act(session, name)) !== 'nothing done') print(name);
   });
 }

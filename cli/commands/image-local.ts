@@ -13,6 +13,7 @@ import { readStream, sendStream, unary } from '../../proto/wire/client.js';
 import { credentialsFor } from '../credentials.js';
 import { withEngine } from '../engine-session.js';
 import { UsageError } from '../failure.js';
+import { forEach } from '../for-each.js';
 import { confirm } from '../output/confirm.js';
 import { dockerImage } from '../output/docker-inspect.js';
 import { formatListing, formatObject, type Listing } from '../output/listing.js';
@@ -58,13 +59,17 @@ export function registerLocalImages(image: Command): void {
       print(formatObject(found, options));
     }),
   );
-  asListing(image.command('history <image>').description('show how an image was made')).action(
-    (name: string, options: ListingOptions) =>
-      withEngine(async ({ engine, signal }) => {
-        const history = unary(engine.imageHistory.bind(engine), { image: name }, { signal });
-        const rows = (await history).entries.map(historyRow);
-        print(formatListing(rows, HISTORY, options));
-      }),
+  asListing(
+    image
+      .command('history <image>')
+      .description('show how an image was made')
+      .option('--no-trunc', 'show whole ids and commands'),
+  ).action((name: string, options: ListingOptions & { trunc: boolean }) =>
+    withEngine(async ({ engine, signal }) => {
+      const history = unary(engine.imageHistory.bind(engine), { image: name }, { signal });
+      const rows = (await history).entries.map(historyRow);
+      print(formatListing(rows, options.trunc ? HISTORY : WHOLE_HISTORY, options));
+    }),
   );
   registerArchives(image);
   registerRemovals(image);
@@ -176,8 +181,8 @@ function registerRemovals(image: Command): void {
     .description('take names away from images of this node; without a name left they go')
     .option('-f, --force', 'also an image of several names, named by its id', false)
     .action((images: string[], { force }: { force: boolean }) =>
-      withEngine(async ({ engine, signal }) => {
-        const request = { images, force };
+      forEach(images, async ({ engine, signal }, image) => {
+        const request = { images: [image], force };
         const done = await unary(engine.imageRemove.bind(engine), request, { signal });
         for (const tag of done.untagged) print(`Untagged: ${tag}`);
         for (const id of done.deleted) print(`Deleted: ${id}`);
@@ -224,4 +229,12 @@ const HISTORY: Listing<HistoryRow> = {
     { title: 'SIZE', value: (h) => formatBytes(h.sizeBytes) },
     { title: 'COMMENT', value: (h) => h.comment },
   ],
+};
+
+const WHOLE_HISTORY: Listing<HistoryRow> = {
+  ...HISTORY,
+  columns: HISTORY.columns.map((column) => {
+    if (column.title === 'IMAGE') return { ...column, value: (h) => h.id };
+    return column.title === 'CREATED BY' ? { ...column, value: (h) => h.createdBy } : column;
+  }),
 };

@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../common/bytes.js';
-import { HatobaError } from '../../common/errors.js';
 import type { Volume } from '../../proto/gen/hatoba/v1/engine.js';
 import { unary } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
 import { UsageError } from '../failure.js';
+import { forEach } from '../for-each.js';
 import { confirm } from '../output/confirm.js';
 import { dockerVolume } from '../output/docker-inspect.js';
 import { formatListing, formatObject, hasLabel, type Listing } from '../output/listing.js';
-import { note, print } from '../output/print.js';
+import { print } from '../output/print.js';
 import { timeText } from '../output/rows.js';
 import {
   asInspect,
@@ -107,24 +107,10 @@ async function inspect(
   });
 }
 
-/** Each by itself: one that is in use keeps none of the others. */
 async function remove(names: readonly string[], force: boolean): Promise<void> {
-  await withEngine(async ({ engine, signal }) => {
-    const failed: unknown[] = [];
-    for (const name of names) {
-      try {
-        const request = { volumes: [name], force };
-        await unary(engine.volumeRemove.bind(engine), request, { signal });
-        print(name);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (names.length > 1 && error instanceof Error) note(`error: ${error.message}`);
-        failed.push(error);
-      }
-    }
-    if (failed.length === 0) return;
-    if (names.length === 1) throw failed[0];
-    throw new HatobaError('internal', `${failed.length} of ${names.length} were not removed`);
+  await forEach(names, async ({ engine, signal }, name) => {
+    await unary(engine.volumeRemove.bind(engine), { volumes: [name], force }, { signal });
+    print(name);
   });
 }
 
