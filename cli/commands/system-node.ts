@@ -1,12 +1,13 @@
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../common/bytes.js';
-import type { DiskUsage, EngineEvent } from '../../proto/gen/hatoba/v1/engine.js';
+import type { DiskUsage } from '../../proto/gen/hatoba/v1/engine.js';
 import { readStream, unary } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
 import { confirm } from '../output/confirm.js';
 import { formatObject, formatTable, type OutputFormat } from '../output/listing.js';
+import { EVENT_FILTER_HELP, eventFilter, eventFormat, type EventFormat } from '../output/events.js';
 import { print } from '../output/print.js';
-import { durationOption, timeOption } from './options.js';
+import { collect, durationOption, timeOption } from './options.js';
 
 /** `hatoba system df|prune|events`: what the engine of this node holds and does. */
 export function registerNodeSystem(system: Command): void {
@@ -37,15 +38,21 @@ export function registerNodeSystem(system: Command): void {
         .choices(['table', 'json'])
         .default('table'),
     )
-    .action((flags: { since?: number; until?: number; output: string }) =>
+    .option('--format <template>', 'print by a template, as docker: "{{.Action}} {{.Actor.ID}}"')
+    .option('-f, --filter <key=value>', EVENT_FILTER_HELP, collect, [])
+    .action((flags: EventFlags) =>
       withEngine(async ({ engine, signal }) => {
         const request = { sinceMs: flags.since ?? 0, untilMs: flags.until ?? 0 };
+        const show = eventFormat(flags);
+        const isWanted = eventFilter(flags.filter);
         for await (const event of readStream(engine.events(request), signal)) {
-          print(flags.output === 'json' ? JSON.stringify(eventRow(event)) : eventLine(event));
+          if (isWanted(event)) print(show(event));
         }
       }),
     );
 }
+
+type EventFlags = EventFormat & { since?: number; until?: number; filter: string[] };
 
 const ROWS = [
   ['images', 'Images'],
@@ -111,15 +118,4 @@ async function prune(flags: PruneFlags): Promise<void> {
     const bytes = steps.reduce((sum, s) => sum + s.reclaimedBytes, 0);
     print(`Total reclaimed space: ${formatBytes(bytes)}`);
   });
-}
-
-function eventRow(event: EngineEvent): object {
-  return { ...event, timeMs: undefined, time: new Date(event.timeMs).toISOString() };
-}
-
-/** "2026-11-22T10:00:00.000Z container start 4f1… (image=web:1, name=web)", as docker events. */
-function eventLine(event: EngineEvent): string {
-  const attributes = Object.entries(event.attributes).map(([k, v]) => `${k}=${v}`);
-  const time = new Date(event.timeMs).toISOString();
-  return `${time} ${event.type} ${event.action} ${event.id} (${attributes.join(', ')})`;
 }
