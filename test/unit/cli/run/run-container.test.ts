@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { HatobaError } from '../../../../common/errors.js';
 import type { EngineSession } from '../../../../cli/engine-session.js';
+import { exitCodeOf } from '../../../../cli/failure.js';
 import { addContainerOptions } from '../../../../cli/run/container-flags.js';
 import { makeContainer, runContainer, type RunFlags } from '../../../../cli/run/run-container.js';
 
@@ -16,6 +17,8 @@ describe('run', () => {
   let interrupt: AbortController;
   /** What happens while a container is made. */
   let onCreate: () => void;
+  /** What a start that fails leaves as the container's exit code. */
+  let failure: number;
 
   before(async () => (folder = await mkdtemp('/tmp/ht-run-')));
   after(() => rm(folder, { recursive: true }));
@@ -45,6 +48,10 @@ describe('run', () => {
         onCreate();
         return { id: 'c1', warnings: [] };
       }),
+      containerStart: method('start', () => {
+        throw new HatobaError('failed-precondition', 'it cannot be started');
+      }),
+      containerInspect: method('look', () => ({ state: { exitCode: failure }, autoRemove: true })),
       containerRemove: method('remove', () => ({})),
     };
     const config = { variables: {} };
@@ -64,6 +71,20 @@ describe('run', () => {
     await assert.rejects(run, { kind: 'cancelled' });
     assert.deepEqual(names(), ['inspect', 'create', 'remove']);
     assert.equal(calls[2], 'remove {"container":"c1","force":false,"volumes":true}');
+  });
+
+  it('says 127 and 126 of a command that cannot be run, else 125, and --rm holds', async () => {
+    for (const [left, exitCode] of [
+      [127, 127],
+      [126, 126],
+      [128, 125],
+    ] as const) {
+      calls = [];
+      failure = left;
+      const run = runContainer(aSession(), 'box:1', ['nope'], flagsOf('--rm'));
+      await assert.rejects(run, (error) => exitCodeOf(error, 'run') === exitCode);
+      assert.deepEqual(names(), ['inspect', 'create', 'start', 'look', 'remove']);
+    }
   });
 
   it('keeps the container when it is interrupted without --rm', async () => {
