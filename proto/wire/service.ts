@@ -215,7 +215,8 @@ async function* incoming(
   signal: AbortSignal,
 ): AsyncGenerator<unknown, void, undefined> {
   try {
-    yield* call.iterator({ destroyOnReturn: false }) as AsyncIterable<unknown>;
+    const messages = call.iterator({ destroyOnReturn: false }) as AsyncIterable<unknown>;
+    for await (const message of messages) yield checked(message);
   } catch (error) {
     signal.throwIfAborted();
     throw error;

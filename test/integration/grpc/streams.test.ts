@@ -7,6 +7,7 @@ import { silentLogger, type Logger } from '../../../common/logger.js';
 import {
   AgentClient,
   AgentService,
+  ExecStart,
   LogMessage,
   LogOptions,
   type ExecOutput,
@@ -98,6 +99,16 @@ describe('calls and streams', () => {
     await server[Symbol.asyncDispose]();
   });
   after(() => rm(folder, { recursive: true }));
+
+  it('checks the sizes in each message of a stream', async () => {
+    const command = ['true', 'a\0b'];
+    const call = client.taskExec();
+    call.write({ input: { $case: 'start', value: ExecStart.fromPartial({ command }) } });
+    await assert.rejects(readStream(call).next(), {
+      kind: 'invalid-argument',
+      message: /command\[1\]: a text with a NUL character/,
+    });
+  });
 
   it('a reader that leaves ends the producer', async () => {
     let seen = 0;
