@@ -120,9 +120,11 @@ async function readLast(
   for (let lines = await cursor.read(); lines.length > 0; lines = await cursor.read()) {
     const wanted = lines.filter(isWanted);
     count += wanted.length;
-    last = [...last, ...wanted].slice(-keep);
+    last.push(...wanted);
+    // now and then: a large tail would be copied for every few lines
+    if (last.length > 2 * keep) last = last.slice(-keep);
   }
-  return { last, count };
+  return { last: last.slice(-keep), count };
 }
 
 /** Wakes a follower: the log changed, the container ended, the time is over, or it was told to stop. */
