@@ -35,6 +35,9 @@ interface Waiting {
  * Attaches clients to the containers' own processes, by conmon's sockets. They outlive an engine,
  * clients do not. conmon waits for each client to take its part of the output before it goes on, so
  * each connection is read whatever its client does, unless that one may hold the container back.
+ *
+ * What is typed into a stdin that the container has closed makes conmon (2.1) try again for ever, at
+ * the cost of a core, until the container ends. Nothing tells us that it is closed.
  */
 export class Attachments implements Disposable {
   readonly #modules: AttachModules;
