@@ -56,12 +56,17 @@ export class RegistryAuth {
 
   /**
    * Answers a 401.
-   * @param header its WWW-Authenticate
+   * @param refused its WWW-Authenticate, and the Authorization that was not enough; of calls that
+   *   are under way at once, all but the first may find a grant that they did not have
    * @returns whether asking again makes sense
    * @throws {HatobaError} unauthenticated | permission-denied | unavailable of the token server
    */
-  async answer(access: Access, header: string, signal: AbortSignal): Promise<boolean> {
-    const challenges = parseAuthChallenges(header);
+  async answer(
+    access: Access,
+    refused: { challenge: string; authorization: string | undefined },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const challenges = parseAuthChallenges(refused.challenge);
     const bearer = challenges.find((c) => c.scheme === 'bearer');
     if (bearer !== undefined) {
       const token = await this.#fetchToken(access, bearer, signal);
@@ -69,9 +74,9 @@ export class RegistryAuth {
       return true;
     }
     if (!challenges.some((c) => c.scheme === 'basic')) return false;
-    const before = this.#grants.get(keyOf(access));
+    const shown = basic(access.credentials);
     // refused with them already, or nothing to show
-    if (before?.scheme === 'basic' || isEmpty(access.credentials)) return false;
+    if (refused.authorization === shown || isEmpty(access.credentials)) return false;
     this.#remember(access, { scheme: 'basic' });
     return true;
   }

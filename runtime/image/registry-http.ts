@@ -18,6 +18,9 @@ export interface RegistryRequest extends Omit<HttpRequest, 'headers' | 'url'> {
   readonly accepts?: readonly number[];
 }
 
+/** The headers that show what was granted. */
+type Grant = Readonly<Record<string, string>>;
+
 /** Requests of registries by somebody, for something. */
 export class RegistryHttp {
   readonly #transport: RegistryTransport;
@@ -43,9 +46,10 @@ export class RegistryHttp {
     signal: AbortSignal,
   ): Promise<HttpAnswer> {
     try {
-      const first = await this.#sendOnce(access, request, signal);
+      const grant = this.#grantFor(access, request);
+      const first = await this.#sendOnce(access, request, grant, signal);
       const answer =
-        first.status === 401 ? await this.#authorize(access, request, first, signal) : first;
+        first.status === 401 ? await this.#authorize(access, request, first, grant, signal) : first;
       if (answer.ok || request.accepts?.includes(answer.status) === true) return answer;
       throw await this.#refusalOf(access, answer, purpose);
     } catch (error) {
@@ -58,19 +62,23 @@ export class RegistryHttp {
     access: Access,
     request: RegistryRequest,
     refused: HttpAnswer,
+    shown: Grant,
     signal: AbortSignal,
   ): Promise<HttpAnswer> {
-    const header = refused.headers.get('www-authenticate') ?? '';
+    const challenge = refused.headers.get('www-authenticate') ?? '';
+    const authorization = shown['Authorization'];
     try {
       const isGranted =
-        isWithin(access, request) && (await this.#auth.answer(access, header, signal));
+        isWithin(access, request) &&
+        (await this.#auth.answer(access, { challenge, authorization }, signal));
       if (!isGranted) return refused;
     } catch (error) {
       await refused.close();
       throw error;
     }
     await refused.close();
-    const second = await this.#sendOnce(access, request, signal);
+    const grant = this.#grantFor(access, request);
+    const second = await this.#sendOnce(access, request, grant, signal);
     if (second.status === 401) this.#auth.forget(access);
     return second;
   }
@@ -78,13 +86,17 @@ export class RegistryHttp {
   async #sendOnce(
     access: Access,
     request: RegistryRequest,
+    grant: Grant,
     signal: AbortSignal,
   ): Promise<HttpAnswer> {
     const { path, headers = {}, accepts: _accepts, ...rest } = request;
-    // a storage server that a registry names has no business with its tokens
-    const own = isWithin(access, request) ? this.#auth.headers(access) : {};
     const url = urlOf(access, path);
-    return await this.#transport.send({ ...rest, url, headers: { ...headers, ...own } }, signal);
+    return await this.#transport.send({ ...rest, url, headers: { ...headers, ...grant } }, signal);
+  }
+
+  /** A storage server that a registry names has no business with its tokens. */
+  #grantFor(access: Access, request: RegistryRequest): Grant {
+    return isWithin(access, request) ? this.#auth.headers(access) : {};
   }
 
   async #refusalOf(
