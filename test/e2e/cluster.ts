@@ -7,14 +7,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Context } from 'mocha';
 import type { NodeRow, ServiceRow, TaskRow } from '../../cli/output/rows.js';
+import { cleanUp } from '../support/clean-up.js';
 import { requiresCommand, requiresRoot } from '../support/requires.js';
 
 /** The addresses of the hosts that `hatoba dev up` makes. */
 export const ADDRESS = { n1: '10.77.0.1', n2: '10.77.0.2', n3: '10.77.0.3' } as const;
 export type HostName = keyof typeof ADDRESS;
 
-export /** The command line, as built. */
-const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+/** The command line, as built. */
+export const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const EXAMPLES = fileURLToPath(new URL('../../deploy/examples', import.meta.url));
 /** The compose file of the example stack. */
 export const HELLO = join(EXAMPLES, 'hello', 'compose.yaml');
@@ -39,21 +40,28 @@ export class DevCluster {
   /** @param options further arguments of `dev up` */
   static async up(nodes = 3, ...options: readonly string[]): Promise<DevCluster> {
     const cluster = new DevCluster(await mkdtemp(join(tmpdir(), 'ht-e2e-')));
-    await cluster.hatoba('dev', 'down');
-    await cluster.hatoba('dev', 'up', '--nodes', String(nodes), ...options);
-    return cluster;
+    try {
+      await cluster.hatoba('dev', 'down');
+      await cluster.hatoba('dev', 'up', '--nodes', String(nodes), ...options);
+      return cluster;
+    } catch (error) {
+      await cleanUp(() => cluster.down());
+      throw error;
+    }
   }
 
   async down(): Promise<void> {
-    await this.hatoba('dev', 'down');
-    await rm(this.folder, { recursive: true, force: true });
+    await cleanUp(
+      () => this.hatoba('dev', 'down'),
+      () => rm(this.folder, { recursive: true, force: true }),
+    );
   }
 
   /** Runs `hatoba ARGS`, whatever it answers. */
   run(...args: string[]): Promise<Result> {
     const env = { ...process.env, HATOBA_CONFIG: this.folder, NO_COLOR: '1' };
     return new Promise((resolve) => {
-      const options = { env, maxBuffer: 64 * 1024 * 1024, timeout: 180_000 };
+      const options = { env, maxBuffer: 64 * 1024 * 1024, timeout: 280_000 };
       execFile(process.execPath, [CLI, ...args], options, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
         resolve({ code, stdout, stderr });
@@ -130,10 +138,10 @@ export function run(file: string, args: readonly string[]): Promise<string> {
   });
 }
 
-/** One HTTP request over its own connection. @throws when there is no 200 within 2 s */
+/** One HTTP request over its own connection. @throws when there is no 200 within 10 s */
 export function fetchText(url: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const request = get(url, { agent: false, timeout: 2000 }, (response) => {
+    const request = get(url, { agent: false, timeout: 10_000 }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', reject);
@@ -143,7 +151,7 @@ export function fetchText(url: string): Promise<string> {
         else reject(new Error(`${url} answered ${response.statusCode ?? 0}: ${text}`));
       });
     });
-    request.on('timeout', () => request.destroy(new Error(`${url}: no answer within 2 s`)));
+    request.on('timeout', () => request.destroy(new Error(`${url}: no answer within 10 s`)));
     request.on('error', reject);
   });
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { consoleSteps, isAsSaid, type ConsoleStep } from '../support/console-blocks.js';
-import { DevCluster, requiresDevCluster } from './cluster.js';
+import { CLI, DevCluster, requiresDevCluster } from './cluster.js';
 
 const PAGE = new URL('../../docs/containers.md', import.meta.url);
 const MARK = '@@ended';
@@ -36,7 +36,8 @@ describe('docs/containers.md', function () {
 
   /** In one shell, as a reader would. */
   async function runAll(steps: readonly ConsoleStep[]): Promise<Outcome[]> {
-    const script = steps
+    const program = `hatoba() { '${process.execPath}' '${CLI}' "$@"; }\n`;
+    const commands = steps
       .map(({ command }) => `${command}\nprintf '\\n${MARK} %d\\n' $?\n`)
       .join('');
     const stdout = await new Promise<string>((resolve) => {
@@ -45,7 +46,7 @@ describe('docs/containers.md', function () {
       const shell = execFile('bash', options, (_error, output) => {
         resolve(output);
       });
-      shell.stdin?.end(script);
+      shell.stdin?.end(program + commands);
     });
     const outputs = [...stdout.matchAll(new RegExp(`([\\s\\S]*?)\\n?${MARK} (\\d+)\\n`, 'g'))];
     return steps.map((step, i) => ({

@@ -24,7 +24,7 @@ describe('what happens to a cluster', function () {
     await cluster.hatoba('deploy', '-f', HELLO, 'hello');
   });
   after(async () => {
-    await cluster.down();
+    await (cluster as DevCluster | undefined)?.down();
   });
 
   /** Waits until exactly the wanted replicas run, on `hosts` only, each once. */
@@ -90,7 +90,7 @@ describe('what happens to a cluster', function () {
     const onN2 = before.filter((t) => t.node === 'n2');
     assert.ok(onN2.length > 0);
     await cluster.hatoba('dev', 'stop-agent', 'n2');
-    assert.equal(await nodeState('n2'), 'disconnected');
+    await eventually(async () => assert.equal(await nodeState('n2'), 'disconnected'));
     await pause(cluster, 5000); // longer than a lost host would be given
     assert.equal(await nodeState('n2'), 'disconnected');
     assert.ok(containersAlive(onN2));

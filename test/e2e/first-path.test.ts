@@ -23,7 +23,7 @@ describe('from a compose file to containers on three hosts', function () {
     await cluster.hatoba('deploy', '-f', HELLO, 'hello');
   });
   after(async () => {
-    await cluster.down();
+    await (cluster as DevCluster | undefined)?.down();
   });
 
   it('starts three ready nodes, one of them the leading manager', async () => {

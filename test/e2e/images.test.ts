@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/eventually.js';
 import { busyboxImage, makeImage, ociArchive } from '../support/image-fixtures.js';
 import { TestRegistry } from '../support/registry.js';
@@ -27,8 +28,10 @@ describe('images from a registry and from archives', function () {
     }
   });
   after(async () => {
-    await registry?.stop();
-    await opened?.down();
+    await cleanUp(
+      () => registry?.stop(),
+      () => opened?.down(),
+    );
   });
 
   async function nodesWith(tag: string): Promise<string[]> {

@@ -5,6 +5,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NodeRow } from '../../cli/output/rows.js';
+import { cleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/eventually.js';
 import { CLI, requiresDevCluster, run, type Result } from './cluster.js';
 
@@ -30,15 +31,23 @@ describe('hatoba init and join on machines of their own', function () {
     }
   });
   after(async () => {
-    for (const host of ['a', 'b'] as const) {
-      for (const daemon of ['agent', 'manager']) await end(pidOf(host, daemon));
-      const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-      const own = mounts.map((l) => l.split(' ')[4] ?? '').filter((t) => t.startsWith(folder));
-      for (const target of own.reverse()) await run('umount', ['--lazy', target]);
-      await run('ip', ['netns', 'delete', netnsOf(host)]);
-    }
-    rmSync(folder, { recursive: true, force: true });
+    if ((folder as string | undefined) === undefined) return;
+    const hosts = ['a', 'b'] as const;
+    await cleanUp(
+      ...hosts.flatMap((host) =>
+        ['agent', 'manager'].map((daemon) => () => end(pidOf(host, daemon))),
+      ),
+      unmountAll,
+      ...hosts.map((host) => () => run('ip', ['netns', 'delete', netnsOf(host)])),
+      () => rmSync(folder, { recursive: true, force: true }),
+    );
   });
+
+  async function unmountAll(): Promise<void> {
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+    const own = mounts.map((l) => l.split(' ')[4] ?? '').filter((t) => t.startsWith(`${folder}/`));
+    for (const target of own.reverse()) await run('umount', ['--lazy', target]);
+  }
 
   const rootOf = (host: Host): string => join(folder, host);
   const pidOf = (host: Host, daemon: string): number | undefined => {
@@ -58,7 +67,7 @@ describe('hatoba init and join on machines of their own', function () {
     };
     const inHost = [`--net=/run/netns/${netnsOf(host)}`, '--', process.execPath, CLI, ...args];
     return new Promise((resolve) => {
-      execFile('nsenter', inHost, { env, timeout: 60_000 }, (error, stdout, stderr) => {
+      execFile('nsenter', inHost, { env, timeout: 280_000 }, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
         resolve({ code, stdout, stderr });
       });

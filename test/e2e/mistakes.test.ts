@@ -10,7 +10,7 @@ describe('what cannot work says so', function () {
     await cluster.loadImages();
   });
   after(async () => {
-    await cluster.down();
+    await (cluster as DevCluster | undefined)?.down();
   });
 
   it('every mistake of a compose file, with file, line and column', async () => {

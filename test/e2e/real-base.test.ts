@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { cleanUp } from '../support/clean-up.js';
 import { eventually } from '../support/eventually.js';
 import { Podman } from '../support/podman.js';
 import { TestRegistry } from '../support/registry.js';
@@ -35,8 +36,10 @@ describe('a Debian root with nginx, redis and postgres', function () {
     await makeRoot(join(cluster.folder, 'root.tar'));
   });
   after(async () => {
-    await registry?.stop();
-    await opened?.down();
+    await cleanUp(
+      () => registry?.stop(),
+      () => opened?.down(),
+    );
   });
 
   /** `hatoba ARGS`, its output without the line end. */
@@ -186,9 +189,12 @@ describe('a Debian root with nginx, redis and postgres', function () {
 async function makeRoot(tar: string): Promise<void> {
   const folder = '/etc/apt/sources.list.d';
   const sources = readdirSync(folder).filter((name) => name.endsWith('.sources'));
-  const text = sources.map((name) => readFileSync(join(folder, name), 'utf8')).join('\n');
-  const list = `${tar}.sources`;
-  await writeFile(list, text);
+  const paths = sources.map((name) => join(folder, name));
+  // Machines that have none of these have the one file of old.
+  const list = paths.length > 0 ? `${tar}.sources` : '/etc/apt/sources.list';
+  if (paths.length > 0) {
+    await writeFile(list, paths.map((path) => readFileSync(path, 'utf8')).join('\n'));
+  }
   const leaveOut = ['man', 'doc', 'locale'].map((what) => `path-exclude=/usr/share/${what}/*`);
   await run(
     'sh',

@@ -13,7 +13,7 @@ describe('what a service asks for', function () {
     await cluster.loadImages();
   });
   after(async () => {
-    await cluster.down();
+    await (cluster as DevCluster | undefined)?.down();
   });
 
   const nodesOf = (tasks: readonly TaskRow[]): Record<string, number> =>

@@ -11,7 +11,7 @@ describe('stacks', function () {
     await cluster.loadImages();
   });
   after(async () => {
-    await cluster.down();
+    await (cluster as DevCluster | undefined)?.down();
   });
 
   const idsOf = (tasks: readonly TaskRow[]): string[] => tasks.map((t) => t.id).sort();
