@@ -102,7 +102,7 @@ export function writeRecord(files: ContainerFiles, record: ContainerRecord): voi
 
 /** Atomic: a later engine sees the old or the new record. */
 export function replaceRecord(files: ContainerFiles, record: ContainerRecord): void {
-  replaceFile(files.record, JSON.stringify(record));
+  replaceFile(files.record, JSON.stringify(record), { flush: true });
 }
 
 /** Every state but one with a long health check output has room in it. */
@@ -117,7 +117,7 @@ export function writeStatus(files: ContainerFiles, status: ContainerStatus): voi
   const text = JSON.stringify(status).padEnd(STATUS_BYTES);
   const fits = Buffer.byteLength(text) === STATUS_BYTES;
   if (fits && writeOver(files.status, text)) return;
-  replaceFile(files.status, text);
+  replaceFile(files.status, text, { flush: true });
 }
 
 export interface Removal {
@@ -126,7 +126,8 @@ export interface Removal {
 
 /** The first step of a removal: a new engine goes on with one that was cut off. */
 export function writeRemoval(files: ContainerFiles, removal: Removal): void {
-  replaceFile(files.removal, JSON.stringify(removal));
+  // Lost in a power cut, the removal was never begun.
+  replaceFile(files.removal, JSON.stringify(removal), { flush: false });
 }
 
 /** @returns undefined for a container that is not to go */
@@ -135,9 +136,10 @@ export function readRemoval(files: ContainerFiles): Removal | undefined {
   return isObject(value) ? { keepVolumes: value['keepVolumes'] === true } : undefined;
 }
 
-function replaceFile(file: string, text: string): void {
+/** @param flush before it takes the old one's place: not every file system keeps that order */
+function replaceFile(file: string, text: string, { flush }: { flush: boolean }): void {
   const fresh = `${file}.new`;
-  writeFileSync(fresh, text, { mode: 0o600 });
+  writeFileSync(fresh, text, { mode: 0o600, flush });
   renameSync(fresh, file);
 }
 
