@@ -121,27 +121,37 @@ describe('containers on crun: against what goes wrong, and who means harm', func
     await rig.containers.create(aContainer('busy', ['sleep', '1000'], {}, { restart }));
     await rig.containers.start('busy');
     const cgroup = cgroupOf(rig, 'busy');
-    mkdirSync(join(cgroup, 'nested'));
-    const stranger = spawn('/bin/sleep', ['1000']);
-    try {
-      writeFileSync(join(cgroup, 'nested/cgroup.procs'), String(stranger.pid));
-      await assert.rejects(rig.containers.remove('busy', { force: true }), (error) =>
-        /processes are still/.test(describeError(error)),
-      );
-      await rig.reopen();
-      assert.deepEqual(
-        rig.containers.list().map((c) => [c.config.id, c.status]),
-        [['busy', 'exited']],
-      );
-      assert.match(rig.containers.get('busy')?.error ?? '', /processes are still/);
-    } finally {
-      stranger.kill('SIGKILL');
-    }
-    await eventually(() => {
-      assert.equal(readFileSync(join(cgroup, 'nested/cgroup.procs'), 'utf8'), '');
-    });
+    const obstacle = join(rig.runDir, 'containers/busy/obstacle');
+    mkdirSync(obstacle);
+    await rig.kernel.mounts.tmpfs(obstacle, { sizeBytes: 65_536, mode: 0o700 });
+    await assert.rejects(rig.containers.remove('busy', { force: true }), (error) =>
+      /EBUSY/.test(describeError(error)),
+    );
+    await rig.reopen();
+    assert.deepEqual(
+      rig.containers.list().map((c) => [c.config.id, c.status]),
+      [['busy', 'exited']],
+    );
+    assert.match(rig.containers.get('busy')?.error ?? '', /EBUSY/);
+    await rig.kernel.mounts.unmount(obstacle);
     await rig.containers.remove('busy', { force: true });
     assert.ok(!existsSync(cgroup));
+  });
+
+  it('ends what is in the cgroups below its own', async () => {
+    await rig.containers.create(aContainer('deep', ['sleep', '1000']));
+    await rig.containers.start('deep');
+    const nested = join(cgroupOf(rig, 'deep'), 'nested');
+    mkdirSync(nested);
+    const stray = spawn('/bin/sleep', ['1000']);
+    try {
+      writeFileSync(join(nested, 'cgroup.procs'), String(stray.pid));
+      await rig.containers.remove('deep', { force: true });
+      await eventually(() => assert.equal(stray.signalCode, 'SIGKILL'));
+      assert.ok(!existsSync(nested));
+    } finally {
+      stray.kill('SIGKILL');
+    }
   });
 
   it('ends what still makes a container for an engine that was killed', async () => {
