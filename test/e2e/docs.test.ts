@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { consoleSteps, isAsSaid, type ConsoleStep } from '../support/console-blocks.js';
 import { CLI, DevCluster, requiresDevCluster } from './cluster.js';
 
@@ -36,17 +37,17 @@ describe('docs/containers.md', function () {
 
   /** In one shell, as a reader would. */
   async function runAll(steps: readonly ConsoleStep[]): Promise<Outcome[]> {
-    const program = `hatoba() { '${process.execPath}' '${CLI}' "$@"; }\n`;
-    const commands = steps
+    const script = steps
       .map(({ command }) => `${command}\nprintf '\\n${MARK} %d\\n' $?\n`)
       .join('');
     const stdout = await new Promise<string>((resolve) => {
-      const env = { ...process.env, HATOBA_CONFIG: cluster.folder, NO_COLOR: '1' };
+      const PATH = `${linkCommand(cluster.folder)}:${process.env['PATH'] ?? ''}`;
+      const env = { ...process.env, PATH, HATOBA_CONFIG: cluster.folder, NO_COLOR: '1' };
       const options = { env, maxBuffer: 16 * 1024 * 1024 };
       const shell = execFile('bash', options, (_error, output) => {
         resolve(output);
       });
-      shell.stdin?.end(program + commands);
+      shell.stdin?.end(script);
     });
     const outputs = [...stdout.matchAll(new RegExp(`([\\s\\S]*?)\\n?${MARK} (\\d+)\\n`, 'g'))];
     return steps.map((step, i) => ({
@@ -56,6 +57,15 @@ describe('docs/containers.md', function () {
     }));
   }
 });
+
+/** `hatoba` is what is tested here, not what is installed. @returns a folder for PATH */
+function linkCommand(folder: string): string {
+  const bin = join(folder, 'bin');
+  mkdirSync(bin);
+  const script = `#!/bin/sh\nexec '${process.execPath}' -- '${CLI}' "$@"\n`;
+  writeFileSync(join(bin, 'hatoba'), script, { mode: 0o755 });
+  return bin;
+}
 
 function describeOutcome({ command, expected, output, exitCode }: Outcome): string {
   return `$ ${command}\n  ended with ${exitCode} and printed\n${output}\n  not\n${expected.join('\n')}`;
