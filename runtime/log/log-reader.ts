@@ -40,9 +40,11 @@ export async function* readLog(
     line.timestampMs >= sinceMs && line.timestampMs <= untilMs;
   // Before the first look at the log, so that no change after it goes unheard.
   using alarm = follow ? new Alarm(source, clock, untilMs, signal) : undefined;
-  const { cursor, lines, isFlushed } = await openCursor(source.log, query, isWanted);
+  const { cursor, lines, isAll } = await openCursor(source.log, query, isWanted);
   await using _closed = cursor;
   yield* lines;
+  // What is written meanwhile is not of the last lines that were asked for.
+  if (isAll) return;
   for (;;) {
     // Asked before reading: what was written before the end is then surely read.
     const isLast = !follow || source.hasEnded() || clock.nowMs() > untilMs;
@@ -51,7 +53,7 @@ export async function* readLog(
     if (isLast) break;
     await alarm?.next();
   }
-  if (!isFlushed) yield* cursor.flush().filter(isWanted);
+  yield* cursor.flush().filter(isWanted);
 }
 
 async function* readToEnd(
@@ -70,8 +72,8 @@ interface OpenedLog {
   cursor: LogCursor;
   /** The tail, if one was asked for. */
   lines: readonly LogLine[];
-  /** Whether output without a line end has been given out already. */
-  isFlushed: boolean;
+  /** Whether the tail is all that was asked for. */
+  isAll: boolean;
 }
 
 async function openCursor(
@@ -81,7 +83,7 @@ async function openCursor(
 ): Promise<OpenedLog> {
   const { tail, follow } = query;
   if (tail === undefined || tail < 0) {
-    return { cursor: new LogCursor(log), lines: [], isFlushed: false };
+    return { cursor: new LogCursor(log), lines: [], isAll: false };
   }
   for (let bytes = FIRST_TAIL_BYTES; ; bytes *= 4) {
     const cursor = new LogCursor(log);
@@ -89,7 +91,7 @@ async function openCursor(
       await cursor[Symbol.asyncDispose]();
       throw error;
     });
-    if (found !== undefined) return { cursor, lines: found, isFlushed: !follow };
+    if (found !== undefined) return { cursor, lines: found, isAll: !follow };
     await cursor[Symbol.asyncDispose]();
   }
 }

@@ -199,6 +199,16 @@ describe('container logs', () => {
       assert.deepEqual(await collect({ follow: false, tail: 100 }), numbers(1, 9));
     });
 
+    it('gives no more than the last lines, whatever is written while they are read', async () => {
+      const found: number[] = [];
+      const source = { log, hasEnded: () => false, onEnd: () => () => undefined };
+      for await (const { line: text } of readLog(source, { follow: false, tail: 3 }, clock)) {
+        found.push(Number(Buffer.from(text).toString()));
+        appendFileSync(log, lines(10, 100));
+      }
+      assert.deepEqual(found, numbers(7, 9));
+    });
+
     it('reads more when the last bytes hold too few lines', async () => {
       writeFileSync(log, lines(1, 20_000));
       rmSync(`${log}.1`);
