@@ -3,7 +3,7 @@ import { EngineClient } from '../proto/gen/hatoba/v1/engine.js';
 import { localTarget, openClient } from '../proto/wire/client.js';
 import { readConfig, type CliConfig } from './config.js';
 import { agentSocket } from './context.js';
-import { Interrupts } from './session.js';
+import { Interrupts, isUnreachable } from './session.js';
 
 /** What a command on the containers, images and volumes of one node works with. */
 export interface EngineSession {
@@ -27,14 +27,7 @@ export async function withEngine(run: (session: EngineSession) => Promise<void>)
   try {
     await run({ config, engine, signal: interrupts.signal, interrupts });
   } catch (error) {
-    if (
-      error instanceof HatobaError &&
-      error.kind === 'unavailable' &&
-      error.message.includes(socket)
-    ) {
-      throw unreachable(socket, error);
-    }
-    throw error;
+    throw isUnreachable(error, socket) ? unreachable(socket, error) : error;
   } finally {
     engine.close();
   }

@@ -57,17 +57,17 @@ export async function withControl(run: (session: Session) => Promise<void>): Pro
   try {
     await run({ config, control, signal: new Interrupts().signal });
   } catch (error) {
-    if (
-      error instanceof HatobaError &&
-      error.kind === 'unavailable' &&
-      error.message.includes(socket)
-    ) {
-      throw unreachable(socket, error);
-    }
-    throw error;
+    throw isUnreachable(error, socket) ? unreachable(socket, error) : error;
   } finally {
     control.close();
   }
+}
+
+/** Whether a call failed as nobody answers at the socket it was made to. */
+export function isUnreachable(error: unknown, socket: string): error is HatobaError {
+  return (
+    error instanceof HatobaError && error.kind === 'unavailable' && error.message.includes(socket)
+  );
 }
 
 function unreachable(socket: string, cause: HatobaError): HatobaError {

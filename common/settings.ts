@@ -1,5 +1,6 @@
 import { parseDurationMs } from './duration.js';
 import { HatobaError, isKind } from './errors.js';
+import { splitOnce } from './split-once.js';
 
 /** Where the settings of a daemon come from; later ones win: file, environment, flags. */
 export interface SettingSources {
@@ -159,11 +160,6 @@ function words(name: string, separator: string): string {
     .split(/(?=[A-Z])/)
     .map((word) => word.toLowerCase())
     .join(separator);
-}
-
-function splitOnce(text: string, separator: string): [string, string | undefined] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

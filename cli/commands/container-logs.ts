@@ -1,15 +1,8 @@
 import type { Command } from 'commander';
 import { readStream } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
+import { logOptionsOf, writeLogLine, type LogFlags } from '../output/log-line.js';
 import { integerOption, timeOption } from './options.js';
-
-interface LogFlags {
-  follow: boolean;
-  since?: number;
-  until?: number;
-  tail?: number;
-  timestamps: boolean;
-}
 
 /** `hatoba logs`: of a container of this node. */
 export function registerContainerLogs(program: Command): void {
@@ -23,15 +16,8 @@ export function registerContainerLogs(program: Command): void {
     .option('-t, --timestamps', 'show when each line was written', false)
     .action((container: string, flags: LogFlags) =>
       withEngine(async ({ engine, signal }) => {
-        const { follow, since = 0, until = 0, tail } = flags;
-        const options = { follow, sinceMs: since, untilMs: until, tail };
-        const call = engine.containerLogs({ container, options });
-        for await (const message of readStream(call, signal)) {
-          const time = flags.timestamps ? `${new Date(message.timestampMs).toISOString()} ` : '';
-          const out = message.stream === 'LOG_STREAM_STDERR' ? process.stderr : process.stdout;
-          const line = Buffer.concat([Buffer.from(time), message.line, Buffer.from('\n')]);
-          if (!out.write(line)) await new Promise((resolve) => out.once('drain', resolve));
-        }
+        const call = engine.containerLogs({ container, options: logOptionsOf(flags) });
+        for await (const message of readStream(call, signal)) await writeLogLine(message, flags);
       }),
     );
 }

@@ -1,16 +1,12 @@
 import type { Command } from 'commander';
 import type { LogMessage } from '../../proto/gen/hatoba/v1/agent.js';
 import { readStream } from '../../proto/wire/client.js';
+import { logOptionsOf, writeLogLine, type LogFlags } from '../output/log-line.js';
 import { note } from '../output/print.js';
 import { withControl } from '../session.js';
 import { integerOption, timeOption } from './options.js';
 
-interface LogFlags {
-  follow: boolean;
-  since?: number;
-  until?: number;
-  tail?: number;
-  timestamps: boolean;
+interface ServiceLogFlags extends LogFlags {
   raw: boolean;
 }
 
@@ -25,25 +21,21 @@ export function registerServiceLogs(service: Command): void {
     .option('-n, --tail <lines>', 'only the last lines of each task', integerOption)
     .option('-t, --timestamps', 'show when each line was written', false)
     .option('--raw', 'only the lines themselves', false)
-    .action((name: string, flags: LogFlags) =>
+    .action((name: string, flags: ServiceLogFlags) =>
       withControl(async ({ control, signal }) => {
-        const { follow, since = 0, until = 0, tail } = flags;
-        const options = { follow, sinceMs: since, untilMs: until, tail };
+        const options = logOptionsOf(flags);
         const call = control.serviceLogs({ service: name, task: '', options });
         for await (const message of readStream(call, signal)) await printLine(message, flags);
       }),
     );
 }
 
-async function printLine(message: LogMessage, flags: LogFlags): Promise<void> {
+async function printLine(message: LogMessage, flags: ServiceLogFlags): Promise<void> {
   const source = `${message.taskName}@${message.nodeHostname}`;
   if (message.err !== '') {
     note(`${source}: ${message.err}`);
     return;
   }
-  const time = flags.timestamps ? `${new Date(message.timestampMs).toISOString()} ` : '';
   const prefix = flags.raw ? '' : `${source.padEnd(24)} | `;
-  const out = message.stream === 'LOG_STREAM_STDERR' ? process.stderr : process.stdout;
-  const line = Buffer.concat([Buffer.from(time + prefix), message.line, Buffer.from('\n')]);
-  if (!out.write(line)) await new Promise((resolve) => out.once('drain', resolve));
+  await writeLogLine(message, { timestamps: flags.timestamps, prefix });
 }

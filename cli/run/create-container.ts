@@ -5,7 +5,7 @@ import { Mount, MountType, type Mount as MountConfig } from '../../proto/gen/hat
 import { unary } from '../../proto/wire/client.js';
 import type { EngineSession } from '../engine-session.js';
 import { note } from '../output/print.js';
-import { wrong } from '../words/container.js';
+import { wrong } from '../words/wrong.js';
 import type { ContainerFlags } from './container-flags.js';
 import { toCreateRequest } from './create-request.js';
 import { ensureImage } from './ensure-image.js';

@@ -20,8 +20,8 @@ import {
   parsePair,
   parseRestart,
   parseUlimit,
-  wrong,
 } from '../words/container.js';
+import { wrong } from '../words/wrong.js';
 import { parseMount, parseTmpfs, parseVolume } from '../words/mounts.js';
 import { parsePorts } from '../words/ports.js';
 import { splitWords } from '../compose/shell-words.js';

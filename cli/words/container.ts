@@ -1,6 +1,6 @@
-import { HatobaError } from '../../common/errors.js';
 import type { EngineRestartPolicy } from '../../proto/gen/hatoba/v1/engine.js';
 import type { Device, Ulimit } from '../../proto/gen/hatoba/v1/types.js';
+import { wrong } from './wrong.js';
 
 /** Further words of `docker run`. All throw HatobaError invalid-argument with what would be right. */
 
@@ -64,8 +64,4 @@ export function fileLines(text: string): string[] {
     .split('\n')
     .map((line) => line.replace(/\r$/, '').trimStart())
     .filter((line) => line !== '' && !line.startsWith('#'));
-}
-
-export function wrong(message: string): HatobaError {
-  return new HatobaError('invalid-argument', message);
 }

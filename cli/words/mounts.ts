@@ -1,6 +1,8 @@
-import { HatobaError } from '../../common/errors.js';
+import type { HatobaError } from '../../common/errors.js';
 import { parseBytes } from '../../common/bytes.js';
 import { Mount, MountType, type Mount as MountConfig } from '../../proto/gen/hatoba/v1/types.js';
+import { splitOnce } from '../../common/split-once.js';
+import { wrong } from './wrong.js';
 
 /** The words in which people name mounts, in compose files and on the command line. */
 
@@ -196,13 +198,4 @@ class Words {
     }
     return found;
   }
-}
-
-function splitOnce(text: string, separator: string): [string, string | undefined] {
-  const cut = text.indexOf(separator);
-  return cut < 0 ? [text, undefined] : [text.slice(0, cut), text.slice(cut + 1)];
-}
-
-function wrong(message: string): HatobaError {
-  return new HatobaError('invalid-argument', message);
 }

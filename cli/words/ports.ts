@@ -1,10 +1,10 @@
-import { HatobaError } from '../../common/errors.js';
 import type { PublishMode } from '../../proto/gen/hatoba/v1/types.js';
 import {
   PortConfig,
   PortProtocol,
   type PortConfig as Port,
 } from '../../proto/gen/hatoba/v1/types.js';
+import { wrong } from './wrong.js';
 
 /** The words in which people name ports, in compose files and on the command line. */
 
@@ -77,8 +77,4 @@ function rangeOf(text: string): number[] {
     throw wrong(`"${text}" is not a port or a range of ports between 1 and 65535`);
   }
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-}
-
-function wrong(message: string): HatobaError {
-  return new HatobaError('invalid-argument', message);
 }

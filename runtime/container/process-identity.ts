@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../../common/errors.js';
+import { sendSignal } from '../oci/send-signal.js';
 
 /** A process named so that no later one, not even after a reboot, can be taken for it. */
 export interface ProcessIdentity {
@@ -27,12 +28,7 @@ export function isAlive(process: ProcessIdentity, bootId: string): boolean {
 
 /** Sends a signal to exactly this process; one that is gone is no error. */
 export function signalProcess(target: ProcessIdentity, signal: number, bootId: string): void {
-  if (!isAlive(target, bootId)) return;
-  try {
-    process.kill(target.pid, signal);
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
-  }
+  if (isAlive(target, bootId)) sendSignal(target.pid, signal);
 }
 
 /**

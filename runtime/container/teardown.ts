@@ -1,7 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errnoOf } from '../../common/errors.js';
 import { DisposableStack } from '../../common/disposable.js';
 import type { Mounts } from '../../linux/ports.js';
 import type { CgroupFs } from '../cgroup/cgroup-fs.js';
@@ -10,6 +9,7 @@ import type { Volumes } from '../volume/volumes.js';
 import type { GroupUse } from './group-use.js';
 import type { ContainerPaths } from './paths.js';
 import type { ContainerRecord } from './record.js';
+import { sendSignal } from '../oci/send-signal.js';
 
 export interface TeardownModules {
   paths: ContainerPaths;
@@ -72,7 +72,7 @@ export class Teardown {
   /** Kills what still runs in the container's cgroup, then removes it. */
   async cgroup(record: Pick<ContainerRecord, 'cgroupPath'>): Promise<void> {
     const { cgroups } = this.#modules;
-    for (const pid of cgroups.allProcesses(record.cgroupPath)) kill(pid);
+    for (const pid of cgroups.allProcesses(record.cgroupPath)) sendSignal(pid, 'SIGKILL');
     await cgroups.remove(record.cgroupPath);
   }
 
@@ -103,13 +103,5 @@ export class Teardown {
   /** Ids of all folders of containers, whole or not. */
   listFolders(): readonly string[] {
     return readdirSync(this.#modules.paths.containers);
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
   }
 }

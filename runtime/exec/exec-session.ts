@@ -8,6 +8,7 @@ import type { ExecSession, TerminalSize } from '../engine.js';
 import { parseCrunLog } from '../oci/crun.js';
 import { withDeadline } from '../oci/pipes.js';
 import { PacedOutput } from './paced-output.js';
+import { sendSignal } from '../oci/send-signal.js';
 
 /** How long a kill waits to learn the pid of a process that is just starting. */
 const PID_LOOKS = 200;
@@ -65,8 +66,8 @@ export class CrunExec implements ExecSession {
     if (this.#hasEnded) return;
     const { pidFile, cgroupPath, child } = this.#parts;
     const pid = readExecPid(pidFile, cgroupPath);
-    if (pid !== undefined) kill(pid);
-    kill(child.pid);
+    if (pid !== undefined) sendSignal(pid, 'SIGKILL');
+    sendSignal(child.pid, 'SIGKILL');
   }
 
   /** Resolves when it runs, or has ended. */
@@ -180,14 +181,6 @@ export function readExecPid(pidFile: string, cgroupPath: string): number | undef
   } catch (error) {
     if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return undefined;
     throw error;
-  }
-}
-
-export function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
   }
 }
 

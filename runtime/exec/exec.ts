@@ -19,7 +19,8 @@ import { resolveUser, type ResolvedUser } from '../core/user.js';
 import type { ExecOptions, ExecSession } from '../engine.js';
 import { mustFd, type Crun } from '../oci/crun.js';
 import { openReadPipe, openWritePipe, readPipe } from '../oci/pipes.js';
-import { CrunExec, kill, readExecPid } from './exec-session.js';
+import { CrunExec, readExecPid } from './exec-session.js';
+import { sendSignal } from '../oci/send-signal.js';
 
 const SPEC_FD = 3;
 const LOG_FD = 4;
@@ -55,7 +56,7 @@ export class Execs {
     for (const name of readdirSync(bundle)) {
       const file = `${bundle}/${name}`;
       const pid = name.startsWith(ATTENDED) ? readExecPid(file, cgroupPath) : undefined;
-      if (pid !== undefined) kill(pid);
+      if (pid !== undefined) sendSignal(pid, 'SIGKILL');
       if (name.startsWith(ATTENDED) || name.startsWith(DETACHED)) rmSync(file, { force: true });
     }
   }

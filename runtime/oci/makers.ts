@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { sleep, type Clock } from '../../common/clock.js';
 import { errnoOf, HatobaError } from '../../common/errors.js';
+import { sendSignal } from './send-signal.js';
 
 const LOOKS = 100;
 const LOOK_AGAIN_MS = 10;
@@ -22,7 +23,7 @@ export async function endMakers(bundle: string, clock: Clock): Promise<void> {
         `processes ${makers.join(', ')}, which make the container of ${bundle}, do not end`,
       );
     }
-    for (const pid of makers) kill(pid);
+    for (const pid of makers) sendSignal(pid, 'SIGKILL');
     await sleep(clock, LOOK_AGAIN_MS);
   }
 }
@@ -45,13 +46,5 @@ function argumentsOf(pid: number): readonly string[] {
   } catch (error) {
     if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return [];
     throw error;
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
   }
 }
