@@ -120,15 +120,15 @@ function parseDescriptor(value: unknown, what: string): Descriptor {
   };
 }
 
-const GO_ARCHITECTURES: Readonly<Record<string, string>> = {
-  x64: 'amd64',
-  ia32: '386',
-  ppc64: 'ppc64le',
-};
+const GO_ARCHITECTURES = new Map([
+  ['x64', 'amd64'],
+  ['ia32', '386'],
+  ['ppc64', 'ppc64le'],
+]);
 
 /** The platform of a machine. @param nodeArch Node's process.arch: "x64", "arm64" */
 export function platformOf(nodeArch: string): Platform {
-  const architecture = GO_ARCHITECTURES[nodeArch] ?? nodeArch;
+  const architecture = GO_ARCHITECTURES.get(nodeArch) ?? nodeArch;
   return { os: 'linux', architecture, variant: '' };
 }
 
@@ -140,7 +140,7 @@ export function parsePlatformName(text: string): Platform {
   const parts = text.includes('/') ? text.split('/') : ['linux', text];
   const [os = '', architecture = '', variant = ''] = parts;
   const isRight = parts.length <= 3 && parts.every((part) => /^[a-z0-9_.-]+$/.test(part));
-  if (isRight) return { os, architecture: GO_ALIASES[architecture] ?? architecture, variant };
+  if (isRight) return { os, architecture: GO_ALIASES.get(architecture) ?? architecture, variant };
   throw new HatobaError(
     'invalid-argument',
     `platform "${text}": a system and a processor are expected, like "linux/arm64" or "linux/arm/v7"`,
@@ -148,13 +148,13 @@ export function parsePlatformName(text: string): Platform {
 }
 
 /** Names of processors that people write, and what images call them. */
-const GO_ALIASES: Readonly<Record<string, string>> = {
-  x86_64: 'amd64',
-  'x86-64': 'amd64',
-  aarch64: 'arm64',
-  i386: '386',
-  armhf: 'arm',
-};
+const GO_ALIASES = new Map([
+  ['x86_64', 'amd64'],
+  ['x86-64', 'amd64'],
+  ['aarch64', 'arm64'],
+  ['i386', '386'],
+  ['armhf', 'arm'],
+]);
 
 /**
  * The manifest of an index that fits a machine: same system and processor, and variant if one is

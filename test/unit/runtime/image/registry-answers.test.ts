@@ -78,6 +78,7 @@ describe('what registries answer, whatever it is', () => {
       ['linux/arm/v7', ['linux', 'arm', 'v7']],
       ['linux/x86_64', ['linux', 'amd64', '']],
       ['aarch64', ['linux', 'arm64', '']],
+      ['__proto__', ['linux', '__proto__', '']],
     ];
     for (const [text, expected] of cases) {
       const { os, architecture, variant } = parsePlatformName(text);
