@@ -40,6 +40,7 @@ const SUBNET_SIZE = 24;
 const DATA_PATH_PORT = 4789;
 const HEARTBEAT_PERIOD_MS = 1000;
 const TASK_HISTORY_LIMIT = 5;
+const NETWORK_WAIT_MS = 5000;
 
 export interface BootstrapModules {
   clock: Clock;
@@ -171,6 +172,7 @@ function newCluster(
       dataPathPort: DATA_PATH_PORT,
       heartbeatPeriodMs: HEARTBEAT_PERIOD_MS,
       taskHistoryLimit: TASK_HISTORY_LIMIT,
+      networkWaitMs: NETWORK_WAIT_MS,
     },
     rootCaCertificatePem: identity.caPem,
     rootCaKeyPem,

@@ -7,6 +7,7 @@ import { checkSandbox, checkState } from './core/check-state.js';
 import { createZone, type Zone } from './core/dns-zone.js';
 import { dataPathAddress, linkedNetworks, type Underlay } from './core/link-plan.js';
 import { narrow } from './core/narrow.js';
+import { gatewaysOf } from './core/subnets.js';
 import { Forwarder } from './dns/forwarder.js';
 import { hostResolvers } from './dns/resolv-conf.js';
 import { Responder } from './dns/responder.js';
@@ -176,7 +177,7 @@ class LinuxNetworkDriver implements NetworkDriver {
       await this.#links.apply(state, underlay, async () => {
         this.#applied = { state, networks, underlay, zone: createZone(state) };
         await this.#applyTable();
-        await this.#dns.listenAt(new Set([...networks.values()].map((n) => n.gateway)));
+        await this.#dns.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
       });
     } catch (error) {
       this.#links.forget();
@@ -208,7 +209,7 @@ class LinuxNetworkDriver implements NetworkDriver {
   /** The networks of whoever asks: a sandbox, or this host by the address of a gateway. */
   #networksOf(address: string): readonly string[] | undefined {
     const networks = [...(this.#applied?.networks.values() ?? [])];
-    const own = networks.find((n) => n.gateway === address);
+    const own = networks.find((n) => gatewaysOf(n).includes(address));
     return this.#sandboxes.networksOf(address) ?? (own && [own.networkId]);
   }
 

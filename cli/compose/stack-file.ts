@@ -161,18 +161,18 @@ function readIpam(value: Value, spec: NetworkSpec): void {
     {
       driver: (v) => void v.oneOf(['default']),
       config: (v) => {
-        const configs = v.items();
-        if (configs.length > 1) v.problem('one subnet for each network is supported');
-        const ipam = { subnet: '', gateway: '', ipRange: '' };
-        configs[0]?.fields(
-          {
-            subnet: (s) => (ipam.subnet = s.string() ?? ''),
-            gateway: (g) => (ipam.gateway = g.string() ?? ''),
-            ip_range: (r) => (ipam.ipRange = r.string() ?? ''),
-          },
-          ['aux_addresses'],
-        );
-        spec.ipam = ipam;
+        spec.ipam = v.items().map((config) => {
+          const ipam = { subnet: '', gateway: '', ipRange: '' };
+          config.fields(
+            {
+              subnet: (s) => (ipam.subnet = s.string() ?? ''),
+              gateway: (g) => (ipam.gateway = g.string() ?? ''),
+              ip_range: (r) => (ipam.ipRange = r.string() ?? ''),
+            },
+            ['aux_addresses'],
+          );
+          return ipam;
+        });
       },
     },
     ['options'],

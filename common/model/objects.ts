@@ -49,3 +49,5 @@ export type Network = Refine<pb.Network, { spec: pb.NetworkSpec }>;
 export type StackSpec = Refine<pb.StackSpec, { services: ServiceSpec[] }>;
 export type Stack = Refine<pb.Stack, { spec: StackSpec }>;
 export type Cluster = Refine<pb.Cluster, { spec: pb.ClusterSpec; joinTokens: pb.JoinTokens }>;
+/** Flat: all of it is always there. */
+export type Attachment = pb.Attachment;

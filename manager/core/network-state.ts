@@ -240,7 +240,7 @@ function networkParts(
 ): Map<string, Map<string, AssignmentItem>> {
   const parts = new Map<string, Map<string, AssignmentItem>>();
   for (const network of snapshot.networks()) {
-    if (network.ipam === undefined) continue; // not allocated yet: nobody can be on it
+    if (network.ipam.length === 0) continue; // not allocated yet: nobody can be on it
     const config: AssignmentItem = { $case: 'network', value: configOf(network) };
     parts.set(network.id, new Map([[`network ${network.id}`, config]]));
   }
@@ -259,12 +259,13 @@ function configOf({ id, spec, ipam, vni }: Network): NetworkConfig {
     networkId: id,
     name: spec.name,
     driver: spec.driver,
-    subnet: ipam?.subnet ?? '',
-    gateway: ipam?.gateway ?? '',
     vni,
     mtuBytes: spec.mtuBytes,
     internal: spec.internal,
     ingress: spec.ingress,
+    subnets: ipam.map(({ subnet, gateway }) => ({ subnet, gateway })),
+    dataPathPort: 0,
+    hostAccess: spec.hostAccess,
   };
 }
 
@@ -285,6 +286,7 @@ function servicesOf(snapshot: Snapshot, service: Service): NetworkService[] {
       mode: service.spec.endpointSpec.mode,
       virtualIp: withoutPrefix(vips.get(networkId) ?? ''),
       ports: isIngress ? published : [],
+      sessionAffinity: service.spec.endpointSpec.sessionAffinity,
     };
   });
 }

@@ -63,7 +63,11 @@ class Reaper {
     } else if (this.#isOrphaned(task)) {
       this.add({ action: 'update', kind: 'task', object: orphaned(task, this.#nowMs) });
     } else if (toRemove && task.desiredState !== TaskState.REMOVE) {
-      const object = { ...task, desiredState: TaskState.REMOVE };
+      const object = {
+        ...task,
+        desiredState: TaskState.REMOVE,
+        desiredSinceMs: this.#nowMs,
+      };
       this.add({ action: 'update', kind: 'task', object });
     }
   }

@@ -1,4 +1,12 @@
-import type { Cluster, Network, Node, Service, Stack, Task } from '../../common/model/objects.js';
+import type {
+  Attachment,
+  Cluster,
+  Network,
+  Node,
+  Service,
+  Stack,
+  Task,
+} from '../../common/model/objects.js';
 
 /**
  * All objects of the cluster as of one revision. The manager's view is one (it changes only
@@ -26,6 +34,8 @@ export interface Snapshot {
 
   stack(id: string): Stack | undefined;
   stacks(): Iterable<Stack>;
+
+  attachments(): Iterable<Attachment>;
 }
 
 /** Objects by the kind that names them in keys and changes. */
@@ -36,6 +46,7 @@ export interface ObjectOfKind {
   node: Node;
   network: Network;
   stack: Stack;
+  attachment: Attachment;
 }
 export type Kind = keyof ObjectOfKind;
 

@@ -5,8 +5,10 @@ import {
   DispatcherService,
   type AssignmentsMessage,
   type AssignmentsRequest,
+  type DetachContainerResponse,
   type HeartbeatRequest,
   type HeartbeatResponse,
+  type KeepAttachmentsResponse,
   type SessionMessage,
   type SessionRequest,
   type UpdateTaskStatusRequest,
@@ -36,6 +38,9 @@ const ACCESS: AccessRules<typeof DispatcherService> = {
   heartbeat: 'node',
   updateTaskStatus: 'node',
   assignments: 'node',
+  attachContainer: 'node',
+  detachContainer: 'node',
+  keepAttachments: 'node',
 };
 
 export interface DispatcherModules<State> {
@@ -134,6 +139,18 @@ export class DispatcherServer<State>
     const session = this.#require(context, request.sessionId);
     const signal = AbortSignal.any([context.signal, session.ended]);
     yield* this.#feed.messages(session.nodeId, signal);
+  }
+
+  attachContainer(): Promise<never> {
+    return Promise.reject(new HatobaError('unimplemented', 'networks for single containers'));
+  }
+
+  detachContainer(): Promise<DetachContainerResponse> {
+    return Promise.resolve({});
+  }
+
+  keepAttachments(): Promise<KeepAttachmentsResponse> {
+    return Promise.resolve({});
   }
 
   #require(context: CallContext, sessionId: string): Session {

@@ -48,6 +48,10 @@ const CODECS: { readonly [K in Kind]: Codec<K> } = {
     encode: (stack) => finish(pb.Stack, { ...stack, version: 0 }),
     decode: (bytes) => checkStack(pb.Stack.decode(bytes)),
   },
+  attachment: {
+    encode: (attachment) => finish(pb.Attachment, { ...attachment, version: 0 }),
+    decode: (bytes) => pb.Attachment.decode(bytes),
+  },
 };
 
 function finish<T>(type: wire.MessageFns<T>, message: T): Uint8Array {

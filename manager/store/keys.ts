@@ -14,6 +14,7 @@ const KINDS: ReadonlySet<string> = new Set<Kind>([
   'node',
   'network',
   'stack',
+  'attachment',
 ]);
 
 /** What a key holds: an object, the id that has a name, or something the view does not read. */

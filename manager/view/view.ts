@@ -1,5 +1,13 @@
 import { HatobaError } from '../../common/errors.js';
-import type { Cluster, Network, Node, Service, Stack, Task } from '../../common/model/objects.js';
+import type {
+  Attachment,
+  Cluster,
+  Network,
+  Node,
+  Service,
+  Stack,
+  Task,
+} from '../../common/model/objects.js';
 import type { Kind, ObjectOfKind, Snapshot } from '../core/snapshot.js';
 import { uniqueNameOf } from '../store/keys.js';
 import { SortedTasks } from './sorted-tasks.js';
@@ -55,6 +63,7 @@ export class View implements Snapshot {
     node: new Map(),
     network: new Map(),
     stack: new Map(),
+    attachment: new Map(),
   };
   /** What is under a store key, as a delete names only the key. */
   readonly #atKey = new Map<string, { kind: Kind; id: string }>();
@@ -114,6 +123,10 @@ export class View implements Snapshot {
   }
   stacks(): Iterable<Stack> {
     return this.#tables.stack.values();
+  }
+
+  attachments(): Iterable<Attachment> {
+    return this.#tables.attachment.values();
   }
 
   /** Node id of the manager whose campaign key is in the store; it may just have died. */

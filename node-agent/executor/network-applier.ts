@@ -6,7 +6,7 @@ import type { Task } from '../../common/model/objects.js';
 import type { Random } from '../../common/random.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import { overlapping, withoutNetworks } from '../local/network-overlap.js';
+import { overlapping, subnetsText, withoutNetworks } from '../local/network-overlap.js';
 
 const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
@@ -174,9 +174,11 @@ export class NetworkApplier implements AsyncDisposable {
    * by the time the driver is done; nor can what it moves.
    */
   #forgetOthers({ networks }: NetworkState): void {
-    const staying = new Map(networks.map((n) => [n.networkId, n.subnet]));
+    const staying = new Map(networks.map((n) => [n.networkId, JSON.stringify(n.subnets)]));
     this.#appliedNetworks = new Map(
-      [...this.#appliedNetworks].filter(([id, { subnet }]) => staying.get(id) === subnet),
+      [...this.#appliedNetworks].filter(
+        ([id, { subnets }]) => staying.get(id) === JSON.stringify(subnets),
+      ),
     );
   }
 
@@ -195,7 +197,7 @@ export class NetworkApplier implements AsyncDisposable {
     this.#leftOut = new Map(
       leftOut.map(({ network, own }) => [
         network.networkId,
-        `its subnet ${network.subnet} overlaps ${own.subnet}, where containers of this node alone are: remove them, or give it another subnet`,
+        `its subnet ${subnetsText(network)} overlaps ${subnetsText(own)}, where containers of this node alone are: remove them, or give it another subnet`,
       ]),
     );
     const networks = leftOut.map(({ network }) => network);

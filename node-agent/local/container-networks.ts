@@ -10,7 +10,8 @@ import { toHostPort } from '../executor/host-ports.js';
 import { attachmentOf, containerOfSandbox, localSandboxId, type Attachment } from './attachment.js';
 import { BRIDGE } from './bridge-subnet.js';
 import { HostPortClaims, type HostPortClaimsModules } from './host-port-claims.js';
-import { overlapping } from './network-overlap.js';
+import { overlapping, subnetsText } from './network-overlap.js';
+import { firstSubnet } from '../../overlay-net/core/subnets.js';
 import { choosePorts, type PortUse } from './port-use.js';
 
 type BridgeAttachment = Extract<Attachment, { mode: 'bridge' }>;
@@ -63,7 +64,7 @@ export class ContainerNetworks {
     this.#nodeId = options.nodeId;
     this.#modules = modules;
     this.ports = new HostPortClaims(modules);
-    this.#lastAddress = options.network.gateway;
+    this.#lastAddress = firstSubnet(options.network).gateway;
   }
 
   get network(): NetworkConfig {
@@ -104,11 +105,12 @@ export class ContainerNetworks {
     );
     const startAt = Math.floor(this.#modules.random.next() * 65536);
     const chosen = choosePorts(wanted, [...used, ...reserved], startAt);
-    const { prefixLength } = parseCidr(this.#network.subnet);
+    const { subnet, gateway } = firstSubnet(this.#network);
+    const { prefixLength } = parseCidr(subnet);
     const attachment: BridgeAttachment = {
       mode: 'bridge',
       address: `${this.#freeAddress()}/${prefixLength}`,
-      gateway: this.#network.gateway,
+      gateway,
       ports: ports.map((port, i) => ({
         ...port,
         publishedPort: chosen[i]?.publishedPort ?? port.publishedPort,
@@ -173,13 +175,13 @@ export class ContainerNetworks {
     const before = this.#overlaps;
     this.#overlaps = overlapping(cluster, this.#network);
     if (this.#overlaps.length === 0) return;
-    const { subnet } = this.#network;
+    const { subnet } = firstSubnet(this.#network);
     if (this.#heldAddresses().length === 0) {
       this.#network = this.#modules.fitTo(cluster);
-      this.#lastAddress = this.#network.gateway;
+      this.#lastAddress = firstSubnet(this.#network).gateway;
       this.#overlaps = [];
       log.info('Moved the network of this node out of the way', {
-        ...{ from: subnet, to: this.#network.subnet },
+        ...{ from: subnet, to: firstSubnet(this.#network).subnet },
       });
     } else if (this.#overlaps.length !== before.length) {
       const networks = this.#overlaps.map(({ name }) => name);
@@ -190,10 +192,10 @@ export class ContainerNetworks {
   #checkOverlaps(): void {
     const [other] = this.#overlaps;
     if (other === undefined) return;
-    const { name, subnet } = this.#network;
+    const { name } = this.#network;
     throw new HatobaError(
       'failed-precondition',
-      `no further container can join network "${name}": its subnet ${subnet} overlaps network "${other.name}" of the cluster (${other.subnet}); it moves elsewhere when the containers on it are removed`,
+      `no further container can join network "${name}": its subnet ${subnetsText(this.#network)} overlaps network "${other.name}" of the cluster (${subnetsText(other)}); it moves elsewhere when the containers on it are removed`,
     );
   }
 
@@ -206,7 +208,7 @@ export class ContainerNetworks {
   }
 
   #freeAddress(): string {
-    const { subnet, gateway } = this.#network;
+    const { subnet, gateway } = firstSubnet(this.#network);
     const used = new Set([gateway, ...this.#heldAddresses()]);
     const address = nextAddress(parseCidr(subnet), used, { from: this.#lastAddress });
     if (address === undefined) {

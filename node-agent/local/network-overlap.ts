@@ -1,4 +1,5 @@
-import { parseCidr, subnetOverlaps } from '../../overlay-net/core/ipam.js';
+import { subnetOverlaps } from '../../overlay-net/core/ipam.js';
+import { cidrsOf } from '../../overlay-net/core/subnets.js';
 import type { NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 
@@ -7,8 +8,13 @@ export function overlapping(
   networks: readonly NetworkConfig[],
   bridge: NetworkConfig,
 ): NetworkConfig[] {
-  const own = parseCidr(bridge.subnet);
-  return networks.filter(({ subnet }) => subnet !== '' && subnetOverlaps(own, parseCidr(subnet)));
+  const own = cidrsOf(bridge);
+  return networks.filter((n) => cidrsOf(n).some((c) => own.some((o) => subnetOverlaps(o, c))));
+}
+
+/** "10.0.1.0/24, 10.0.2.0/24" */
+export function subnetsText({ subnets }: NetworkConfig): string {
+  return subnets.map(({ subnet }) => subnet).join(', ');
 }
 
 /** A state without some networks and all that is on them; the very same when there are none. */

@@ -1,8 +1,8 @@
 import { networkInterfaces } from 'node:os';
 import type { Logger } from '../../common/logger.js';
 import type { Random } from '../../common/random.js';
-import { parseCidr } from '../../overlay-net/core/ipam.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
+import { cidrsOf, firstSubnet } from '../../overlay-net/core/subnets.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { Engine } from '../../runtime/engine.js';
 import { attachmentOf, containerOfSandbox } from './attachment.js';
@@ -31,12 +31,12 @@ export function openContainerNetworks(
 ): ContainerNetworks {
   const { nodeId, bridgeSubnet, host, cluster } = options;
   const fitTo = (others: readonly NetworkConfig[], held: readonly string[] = []): NetworkConfig => {
-    const taken = others.filter((n) => n.subnet !== '').map((n) => parseCidr(n.subnet));
+    const taken = others.flatMap(cidrsOf);
     const subnet = chooseSubnet(bridgeSubnet, held, [...host.subnets, ...taken]);
     return bridgeNetwork(subnet, host.mtuBytes);
   };
   const network = fitTo(cluster.networks, heldAddresses(engine));
-  const { subnet } = network;
+  const { subnet } = firstSubnet(network);
   if (subnet !== bridgeSubnet) log.info('Took another subnet', { bridgeSubnet, subnet });
   const networks: ContainerNetworks = new ContainerNetworks(
     { nodeId, network },

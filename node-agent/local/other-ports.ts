@@ -1,4 +1,5 @@
 import type { NetworkState } from '../../overlay-net/driver.js';
+import { gatewaysOf } from '../../overlay-net/core/subnets.js';
 import { PublishMode } from '../../proto/gen/hatoba/v1/types.js';
 import { toHostPort } from '../executor/host-ports.js';
 import type { PortUse } from './port-use.js';
@@ -23,6 +24,6 @@ export function withoutGateways(
   listeners: readonly PortUse[],
   { networks }: Pick<NetworkState, 'networks'>,
 ): PortUse[] {
-  const gateways = new Set(networks.map(({ gateway }) => gateway));
+  const gateways = new Set(networks.flatMap(gatewaysOf));
   return listeners.filter(({ hostIp }) => hostIp === '' || !gateways.has(hostIp));
 }

@@ -40,6 +40,8 @@ export async function describeNode(
     dataPathAddress,
     agentAddress: `${address.includes(':') ? `[${address}]` : address}:${options.agentPort}`,
     underlayMtuBytes: await mtuOf(dataPathAddress),
+    hostSubnets: [],
+    usedPorts: [],
   };
 }
 

@@ -1,6 +1,7 @@
 import { HatobaError } from '../../common/errors.js';
 import type { NetworkState, SandboxConfig } from './network-state.js';
 import { isAddress, parseAddress, parseCidr, parseInterface, subnetContains } from './ipam.js';
+import { firstSubnet } from './subnets.js';
 import { isLocalNetwork, linkedNetworks } from './link-plan.js';
 
 const MAX_VNI = 2 ** 24 - 1;
@@ -16,12 +17,14 @@ export function checkState(state: NetworkState): void {
   const bridges = new Map<number, string>();
   for (const network of linkedNetworks(state)) {
     const what = `network ${network.name} (${network.networkId})`;
-    const subnet = parseCidr(network.subnet);
-    check(subnetContains(subnet, network.gateway), `${what}: gateway "${network.gateway}"`);
+    const { base } = parseCidr(firstSubnet(network).subnet);
+    for (const { subnet, gateway } of network.subnets) {
+      check(subnetContains(parseCidr(subnet), gateway), `${what}: gateway "${gateway}"`);
+    }
     if (isLocalNetwork(network)) {
-      const other = bridges.get(subnet.base);
+      const other = bridges.get(base);
       check(other === undefined, `${what}: its subnet is that of ${other ?? ''}`);
-      bridges.set(subnet.base, what);
+      bridges.set(base, what);
       continue;
     }
     check(isWithin(network.vni, 1, MAX_VNI), `${what}: VNI ${network.vni}`);

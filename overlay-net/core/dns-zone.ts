@@ -4,8 +4,9 @@ import type {
   NetworkService,
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { NetworkState } from './network-state.js';
-import { isAddress, parseCidr, subnetContains } from './ipam.js';
+import { isAddress } from './ipam.js';
 import { linkedNetworks } from './link-plan.js';
+import { subnetAround } from './subnets.js';
 
 /** What the names of a node's networks lead to. */
 export type ZoneAnswer =
@@ -90,7 +91,7 @@ function reverse(scope: readonly Names[], name: string): ZoneAnswer {
   const address = REVERSE.exec(name)?.slice(1).reverse().join('.');
   if (address === undefined || !isAddress(address)) return { kind: 'foreign' };
   for (const { network, names } of scope) {
-    if (!subnetContains(parseCidr(network.subnet), address)) continue;
+    if (subnetAround(network, address) === undefined) continue;
     const found = names.get(address);
     return found === undefined ? { kind: 'absent' } : { kind: 'name', name: found };
   }

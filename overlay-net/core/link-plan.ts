@@ -5,6 +5,7 @@ import type { NetworkState } from './network-state.js';
 import { parseCidr } from './ipam.js';
 import { bridgeName, localBridgeName, peerMark, RULE_PRIORITY, vxlanName } from './link-names.js';
 import { bridgeMac, endpointMac, peerGateway } from './mac.js';
+import { firstSubnet } from './subnets.js';
 
 /** Bytes that VXLAN adds to a packet: outer IPv4, UDP and VXLAN headers, inner Ethernet header. */
 export const VXLAN_OVERHEAD_BYTES = 50;
@@ -67,7 +68,7 @@ export function linkedNetworks(state: NetworkState): NetworkConfig[] {
 /** The bridge of a network. */
 export function bridgeOf(network: NetworkConfig): string {
   return isLocalNetwork(network)
-    ? localBridgeName(parseCidr(network.subnet).base)
+    ? localBridgeName(parseCidr(firstSubnet(network).subnet).base)
     : bridgeName(network.vni);
 }
 
@@ -117,12 +118,15 @@ export function planLinks(state: NetworkState, underlay: Underlay): LinkPlan {
   const vnis = new Map<string, number>();
   for (const network of linkedNetworks(state)) {
     const bridge = bridgeOf(network);
-    const { base, prefixLength } = parseCidr(network.subnet);
-    put(entries, addressEntry(bridge, `${network.gateway}/${prefixLength}`));
+    for (const { subnet, gateway } of network.subnets) {
+      put(entries, addressEntry(bridge, `${gateway}/${parseCidr(subnet).prefixLength}`));
+    }
     const common = { mtuBytes: networkMtu(network, underlay) };
     if (isLocalNetwork(network)) {
-      const mac = endpointMac(network.gateway);
-      links.set(bridge, { kind: 'bridge', name: bridge, ...common, mac, vni: base });
+      const { subnet, gateway } = firstSubnet(network);
+      const mac = endpointMac(gateway);
+      const vni = parseCidr(subnet).base;
+      links.set(bridge, { kind: 'bridge', name: bridge, ...common, mac, vni });
       continue;
     }
     const { vni } = network;

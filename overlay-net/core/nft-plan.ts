@@ -73,12 +73,13 @@ function planNetworks(state: NetworkState, draft: Draft): string | undefined {
     const bridge = `"${bridgeOf(network)}"`;
     draft.bridges.set(bridge, '');
     draft.same_bridge.set(`${bridge} . ${bridge}`, '');
-    if (isLocalNetwork(network)) {
-      draft.local_bridges.set(bridge, '');
-      draft.local_gateways.set(network.gateway, '');
-    } else draft.gateways.set(network.gateway, '');
+    const isLocal = isLocalNetwork(network);
+    if (isLocal) draft.local_bridges.set(bridge, '');
     if (network.internal) draft.internal_bridges.set(bridge, '');
-    else draft.nat_subnets.set(network.subnet, '');
+    for (const { subnet, gateway } of network.subnets) {
+      draft[isLocal ? 'local_gateways' : 'gateways'].set(gateway, '');
+      if (!network.internal) draft.nat_subnets.set(subnet, '');
+    }
     if (!network.ingress) continue;
     ingress = network.networkId;
     draft.ingress_bridges.set(bridge, '');

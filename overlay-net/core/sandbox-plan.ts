@@ -3,6 +3,7 @@ import type { NetlinkOp } from '../../linux/ports.js';
 import type { SandboxConfig } from './network-state.js';
 import { bridgeOf, networkMtu, type Underlay } from './link-plan.js';
 import { endpointMac } from './mac.js';
+import { firstSubnet, subnetAround } from './subnets.js';
 
 export interface SandboxPlan {
   /** Operations in the host's namespace, then those in the sandbox's. */
@@ -48,10 +49,11 @@ export function planSandbox(
       { op: 'link-set', name, mtuBytes, up: true },
       { op: 'address-add', link: name, cidr },
     );
-    if (!plan.nameservers.includes(network.gateway)) plan.nameservers.push(network.gateway);
+    const { gateway: via } = subnetAround(network, address) ?? firstSubnet(network);
+    if (!plan.nameservers.includes(via)) plan.nameservers.push(via);
     if (network !== gateway) continue;
     plan.defaultAddress = address;
-    plan.inside.push({ op: 'route-add', destination: 'default', via: network.gateway, link: name });
+    plan.inside.push({ op: 'route-add', destination: 'default', via, link: name });
   }
   return plan;
 }

@@ -1,4 +1,12 @@
-import type { Cluster, Network, Node, Service, Stack, Task } from '../../common/model/objects.js';
+import type {
+  Attachment,
+  Cluster,
+  Network,
+  Node,
+  Service,
+  Stack,
+  Task,
+} from '../../common/model/objects.js';
 import type { Kind, ObjectOfKind } from '../../manager/core/snapshot.js';
 import { deepFreeze } from '../../manager/store/codec.js';
 import { keyOf } from '../../manager/store/keys.js';
@@ -149,6 +157,7 @@ export interface SnapshotContent {
   nodes?: readonly Node[];
   networks?: readonly Network[];
   stacks?: readonly Stack[];
+  attachments?: readonly Attachment[];
 }
 
 /** A view of exactly these objects (frozen), at the newest of their versions. */
@@ -160,6 +169,7 @@ export function snapshotOf(content: SnapshotContent): View {
     ...putsOf('node', content.nodes ?? []),
     ...putsOf('network', content.networks ?? []),
     ...putsOf('stack', content.stacks ?? []),
+    ...putsOf('attachment', content.attachments ?? []),
   ];
   const view = new View();
   view.reset(Math.max(1, ...puts.map((p) => p.object.version)), puts);

@@ -218,7 +218,9 @@ export class ModelCluster {
   }
 
   #current(kind: Kind, id: string): ObjectOfKind[Kind] | undefined {
-    return kind === 'cluster' ? this.view.cluster() : this.view[kind](id);
+    if (kind === 'cluster') return this.view.cluster();
+    if (kind === 'attachment') return [...this.view.attachments()].find((a) => a.id === id);
+    return this.view[kind](id);
   }
 
   #checkVersion(kind: Kind, object: ObjectOfKind[Kind]): void {

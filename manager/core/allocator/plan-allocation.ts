@@ -77,8 +77,9 @@ class Allocator {
   }
 
   #openSpace({ id, ipam }: Network): void {
-    if (ipam === undefined) return;
-    this.#spaces.set(id, new AddressSpace(ipam, this.#cursors.get(id)));
+    const [first] = ipam;
+    if (first === undefined) return;
+    this.#spaces.set(id, new AddressSpace(first, this.#cursors.get(id)));
   }
 
   #noteService(service: Service): void {
@@ -182,7 +183,7 @@ class Allocator {
     if (network === undefined) return `network ${networkId} does not exist any more`;
     const { name } = network.spec;
     if (space !== undefined) {
-      const subnet = network.ipam?.subnet ?? '';
+      const subnet = network.ipam[0]?.subnet ?? '';
       return `no address is left on network ${name} (${subnet}: ${space.describe()})`;
     }
     return this.#problems.get(networkId) ?? `network ${name} has no subnet yet`;

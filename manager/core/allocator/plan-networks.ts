@@ -31,13 +31,13 @@ export function planNetworks(snapshot: Snapshot): NetworkPlan {
     (a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1),
   );
   const taken = networks.flatMap((n) => {
-    return n.ipam === undefined ? [] : [{ subnet: parseCidr(n.ipam.subnet), name: n.spec.name }];
+    return n.ipam.map((i) => ({ subnet: parseCidr(i.subnet), name: n.spec.name }));
   });
   const vnis = new Set(networks.map((n) => n.vni));
   const changes: Change[] = [];
   const problems = new Map<string, string>();
   for (const network of networks) {
-    if (network.ipam !== undefined || network.spec.driver !== 'overlay') continue;
+    if (network.ipam.length > 0 || network.spec.driver !== 'overlay') continue;
     const found = subnetFor(snapshot, network, taken);
     const vni = nextVni(vnis);
     if (typeof found === 'string' || vni === undefined) {
@@ -49,10 +49,10 @@ export function planNetworks(snapshot: Snapshot): NetworkPlan {
     taken.push({ subnet: found, name: network.spec.name });
     const ipam = {
       subnet: formatCidr(found),
-      gateway: network.spec.ipam?.gateway || firstAddress(found),
-      ipRange: network.spec.ipam?.ipRange ?? '',
+      gateway: network.spec.ipam[0]?.gateway || firstAddress(found),
+      ipRange: network.spec.ipam[0]?.ipRange ?? '',
     };
-    changes.push({ action: 'update', kind: 'network', object: { ...network, ipam, vni } });
+    changes.push({ action: 'update', kind: 'network', object: { ...network, ipam: [ipam], vni } });
   }
   return { changes, problems };
 }
@@ -63,7 +63,7 @@ function subnetFor(
   network: Network,
   taken: readonly { subnet: Cidr; name: string }[],
 ): Cidr | string {
-  const asked = network.spec.ipam?.subnet ?? '';
+  const asked = network.spec.ipam[0]?.subnet ?? '';
   if (asked !== '') {
     const subnet = parseCidr(asked);
     const other = taken.find((t) => subnetOverlaps(t.subnet, subnet));

@@ -68,7 +68,7 @@ export class ServiceDraft {
   setDesired(task: Task, desiredState: TaskState): void {
     const entry = this.#slots.get(task.slot)?.find((d) => d.task.id === task.id);
     if (entry === undefined || rankOf(entry.task.desiredState) >= rankOf(desiredState)) return;
-    entry.task = { ...entry.task, desiredState };
+    entry.task = { ...entry.task, desiredState, desiredSinceMs: this.context.nowMs };
     entry.action ??= 'update';
   }
 

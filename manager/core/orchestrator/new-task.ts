@@ -51,6 +51,8 @@ export function newTask(
     hostPorts: origin.hostPorts,
     serviceLabels: origin.serviceLabels,
     networksAttachments: [],
+    desiredSinceMs: nowMs,
+    drainMs: 0,
     status: {
       state: TaskState.NEW,
       timestampMs: nowMs,

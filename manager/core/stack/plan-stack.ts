@@ -307,7 +307,7 @@ function newStack(spec: StackSpec, { nowMs, newId }: PlanContext): Stack {
 /** A network that the allocator still has to give a subnet. */
 export function newNetwork(spec: NetworkSpec, { nowMs, newId }: PlanContext): Network {
   const times = { createdAtMs: nowMs, updatedAtMs: nowMs };
-  return { id: newId(), version: 0, ...times, spec, ipam: undefined, vni: 0, pendingDelete: false };
+  return { id: newId(), version: 0, ...times, spec, ipam: [], vni: 0, pendingDelete: false };
 }
 
 function compareWords(a: string, b: string): number {

@@ -51,7 +51,7 @@ export function validateNetworkSpec(spec: NetworkSpec, snapshot: Snapshot): Prob
       spec.mtuBytes === 0 || (spec.mtuBytes >= 576 && spec.mtuBytes <= 65_535),
       `${spec.mtuBytes} is not between 576 and 65535`,
     );
-  if (spec.ipam !== undefined) checkIpam(spec.ipam, snapshot, problems.at('ipam'));
+  for (const ipam of spec.ipam) checkIpam(ipam, snapshot, problems.at('ipam'));
   return problems.list;
 }
 
@@ -74,7 +74,7 @@ function checkIpam(ipam: IPAMConfig, snapshot: Snapshot, problems: Problems): vo
       `${ipam.subnet} is too small: /${LONGEST_PREFIX} at least`,
     );
   for (const other of snapshot.networks()) {
-    const taken = other.ipam?.subnet ?? other.spec.ipam?.subnet ?? '';
+    const taken = other.ipam[0]?.subnet ?? other.spec.ipam[0]?.subnet ?? '';
     if (taken === '' || !subnetOverlaps(subnet, parseCidr(taken))) continue;
     problems
       .at('subnet')

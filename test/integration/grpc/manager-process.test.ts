@@ -60,7 +60,7 @@ describe('a manager with its own etcd', function () {
       return answer.networks;
     });
     assert.deepEqual(
-      networks.map((n) => [n.spec?.name, n.ipam?.subnet]),
+      networks.map((n) => [n.spec?.name, n.ipam[0]?.subnet]),
       [['ingress', '10.128.0.0/16']],
     );
     await unary(manager.control.createService.bind(manager.control), { spec: specOf(1) });

@@ -25,8 +25,7 @@ const NETWORK = NetworkConfig.fromPartial({
   networkId: 'net1',
   name: 'front',
   driver: 'overlay',
-  subnet: '10.129.7.0/24',
-  gateway: '10.129.7.1',
+  subnets: [{ subnet: '10.129.7.0/24', gateway: '10.129.7.1' }],
   vni: 5001,
 });
 const FOREVER = ['sh', '-c', 'echo up; trap "exit 0" TERM; while :; do sleep 0.1; done'];

@@ -115,8 +115,7 @@ describe('containers of one node', function () {
       networkId: 'ingress',
       name: 'ingress',
       driver: 'overlay',
-      subnet: '10.0.0.0/24',
-      gateway: '10.0.0.1',
+      subnets: [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1' }],
       vni: 4096,
       ingress: true,
     });

@@ -128,12 +128,18 @@ export class TestManager implements AsyncDisposable {
         return Promise.resolve({});
       },
       assignments: (_request: unknown, context: CallContext) => this.#assignments(context.signal),
+      attachContainer: () => Promise.reject(refused()),
+      detachContainer: () => Promise.resolve({}),
+      keepAttachments: () => Promise.resolve({}),
     };
     return bindService(DispatcherService, implementation, {
       session: 'node',
       heartbeat: 'node',
       updateTaskStatus: 'node',
       assignments: 'node',
+      attachContainer: 'node',
+      detachContainer: 'node',
+      keepAttachments: 'node',
     });
   }
 
@@ -238,4 +244,8 @@ function keyOf(item: Item): string {
     case 'peer':
       return `peer ${item.value.nodeId}`;
   }
+}
+
+function refused(): HatobaError {
+  return new HatobaError('not-found', 'this manager has no attachable network');
 }

@@ -16,8 +16,9 @@ export function network(
     networkId,
     name: networkId,
     driver: 'overlay',
-    subnet: `10.128.${third}.0/24`,
-    gateway: `10.128.${third}.1`,
+    subnets: [{ subnet: `10.128.${third}.0/24`, gateway: `10.128.${third}.1` }],
+    dataPathPort: 0,
+    hostAccess: false,
     vni: 0x1000 + third,
     mtuBytes: 0,
     internal: false,
@@ -45,7 +46,17 @@ export function service(
   more: Partial<NetworkService> = {},
 ): NetworkService {
   const mode = virtualIp === '' ? 'ENDPOINT_MODE_DNSRR' : 'ENDPOINT_MODE_VIP';
-  return { networkId, serviceId: name, name, aliases: [], mode, virtualIp, ports: [], ...more };
+  return {
+    networkId,
+    serviceId: name,
+    name,
+    aliases: [],
+    mode,
+    virtualIp,
+    sessionAffinity: 'SESSION_AFFINITY_NONE',
+    ports: [],
+    ...more,
+  };
 }
 
 export function ingressPort(

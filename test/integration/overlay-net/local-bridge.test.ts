@@ -14,8 +14,7 @@ describe('a bridge network of one host', function () {
   const bridge = network('local', 0, {
     name: 'bridge',
     driver: 'bridge',
-    subnet: '172.30.0.0/16',
-    gateway: '172.30.0.1',
+    subnets: [{ subnet: '172.30.0.0/16', gateway: '172.30.0.1' }],
     vni: 0,
   });
   const alone: Omit<NetworkState, 'nodeId'> = {

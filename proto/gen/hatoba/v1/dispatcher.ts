@@ -21,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import {
+  Attachment,
   EndpointMode,
   endpointModeFromJSON,
   endpointModeToJSON,
@@ -28,6 +29,10 @@ import {
   Node,
   NodeDescription,
   PortConfig,
+  SessionAffinity,
+  sessionAffinityFromJSON,
+  sessionAffinityToJSON,
+  sessionAffinityToNumber,
   Task,
   TaskStatus,
 } from "./types.js";
@@ -159,7 +164,11 @@ export interface HeartbeatRequest {
    * The last heartbeat of an agent that ends in an orderly way: its containers go on without it, so
    * the node is disconnected, not down, and its tasks need no replacement.
    */
-  leaving?: boolean | undefined;
+  leaving?:
+    | boolean
+    | undefined;
+  /** What has changed since the session began: routes and ports of the host. */
+  description?: NodeDescription | undefined;
 }
 
 export interface HeartbeatResponse {
@@ -181,6 +190,41 @@ export interface UpdateTaskStatusResponse {
 
 export interface AssignmentsRequest {
   sessionId: string;
+}
+
+export interface AttachContainerRequest {
+  sessionId: string;
+  containerId: string;
+  containerName: string;
+  /** name, id or unique id prefix */
+  network: string;
+  aliases: string[];
+  /** "10.0.1.7"; empty = any */
+  address: string;
+  active: boolean;
+}
+
+export interface AttachContainerResponse {
+  attachment: Attachment | undefined;
+  network: NetworkConfig | undefined;
+}
+
+export interface DetachContainerRequest {
+  sessionId: string;
+  containerId: string;
+  /** empty = all */
+  networkId: string;
+}
+
+export interface DetachContainerResponse {
+}
+
+export interface KeepAttachmentsRequest {
+  sessionId: string;
+  containerIds: string[];
+}
+
+export interface KeepAttachmentsResponse {
 }
 
 /**
@@ -218,20 +262,32 @@ export interface AssignmentChange {
     | undefined;
 }
 
-/** A network that this node must have: one with a task of this node, or the ingress network. */
+/**
+ * A network that this node must have: one with a task or container of this node, or the ingress
+ * network.
+ */
 export interface NetworkConfig {
   networkId: string;
   name: string;
   driver: string;
-  /** CIDR */
-  subnet: string;
-  /** the same on every node */
-  gateway: string;
   vni: number;
   /** 0 = underlay - 50 */
   mtuBytes: number;
   internal: boolean;
   ingress: boolean;
+  /** at least one */
+  subnets: NetworkSubnet[];
+  /** UDP port of VXLAN; 0 = 4789 */
+  dataPathPort: number;
+  /** Containers may reach what listens on the nodes themselves. */
+  hostAccess: boolean;
+}
+
+export interface NetworkSubnet {
+  /** CIDR */
+  subnet: string;
+  /** the same on every node */
+  gateway: string;
 }
 
 /** A task's address on a network, on this node or another. */
@@ -262,6 +318,7 @@ export interface NetworkService {
   /** "10.0.1.2"; empty for dnsrr */
   virtualIp: string;
   ports: PortConfig[];
+  sessionAffinity: SessionAffinity;
 }
 
 /** Another node's end of the tunnels; the own node is among them. */
@@ -512,7 +569,7 @@ export const SessionMessage: MessageFns<SessionMessage> = {
 };
 
 function createBaseHeartbeatRequest(): HeartbeatRequest {
-  return { sessionId: "", appliedNetworkRevision: 0, leaving: undefined };
+  return { sessionId: "", appliedNetworkRevision: 0, leaving: undefined, description: undefined };
 }
 
 export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
@@ -525,6 +582,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.leaving !== undefined) {
       writer.uint32(24).bool(message.leaving);
+    }
+    if (message.description !== undefined) {
+      NodeDescription.encode(message.description, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -566,6 +626,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.leaving = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.description = NodeDescription.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -591,6 +659,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
         ? globalThis.Number(object.applied_network_revision)
         : 0,
       leaving: isSet(object.leaving) ? globalThis.Boolean(object.leaving) : undefined,
+      description: isSet(object.description) ? NodeDescription.fromJSON(object.description) : undefined,
     };
   },
 
@@ -605,6 +674,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     if (message.leaving !== undefined) {
       obj.leaving = message.leaving;
     }
+    if (message.description !== undefined) {
+      obj.description = NodeDescription.toJSON(message.description);
+    }
     return obj;
   },
 
@@ -616,6 +688,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.sessionId = object.sessionId ?? "";
     message.appliedNetworkRevision = object.appliedNetworkRevision ?? 0;
     message.leaving = object.leaving ?? undefined;
+    message.description = (object.description !== undefined && object.description !== null)
+      ? NodeDescription.fromPartial(object.description)
+      : undefined;
     return message;
   },
 };
@@ -1000,6 +1075,582 @@ export const AssignmentsRequest: MessageFns<AssignmentsRequest> = {
   },
 };
 
+function createBaseAttachContainerRequest(): AttachContainerRequest {
+  return { sessionId: "", containerId: "", containerName: "", network: "", aliases: [], address: "", active: false };
+}
+
+export const AttachContainerRequest: MessageFns<AttachContainerRequest> = {
+  encode(message: AttachContainerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.containerId !== "") {
+      writer.uint32(18).string(message.containerId);
+    }
+    if (message.containerName !== "") {
+      writer.uint32(26).string(message.containerName);
+    }
+    if (message.network !== "") {
+      writer.uint32(34).string(message.network);
+    }
+    for (const v of message.aliases) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
+    }
+    if (message.active !== false) {
+      writer.uint32(56).bool(message.active);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachContainerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachContainerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.containerName = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.aliases.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AttachContainerRequest {
+    return {
+      sessionId: isSet(object.sessionId)
+        ? globalThis.String(object.sessionId)
+        : isSet(object.session_id)
+        ? globalThis.String(object.session_id)
+        : "",
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      containerName: isSet(object.containerName)
+        ? globalThis.String(object.containerName)
+        : isSet(object.container_name)
+        ? globalThis.String(object.container_name)
+        : "",
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      aliases: globalThis.Array.isArray(object?.aliases) ? object.aliases.map((e: any) => globalThis.String(e)) : [],
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      active: isSet(object.active) ? globalThis.Boolean(object.active) : false,
+    };
+  },
+
+  toJSON(message: AttachContainerRequest): unknown {
+    const obj: any = {};
+    if (message.sessionId !== "") {
+      obj.sessionId = message.sessionId;
+    }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.containerName !== "") {
+      obj.containerName = message.containerName;
+    }
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.aliases?.length) {
+      obj.aliases = message.aliases;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.active !== false) {
+      obj.active = message.active;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AttachContainerRequest>): AttachContainerRequest {
+    return AttachContainerRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AttachContainerRequest>): AttachContainerRequest {
+    const message = createBaseAttachContainerRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.containerId = object.containerId ?? "";
+    message.containerName = object.containerName ?? "";
+    message.network = object.network ?? "";
+    message.aliases = object.aliases?.map((e) => e) || [];
+    message.address = object.address ?? "";
+    message.active = object.active ?? false;
+    return message;
+  },
+};
+
+function createBaseAttachContainerResponse(): AttachContainerResponse {
+  return { attachment: undefined, network: undefined };
+}
+
+export const AttachContainerResponse: MessageFns<AttachContainerResponse> = {
+  encode(message: AttachContainerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.attachment !== undefined) {
+      Attachment.encode(message.attachment, writer.uint32(10).fork()).join();
+    }
+    if (message.network !== undefined) {
+      NetworkConfig.encode(message.network, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachContainerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachContainerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attachment = Attachment.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.network = NetworkConfig.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AttachContainerResponse {
+    return {
+      attachment: isSet(object.attachment) ? Attachment.fromJSON(object.attachment) : undefined,
+      network: isSet(object.network) ? NetworkConfig.fromJSON(object.network) : undefined,
+    };
+  },
+
+  toJSON(message: AttachContainerResponse): unknown {
+    const obj: any = {};
+    if (message.attachment !== undefined) {
+      obj.attachment = Attachment.toJSON(message.attachment);
+    }
+    if (message.network !== undefined) {
+      obj.network = NetworkConfig.toJSON(message.network);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AttachContainerResponse>): AttachContainerResponse {
+    return AttachContainerResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AttachContainerResponse>): AttachContainerResponse {
+    const message = createBaseAttachContainerResponse();
+    message.attachment = (object.attachment !== undefined && object.attachment !== null)
+      ? Attachment.fromPartial(object.attachment)
+      : undefined;
+    message.network = (object.network !== undefined && object.network !== null)
+      ? NetworkConfig.fromPartial(object.network)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDetachContainerRequest(): DetachContainerRequest {
+  return { sessionId: "", containerId: "", networkId: "" };
+}
+
+export const DetachContainerRequest: MessageFns<DetachContainerRequest> = {
+  encode(message: DetachContainerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.containerId !== "") {
+      writer.uint32(18).string(message.containerId);
+    }
+    if (message.networkId !== "") {
+      writer.uint32(26).string(message.networkId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DetachContainerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDetachContainerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.networkId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DetachContainerRequest {
+    return {
+      sessionId: isSet(object.sessionId)
+        ? globalThis.String(object.sessionId)
+        : isSet(object.session_id)
+        ? globalThis.String(object.session_id)
+        : "",
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      networkId: isSet(object.networkId)
+        ? globalThis.String(object.networkId)
+        : isSet(object.network_id)
+        ? globalThis.String(object.network_id)
+        : "",
+    };
+  },
+
+  toJSON(message: DetachContainerRequest): unknown {
+    const obj: any = {};
+    if (message.sessionId !== "") {
+      obj.sessionId = message.sessionId;
+    }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.networkId !== "") {
+      obj.networkId = message.networkId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DetachContainerRequest>): DetachContainerRequest {
+    return DetachContainerRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DetachContainerRequest>): DetachContainerRequest {
+    const message = createBaseDetachContainerRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.containerId = object.containerId ?? "";
+    message.networkId = object.networkId ?? "";
+    return message;
+  },
+};
+
+function createBaseDetachContainerResponse(): DetachContainerResponse {
+  return {};
+}
+
+export const DetachContainerResponse: MessageFns<DetachContainerResponse> = {
+  encode(_: DetachContainerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DetachContainerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDetachContainerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): DetachContainerResponse {
+    return {};
+  },
+
+  toJSON(_: DetachContainerResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<DetachContainerResponse>): DetachContainerResponse {
+    return DetachContainerResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DetachContainerResponse>): DetachContainerResponse {
+    const message = createBaseDetachContainerResponse();
+    return message;
+  },
+};
+
+function createBaseKeepAttachmentsRequest(): KeepAttachmentsRequest {
+  return { sessionId: "", containerIds: [] };
+}
+
+export const KeepAttachmentsRequest: MessageFns<KeepAttachmentsRequest> = {
+  encode(message: KeepAttachmentsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    for (const v of message.containerIds) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeepAttachmentsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeepAttachmentsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.containerIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KeepAttachmentsRequest {
+    return {
+      sessionId: isSet(object.sessionId)
+        ? globalThis.String(object.sessionId)
+        : isSet(object.session_id)
+        ? globalThis.String(object.session_id)
+        : "",
+      containerIds: globalThis.Array.isArray(object?.containerIds)
+        ? object.containerIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.container_ids)
+        ? object.container_ids.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: KeepAttachmentsRequest): unknown {
+    const obj: any = {};
+    if (message.sessionId !== "") {
+      obj.sessionId = message.sessionId;
+    }
+    if (message.containerIds?.length) {
+      obj.containerIds = message.containerIds;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KeepAttachmentsRequest>): KeepAttachmentsRequest {
+    return KeepAttachmentsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KeepAttachmentsRequest>): KeepAttachmentsRequest {
+    const message = createBaseKeepAttachmentsRequest();
+    message.sessionId = object.sessionId ?? "";
+    message.containerIds = object.containerIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseKeepAttachmentsResponse(): KeepAttachmentsResponse {
+  return {};
+}
+
+export const KeepAttachmentsResponse: MessageFns<KeepAttachmentsResponse> = {
+  encode(_: KeepAttachmentsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeepAttachmentsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeepAttachmentsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): KeepAttachmentsResponse {
+    return {};
+  },
+
+  toJSON(_: KeepAttachmentsResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<KeepAttachmentsResponse>): KeepAttachmentsResponse {
+    return KeepAttachmentsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<KeepAttachmentsResponse>): KeepAttachmentsResponse {
+    const message = createBaseKeepAttachmentsResponse();
+    return message;
+  },
+};
+
 function createBaseAssignmentsMessage(): AssignmentsMessage {
   return { type: AssignmentsType.COMPLETE, appliesTo: "", resultsIn: "", revision: 0, changes: [] };
 }
@@ -1328,12 +1979,13 @@ function createBaseNetworkConfig(): NetworkConfig {
     networkId: "",
     name: "",
     driver: "",
-    subnet: "",
-    gateway: "",
     vni: 0,
     mtuBytes: 0,
     internal: false,
     ingress: false,
+    subnets: [],
+    dataPathPort: 0,
+    hostAccess: false,
   };
 }
 
@@ -1348,12 +2000,6 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
     if (message.driver !== "") {
       writer.uint32(26).string(message.driver);
     }
-    if (message.subnet !== "") {
-      writer.uint32(34).string(message.subnet);
-    }
-    if (message.gateway !== "") {
-      writer.uint32(42).string(message.gateway);
-    }
     if (message.vni !== 0) {
       writer.uint32(48).uint32(message.vni);
     }
@@ -1365,6 +2011,15 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
     }
     if (message.ingress !== false) {
       writer.uint32(72).bool(message.ingress);
+    }
+    for (const v of message.subnets) {
+      NetworkSubnet.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.dataPathPort !== 0) {
+      writer.uint32(88).uint32(message.dataPathPort);
+    }
+    if (message.hostAccess !== false) {
+      writer.uint32(96).bool(message.hostAccess);
     }
     return writer;
   },
@@ -1406,22 +2061,6 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
             message.driver = reader.string();
             continue;
           }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.subnet = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.gateway = reader.string();
-            continue;
-          }
           case 6: {
             if (tag !== 48) {
               break;
@@ -1454,6 +2093,30 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
             message.ingress = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.subnets.push(NetworkSubnet.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.dataPathPort = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.hostAccess = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1475,8 +2138,6 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
         : "",
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
-      subnet: isSet(object.subnet) ? globalThis.String(object.subnet) : "",
-      gateway: isSet(object.gateway) ? globalThis.String(object.gateway) : "",
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
       mtuBytes: isSet(object.mtuBytes)
         ? globalThis.Number(object.mtuBytes)
@@ -1485,6 +2146,19 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
         : 0,
       internal: isSet(object.internal) ? globalThis.Boolean(object.internal) : false,
       ingress: isSet(object.ingress) ? globalThis.Boolean(object.ingress) : false,
+      subnets: globalThis.Array.isArray(object?.subnets)
+        ? object.subnets.map((e: any) => NetworkSubnet.fromJSON(e))
+        : [],
+      dataPathPort: isSet(object.dataPathPort)
+        ? globalThis.Number(object.dataPathPort)
+        : isSet(object.data_path_port)
+        ? globalThis.Number(object.data_path_port)
+        : 0,
+      hostAccess: isSet(object.hostAccess)
+        ? globalThis.Boolean(object.hostAccess)
+        : isSet(object.host_access)
+        ? globalThis.Boolean(object.host_access)
+        : false,
     };
   },
 
@@ -1499,12 +2173,6 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
     if (message.driver !== "") {
       obj.driver = message.driver;
     }
-    if (message.subnet !== "") {
-      obj.subnet = message.subnet;
-    }
-    if (message.gateway !== "") {
-      obj.gateway = message.gateway;
-    }
     if (message.vni !== 0) {
       obj.vni = Math.round(message.vni);
     }
@@ -1517,6 +2185,15 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
     if (message.ingress !== false) {
       obj.ingress = message.ingress;
     }
+    if (message.subnets?.length) {
+      obj.subnets = message.subnets.map((e) => NetworkSubnet.toJSON(e));
+    }
+    if (message.dataPathPort !== 0) {
+      obj.dataPathPort = Math.round(message.dataPathPort);
+    }
+    if (message.hostAccess !== false) {
+      obj.hostAccess = message.hostAccess;
+    }
     return obj;
   },
 
@@ -1528,12 +2205,98 @@ export const NetworkConfig: MessageFns<NetworkConfig> = {
     message.networkId = object.networkId ?? "";
     message.name = object.name ?? "";
     message.driver = object.driver ?? "";
-    message.subnet = object.subnet ?? "";
-    message.gateway = object.gateway ?? "";
     message.vni = object.vni ?? 0;
     message.mtuBytes = object.mtuBytes ?? 0;
     message.internal = object.internal ?? false;
     message.ingress = object.ingress ?? false;
+    message.subnets = object.subnets?.map((e) => NetworkSubnet.fromPartial(e)) || [];
+    message.dataPathPort = object.dataPathPort ?? 0;
+    message.hostAccess = object.hostAccess ?? false;
+    return message;
+  },
+};
+
+function createBaseNetworkSubnet(): NetworkSubnet {
+  return { subnet: "", gateway: "" };
+}
+
+export const NetworkSubnet: MessageFns<NetworkSubnet> = {
+  encode(message: NetworkSubnet, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subnet !== "") {
+      writer.uint32(10).string(message.subnet);
+    }
+    if (message.gateway !== "") {
+      writer.uint32(18).string(message.gateway);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkSubnet {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkSubnet();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subnet = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkSubnet {
+    return {
+      subnet: isSet(object.subnet) ? globalThis.String(object.subnet) : "",
+      gateway: isSet(object.gateway) ? globalThis.String(object.gateway) : "",
+    };
+  },
+
+  toJSON(message: NetworkSubnet): unknown {
+    const obj: any = {};
+    if (message.subnet !== "") {
+      obj.subnet = message.subnet;
+    }
+    if (message.gateway !== "") {
+      obj.gateway = message.gateway;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkSubnet>): NetworkSubnet {
+    return NetworkSubnet.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkSubnet>): NetworkSubnet {
+    const message = createBaseNetworkSubnet();
+    message.subnet = object.subnet ?? "";
+    message.gateway = object.gateway ?? "";
     return message;
   },
 };
@@ -1764,7 +2527,16 @@ export const NetworkEndpoint: MessageFns<NetworkEndpoint> = {
 };
 
 function createBaseNetworkService(): NetworkService {
-  return { networkId: "", serviceId: "", name: "", aliases: [], mode: EndpointMode.VIP, virtualIp: "", ports: [] };
+  return {
+    networkId: "",
+    serviceId: "",
+    name: "",
+    aliases: [],
+    mode: EndpointMode.VIP,
+    virtualIp: "",
+    ports: [],
+    sessionAffinity: SessionAffinity.NONE,
+  };
 }
 
 export const NetworkService: MessageFns<NetworkService> = {
@@ -1789,6 +2561,9 @@ export const NetworkService: MessageFns<NetworkService> = {
     }
     for (const v of message.ports) {
       PortConfig.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.sessionAffinity !== SessionAffinity.NONE) {
+      writer.uint32(64).int32(sessionAffinityToNumber(message.sessionAffinity));
     }
     return writer;
   },
@@ -1862,6 +2637,14 @@ export const NetworkService: MessageFns<NetworkService> = {
             message.ports.push(PortConfig.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sessionAffinity = sessionAffinityFromJSON(reader.int32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1895,6 +2678,11 @@ export const NetworkService: MessageFns<NetworkService> = {
         ? globalThis.String(object.virtual_ip)
         : "",
       ports: globalThis.Array.isArray(object?.ports) ? object.ports.map((e: any) => PortConfig.fromJSON(e)) : [],
+      sessionAffinity: isSet(object.sessionAffinity)
+        ? sessionAffinityFromJSON(object.sessionAffinity)
+        : isSet(object.session_affinity)
+        ? sessionAffinityFromJSON(object.session_affinity)
+        : SessionAffinity.NONE,
     };
   },
 
@@ -1921,6 +2709,9 @@ export const NetworkService: MessageFns<NetworkService> = {
     if (message.ports?.length) {
       obj.ports = message.ports.map((e) => PortConfig.toJSON(e));
     }
+    if (message.sessionAffinity !== SessionAffinity.NONE) {
+      obj.sessionAffinity = sessionAffinityToJSON(message.sessionAffinity);
+    }
     return obj;
   },
 
@@ -1936,6 +2727,7 @@ export const NetworkService: MessageFns<NetworkService> = {
     message.mode = object.mode ?? EndpointMode.VIP;
     message.virtualIp = object.virtualIp ?? "";
     message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
+    message.sessionAffinity = object.sessionAffinity ?? SessionAffinity.NONE;
     return message;
   },
 };
@@ -2094,6 +2886,45 @@ export const DispatcherService = {
     responseSerialize: (value: AssignmentsMessage): Buffer => Buffer.from(AssignmentsMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): AssignmentsMessage => AssignmentsMessage.decode(value),
   },
+  /**
+   * Gives a container of this node alone its address on an attachable network, or finds the one it
+   * has and updates the rest.
+   */
+  attachContainer: {
+    path: "/hatoba.v1.Dispatcher/AttachContainer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AttachContainerRequest): Buffer =>
+      Buffer.from(AttachContainerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AttachContainerRequest => AttachContainerRequest.decode(value),
+    responseSerialize: (value: AttachContainerResponse): Buffer =>
+      Buffer.from(AttachContainerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AttachContainerResponse => AttachContainerResponse.decode(value),
+  },
+  /** What is not attached is success. */
+  detachContainer: {
+    path: "/hatoba.v1.Dispatcher/DetachContainer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DetachContainerRequest): Buffer =>
+      Buffer.from(DetachContainerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DetachContainerRequest => DetachContainerRequest.decode(value),
+    responseSerialize: (value: DetachContainerResponse): Buffer =>
+      Buffer.from(DetachContainerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DetachContainerResponse => DetachContainerResponse.decode(value),
+  },
+  /** Removes the attachments of this node whose container it does not name. */
+  keepAttachments: {
+    path: "/hatoba.v1.Dispatcher/KeepAttachments" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: KeepAttachmentsRequest): Buffer =>
+      Buffer.from(KeepAttachmentsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): KeepAttachmentsRequest => KeepAttachmentsRequest.decode(value),
+    responseSerialize: (value: KeepAttachmentsResponse): Buffer =>
+      Buffer.from(KeepAttachmentsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): KeepAttachmentsResponse => KeepAttachmentsResponse.decode(value),
+  },
 } as const;
 
 export interface DispatcherServer extends UntypedServiceImplementation {
@@ -2106,6 +2937,15 @@ export interface DispatcherServer extends UntypedServiceImplementation {
   updateTaskStatus: handleUnaryCall<UpdateTaskStatusRequest, UpdateTaskStatusResponse>;
   /** One COMPLETE message, then INCREMENTAL ones. */
   assignments: handleServerStreamingCall<AssignmentsRequest, AssignmentsMessage>;
+  /**
+   * Gives a container of this node alone its address on an attachable network, or finds the one it
+   * has and updates the rest.
+   */
+  attachContainer: handleUnaryCall<AttachContainerRequest, AttachContainerResponse>;
+  /** What is not attached is success. */
+  detachContainer: handleUnaryCall<DetachContainerRequest, DetachContainerResponse>;
+  /** Removes the attachments of this node whose container it does not name. */
+  keepAttachments: handleUnaryCall<KeepAttachmentsRequest, KeepAttachmentsResponse>;
 }
 
 export interface DispatcherClient extends Client {
@@ -2156,6 +2996,57 @@ export interface DispatcherClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<AssignmentsMessage>;
+  /**
+   * Gives a container of this node alone its address on an attachable network, or finds the one it
+   * has and updates the rest.
+   */
+  attachContainer(
+    request: AttachContainerRequest,
+    callback: (error: ServiceError | null, response: AttachContainerResponse) => void,
+  ): ClientUnaryCall;
+  attachContainer(
+    request: AttachContainerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AttachContainerResponse) => void,
+  ): ClientUnaryCall;
+  attachContainer(
+    request: AttachContainerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AttachContainerResponse) => void,
+  ): ClientUnaryCall;
+  /** What is not attached is success. */
+  detachContainer(
+    request: DetachContainerRequest,
+    callback: (error: ServiceError | null, response: DetachContainerResponse) => void,
+  ): ClientUnaryCall;
+  detachContainer(
+    request: DetachContainerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DetachContainerResponse) => void,
+  ): ClientUnaryCall;
+  detachContainer(
+    request: DetachContainerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DetachContainerResponse) => void,
+  ): ClientUnaryCall;
+  /** Removes the attachments of this node whose container it does not name. */
+  keepAttachments(
+    request: KeepAttachmentsRequest,
+    callback: (error: ServiceError | null, response: KeepAttachmentsResponse) => void,
+  ): ClientUnaryCall;
+  keepAttachments(
+    request: KeepAttachmentsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: KeepAttachmentsResponse) => void,
+  ): ClientUnaryCall;
+  keepAttachments(
+    request: KeepAttachmentsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: KeepAttachmentsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const DispatcherClient = makeGenericClientConstructor(DispatcherService, "hatoba.v1.Dispatcher") as unknown as {

@@ -514,6 +514,50 @@ export function publishModeToNumber(object: PublishMode): number {
   }
 }
 
+export const SessionAffinity = { NONE: "SESSION_AFFINITY_NONE", CLIENT_IP: "SESSION_AFFINITY_CLIENT_IP" } as const;
+
+export type SessionAffinity = typeof SessionAffinity[keyof typeof SessionAffinity];
+
+export namespace SessionAffinity {
+  export type NONE = typeof SessionAffinity.NONE;
+  export type CLIENT_IP = typeof SessionAffinity.CLIENT_IP;
+}
+
+export function sessionAffinityFromJSON(object: any): SessionAffinity {
+  switch (object) {
+    case 0:
+    case "SESSION_AFFINITY_NONE":
+      return SessionAffinity.NONE;
+    case 1:
+    case "SESSION_AFFINITY_CLIENT_IP":
+      return SessionAffinity.CLIENT_IP;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum SessionAffinity");
+  }
+}
+
+export function sessionAffinityToJSON(object: SessionAffinity): string {
+  switch (object) {
+    case SessionAffinity.NONE:
+      return "SESSION_AFFINITY_NONE";
+    case SessionAffinity.CLIENT_IP:
+      return "SESSION_AFFINITY_CLIENT_IP";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum SessionAffinity");
+  }
+}
+
+export function sessionAffinityToNumber(object: SessionAffinity): number {
+  switch (object) {
+    case SessionAffinity.NONE:
+      return 0;
+    case SessionAffinity.CLIENT_IP:
+      return 1;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum SessionAffinity");
+  }
+}
+
 /**
  * Values are 64 apart so that a state can be added between two others; observed states only
  * ever grow.
@@ -806,6 +850,11 @@ export interface ClusterSpec {
   heartbeatPeriodMs: number;
   /** Dead tasks kept per slot. */
   taskHistoryLimit: number;
+  /**
+   * How long the stop of a task waits for nodes that have not said yet that they send it nothing
+   * new; 0 = 5 s.
+   */
+  networkWaitMs: number;
 }
 
 export interface JoinTokens {
@@ -856,6 +905,25 @@ export interface NodeDescription {
   agentAddress: string;
   /** MTU of the link that carries the overlay. */
   underlayMtuBytes: number;
+  /**
+   * Where routes of this host lead to, without the default route and Hatoba's own networks:
+   * "192.168.4.0/22".
+   */
+  hostSubnets: string[];
+  /**
+   * Ports of this host that something other than tasks has: programs that listen, containers of
+   * this node alone.
+   */
+  usedPorts: UsedPort[];
+}
+
+export interface UsedPort {
+  protocol: PortProtocol;
+  port: number;
+  /** empty = every address of the host */
+  hostIp: string;
+  /** for people: "sshd (pid 812)", "container web" */
+  holder: string;
 }
 
 export interface EngineDescription {
@@ -986,6 +1054,16 @@ export interface UpdateStatus {
 export interface EndpointSpec {
   mode: EndpointMode;
   ports: PortConfig[];
+  /**
+   * CLIENT_IP: whatever node a client comes in by, one address is always led to the same task, for
+   * as long as that is ready.
+   */
+  sessionAffinity: SessionAffinity;
+  /**
+   * How long the open connections of a task that is to stop may go on, once it gets no new ones;
+   * absent = 5 s, 0 = not at all.
+   */
+  drainMs?: number | undefined;
 }
 
 export interface PortConfig {
@@ -1046,6 +1124,10 @@ export interface Task {
   startAfterMs: number;
   /** Why this task replaced another one: id of the task it replaces, empty for a first task. */
   replacesTaskId: string;
+  /** When the desired state was last changed. */
+  desiredSinceMs: number;
+  /** The service's endpoint_spec.drain_ms; filled in for the task's node, never stored. */
+  drainMs: number;
 }
 
 export interface Task_ServiceLabelsEntry {
@@ -1318,11 +1400,9 @@ export interface Network {
   spec:
     | NetworkSpec
     | undefined;
-  /** Filled in by the allocator. */
-  ipam:
-    | IPAMConfig
-    | undefined;
-  /** 4096..2^24-1 */
+  /** Filled in when it is created, in order of use: addresses come from the first that has some left. */
+  ipam: IPAMConfig[];
+  /** 4096..2^24-1 unless asked for; 0 without tunnels */
   vni: number;
   pendingDelete: boolean;
 }
@@ -1335,13 +1415,15 @@ export interface NetworkSpec {
   internal: boolean;
   attachable: boolean;
   ingress: boolean;
-  /** absent = cut from the cluster's pools */
-  ipam:
-    | IPAMConfig
-    | undefined;
-  /** 0 = underlay - 50 */
+  /** none = one subnet cut from the cluster's pools */
+  ipam: IPAMConfig[];
+  /** 0 = the smallest underlay of the nodes - 50 */
   mtuBytes: number;
   options: { [key: string]: string };
+  /** 0 = chosen */
+  vni: number;
+  /** Containers may reach what listens on the nodes themselves. */
+  hostAccess: boolean;
 }
 
 export interface NetworkSpec_LabelsEntry {
@@ -1360,6 +1442,26 @@ export interface IPAMConfig {
   /** "10.0.1.1" */
   gateway: string;
   ipRange: string;
+}
+
+/**
+ * A container outside of services on an attachable network: what holds its address. Made and
+ * removed by the agent of the container's node.
+ */
+export interface Attachment {
+  id: string;
+  version: number;
+  createdAtMs: number;
+  updatedAtMs: number;
+  nodeId: string;
+  containerId: string;
+  containerName: string;
+  networkId: string;
+  /** CIDR, for example "10.0.1.7/24" */
+  address: string;
+  aliases: string[];
+  /** Its container runs: its names are answered. */
+  active: boolean;
 }
 
 export interface Stack {
@@ -1614,7 +1716,14 @@ export const Cluster: MessageFns<Cluster> = {
 };
 
 function createBaseClusterSpec(): ClusterSpec {
-  return { defaultAddressPools: [], subnetSize: 0, dataPathPort: 0, heartbeatPeriodMs: 0, taskHistoryLimit: 0 };
+  return {
+    defaultAddressPools: [],
+    subnetSize: 0,
+    dataPathPort: 0,
+    heartbeatPeriodMs: 0,
+    taskHistoryLimit: 0,
+    networkWaitMs: 0,
+  };
 }
 
 export const ClusterSpec: MessageFns<ClusterSpec> = {
@@ -1633,6 +1742,9 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     }
     if (message.taskHistoryLimit !== 0) {
       writer.uint32(40).uint32(message.taskHistoryLimit);
+    }
+    if (message.networkWaitMs !== 0) {
+      writer.uint32(48).int64(message.networkWaitMs);
     }
     return writer;
   },
@@ -1690,6 +1802,14 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
             message.taskHistoryLimit = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.networkWaitMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1729,6 +1849,11 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
         : isSet(object.task_history_limit)
         ? globalThis.Number(object.task_history_limit)
         : 0,
+      networkWaitMs: isSet(object.networkWaitMs)
+        ? globalThis.Number(object.networkWaitMs)
+        : isSet(object.network_wait_ms)
+        ? globalThis.Number(object.network_wait_ms)
+        : 0,
     };
   },
 
@@ -1749,6 +1874,9 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     if (message.taskHistoryLimit !== 0) {
       obj.taskHistoryLimit = Math.round(message.taskHistoryLimit);
     }
+    if (message.networkWaitMs !== 0) {
+      obj.networkWaitMs = Math.round(message.networkWaitMs);
+    }
     return obj;
   },
 
@@ -1762,6 +1890,7 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     message.dataPathPort = object.dataPathPort ?? 0;
     message.heartbeatPeriodMs = object.heartbeatPeriodMs ?? 0;
     message.taskHistoryLimit = object.taskHistoryLimit ?? 0;
+    message.networkWaitMs = object.networkWaitMs ?? 0;
     return message;
   },
 };
@@ -2319,6 +2448,8 @@ function createBaseNodeDescription(): NodeDescription {
     dataPathAddress: "",
     agentAddress: "",
     underlayMtuBytes: 0,
+    hostSubnets: [],
+    usedPorts: [],
   };
 }
 
@@ -2344,6 +2475,12 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     if (message.underlayMtuBytes !== 0) {
       writer.uint32(56).uint32(message.underlayMtuBytes);
+    }
+    for (const v of message.hostSubnets) {
+      writer.uint32(66).string(v!);
+    }
+    for (const v of message.usedPorts) {
+      UsedPort.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -2417,6 +2554,22 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.underlayMtuBytes = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.hostSubnets.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.usedPorts.push(UsedPort.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2450,6 +2603,16 @@ export const NodeDescription: MessageFns<NodeDescription> = {
         : isSet(object.underlay_mtu_bytes)
         ? globalThis.Number(object.underlay_mtu_bytes)
         : 0,
+      hostSubnets: globalThis.Array.isArray(object?.hostSubnets)
+        ? object.hostSubnets.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.host_subnets)
+        ? object.host_subnets.map((e: any) => globalThis.String(e))
+        : [],
+      usedPorts: globalThis.Array.isArray(object?.usedPorts)
+        ? object.usedPorts.map((e: any) => UsedPort.fromJSON(e))
+        : globalThis.Array.isArray(object?.used_ports)
+        ? object.used_ports.map((e: any) => UsedPort.fromJSON(e))
+        : [],
     };
   },
 
@@ -2476,6 +2639,12 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     if (message.underlayMtuBytes !== 0) {
       obj.underlayMtuBytes = Math.round(message.underlayMtuBytes);
     }
+    if (message.hostSubnets?.length) {
+      obj.hostSubnets = message.hostSubnets;
+    }
+    if (message.usedPorts?.length) {
+      obj.usedPorts = message.usedPorts.map((e) => UsedPort.toJSON(e));
+    }
     return obj;
   },
 
@@ -2497,6 +2666,129 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.dataPathAddress = object.dataPathAddress ?? "";
     message.agentAddress = object.agentAddress ?? "";
     message.underlayMtuBytes = object.underlayMtuBytes ?? 0;
+    message.hostSubnets = object.hostSubnets?.map((e) => e) || [];
+    message.usedPorts = object.usedPorts?.map((e) => UsedPort.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUsedPort(): UsedPort {
+  return { protocol: PortProtocol.TCP, port: 0, hostIp: "", holder: "" };
+}
+
+export const UsedPort: MessageFns<UsedPort> = {
+  encode(message: UsedPort, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.protocol !== PortProtocol.TCP) {
+      writer.uint32(8).int32(portProtocolToNumber(message.protocol));
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    if (message.hostIp !== "") {
+      writer.uint32(26).string(message.hostIp);
+    }
+    if (message.holder !== "") {
+      writer.uint32(34).string(message.holder);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UsedPort {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsedPort();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.protocol = portProtocolFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hostIp = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UsedPort {
+    return {
+      protocol: isSet(object.protocol) ? portProtocolFromJSON(object.protocol) : PortProtocol.TCP,
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      hostIp: isSet(object.hostIp)
+        ? globalThis.String(object.hostIp)
+        : isSet(object.host_ip)
+        ? globalThis.String(object.host_ip)
+        : "",
+      holder: isSet(object.holder) ? globalThis.String(object.holder) : "",
+    };
+  },
+
+  toJSON(message: UsedPort): unknown {
+    const obj: any = {};
+    if (message.protocol !== PortProtocol.TCP) {
+      obj.protocol = portProtocolToJSON(message.protocol);
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.hostIp !== "") {
+      obj.hostIp = message.hostIp;
+    }
+    if (message.holder !== "") {
+      obj.holder = message.holder;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UsedPort>): UsedPort {
+    return UsedPort.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UsedPort>): UsedPort {
+    const message = createBaseUsedPort();
+    message.protocol = object.protocol ?? PortProtocol.TCP;
+    message.port = object.port ?? 0;
+    message.hostIp = object.hostIp ?? "";
+    message.holder = object.holder ?? "";
     return message;
   },
 };
@@ -4465,7 +4757,7 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
 };
 
 function createBaseEndpointSpec(): EndpointSpec {
-  return { mode: EndpointMode.VIP, ports: [] };
+  return { mode: EndpointMode.VIP, ports: [], sessionAffinity: SessionAffinity.NONE, drainMs: undefined };
 }
 
 export const EndpointSpec: MessageFns<EndpointSpec> = {
@@ -4475,6 +4767,12 @@ export const EndpointSpec: MessageFns<EndpointSpec> = {
     }
     for (const v of message.ports) {
       PortConfig.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.sessionAffinity !== SessionAffinity.NONE) {
+      writer.uint32(24).int32(sessionAffinityToNumber(message.sessionAffinity));
+    }
+    if (message.drainMs !== undefined) {
+      writer.uint32(32).int64(message.drainMs);
     }
     return writer;
   },
@@ -4508,6 +4806,22 @@ export const EndpointSpec: MessageFns<EndpointSpec> = {
             message.ports.push(PortConfig.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sessionAffinity = sessionAffinityFromJSON(reader.int32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.drainMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4524,6 +4838,16 @@ export const EndpointSpec: MessageFns<EndpointSpec> = {
     return {
       mode: isSet(object.mode) ? endpointModeFromJSON(object.mode) : EndpointMode.VIP,
       ports: globalThis.Array.isArray(object?.ports) ? object.ports.map((e: any) => PortConfig.fromJSON(e)) : [],
+      sessionAffinity: isSet(object.sessionAffinity)
+        ? sessionAffinityFromJSON(object.sessionAffinity)
+        : isSet(object.session_affinity)
+        ? sessionAffinityFromJSON(object.session_affinity)
+        : SessionAffinity.NONE,
+      drainMs: isSet(object.drainMs)
+        ? globalThis.Number(object.drainMs)
+        : isSet(object.drain_ms)
+        ? globalThis.Number(object.drain_ms)
+        : undefined,
     };
   },
 
@@ -4535,6 +4859,12 @@ export const EndpointSpec: MessageFns<EndpointSpec> = {
     if (message.ports?.length) {
       obj.ports = message.ports.map((e) => PortConfig.toJSON(e));
     }
+    if (message.sessionAffinity !== SessionAffinity.NONE) {
+      obj.sessionAffinity = sessionAffinityToJSON(message.sessionAffinity);
+    }
+    if (message.drainMs !== undefined) {
+      obj.drainMs = Math.round(message.drainMs);
+    }
     return obj;
   },
 
@@ -4545,6 +4875,8 @@ export const EndpointSpec: MessageFns<EndpointSpec> = {
     const message = createBaseEndpointSpec();
     message.mode = object.mode ?? EndpointMode.VIP;
     message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
+    message.sessionAffinity = object.sessionAffinity ?? SessionAffinity.NONE;
+    message.drainMs = object.drainMs ?? undefined;
     return message;
   },
 };
@@ -4937,6 +5269,8 @@ function createBaseTask(): Task {
     serviceLabels: {},
     startAfterMs: 0,
     replacesTaskId: "",
+    desiredSinceMs: 0,
+    drainMs: 0,
   };
 }
 
@@ -4995,6 +5329,12 @@ export const Task: MessageFns<Task> = {
     }
     if (message.replacesTaskId !== "") {
       writer.uint32(146).string(message.replacesTaskId);
+    }
+    if (message.desiredSinceMs !== 0) {
+      writer.uint32(152).int64(message.desiredSinceMs);
+    }
+    if (message.drainMs !== 0) {
+      writer.uint32(160).int64(message.drainMs);
     }
     return writer;
   },
@@ -5159,6 +5499,22 @@ export const Task: MessageFns<Task> = {
             message.replacesTaskId = reader.string();
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.desiredSinceMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.drainMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5261,6 +5617,16 @@ export const Task: MessageFns<Task> = {
         : isSet(object.replaces_task_id)
         ? globalThis.String(object.replaces_task_id)
         : "",
+      desiredSinceMs: isSet(object.desiredSinceMs)
+        ? globalThis.Number(object.desiredSinceMs)
+        : isSet(object.desired_since_ms)
+        ? globalThis.Number(object.desired_since_ms)
+        : 0,
+      drainMs: isSet(object.drainMs)
+        ? globalThis.Number(object.drainMs)
+        : isSet(object.drain_ms)
+        ? globalThis.Number(object.drain_ms)
+        : 0,
     };
   },
 
@@ -5326,6 +5692,12 @@ export const Task: MessageFns<Task> = {
     if (message.replacesTaskId !== "") {
       obj.replacesTaskId = message.replacesTaskId;
     }
+    if (message.desiredSinceMs !== 0) {
+      obj.desiredSinceMs = Math.round(message.desiredSinceMs);
+    }
+    if (message.drainMs !== 0) {
+      obj.drainMs = Math.round(message.drainMs);
+    }
     return obj;
   },
 
@@ -5362,6 +5734,8 @@ export const Task: MessageFns<Task> = {
     );
     message.startAfterMs = object.startAfterMs ?? 0;
     message.replacesTaskId = object.replacesTaskId ?? "";
+    message.desiredSinceMs = object.desiredSinceMs ?? 0;
+    message.drainMs = object.drainMs ?? 0;
     return message;
   },
 };
@@ -9399,7 +9773,7 @@ function createBaseNetwork(): Network {
     createdAtMs: 0,
     updatedAtMs: 0,
     spec: undefined,
-    ipam: undefined,
+    ipam: [],
     vni: 0,
     pendingDelete: false,
   };
@@ -9422,8 +9796,8 @@ export const Network: MessageFns<Network> = {
     if (message.spec !== undefined) {
       NetworkSpec.encode(message.spec, writer.uint32(42).fork()).join();
     }
-    if (message.ipam !== undefined) {
-      IPAMConfig.encode(message.ipam, writer.uint32(50).fork()).join();
+    for (const v of message.ipam) {
+      IPAMConfig.encode(v!, writer.uint32(50).fork()).join();
     }
     if (message.vni !== 0) {
       writer.uint32(56).uint32(message.vni);
@@ -9492,7 +9866,7 @@ export const Network: MessageFns<Network> = {
               break;
             }
 
-            message.ipam = IPAMConfig.decode(reader, reader.uint32());
+            message.ipam.push(IPAMConfig.decode(reader, reader.uint32()));
             continue;
           }
           case 7: {
@@ -9538,7 +9912,7 @@ export const Network: MessageFns<Network> = {
         ? globalThis.Number(object.updated_at_ms)
         : 0,
       spec: isSet(object.spec) ? NetworkSpec.fromJSON(object.spec) : undefined,
-      ipam: isSet(object.ipam) ? IPAMConfig.fromJSON(object.ipam) : undefined,
+      ipam: globalThis.Array.isArray(object?.ipam) ? object.ipam.map((e: any) => IPAMConfig.fromJSON(e)) : [],
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
       pendingDelete: isSet(object.pendingDelete)
         ? globalThis.Boolean(object.pendingDelete)
@@ -9565,8 +9939,8 @@ export const Network: MessageFns<Network> = {
     if (message.spec !== undefined) {
       obj.spec = NetworkSpec.toJSON(message.spec);
     }
-    if (message.ipam !== undefined) {
-      obj.ipam = IPAMConfig.toJSON(message.ipam);
+    if (message.ipam?.length) {
+      obj.ipam = message.ipam.map((e) => IPAMConfig.toJSON(e));
     }
     if (message.vni !== 0) {
       obj.vni = Math.round(message.vni);
@@ -9589,9 +9963,7 @@ export const Network: MessageFns<Network> = {
     message.spec = (object.spec !== undefined && object.spec !== null)
       ? NetworkSpec.fromPartial(object.spec)
       : undefined;
-    message.ipam = (object.ipam !== undefined && object.ipam !== null)
-      ? IPAMConfig.fromPartial(object.ipam)
-      : undefined;
+    message.ipam = object.ipam?.map((e) => IPAMConfig.fromPartial(e)) || [];
     message.vni = object.vni ?? 0;
     message.pendingDelete = object.pendingDelete ?? false;
     return message;
@@ -9606,9 +9978,11 @@ function createBaseNetworkSpec(): NetworkSpec {
     internal: false,
     attachable: false,
     ingress: false,
-    ipam: undefined,
+    ipam: [],
     mtuBytes: 0,
     options: {},
+    vni: 0,
+    hostAccess: false,
   };
 }
 
@@ -9632,8 +10006,8 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     if (message.ingress !== false) {
       writer.uint32(48).bool(message.ingress);
     }
-    if (message.ipam !== undefined) {
-      IPAMConfig.encode(message.ipam, writer.uint32(58).fork()).join();
+    for (const v of message.ipam) {
+      IPAMConfig.encode(v!, writer.uint32(58).fork()).join();
     }
     if (message.mtuBytes !== 0) {
       writer.uint32(64).uint32(message.mtuBytes);
@@ -9641,6 +10015,12 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
       NetworkSpec_OptionsEntry.encode({ key: key as any, value }, writer.uint32(74).fork()).join();
     });
+    if (message.vni !== 0) {
+      writer.uint32(80).uint32(message.vni);
+    }
+    if (message.hostAccess !== false) {
+      writer.uint32(88).bool(message.hostAccess);
+    }
     return writer;
   },
 
@@ -9713,7 +10093,7 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
               break;
             }
 
-            message.ipam = IPAMConfig.decode(reader, reader.uint32());
+            message.ipam.push(IPAMConfig.decode(reader, reader.uint32()));
             continue;
           }
           case 8: {
@@ -9733,6 +10113,22 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
             if (entry9.value !== undefined) {
               message.options[entry9.key] = entry9.value;
             }
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.vni = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.hostAccess = reader.bool();
             continue;
           }
         }
@@ -9768,7 +10164,7 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
       internal: isSet(object.internal) ? globalThis.Boolean(object.internal) : false,
       attachable: isSet(object.attachable) ? globalThis.Boolean(object.attachable) : false,
       ingress: isSet(object.ingress) ? globalThis.Boolean(object.ingress) : false,
-      ipam: isSet(object.ipam) ? IPAMConfig.fromJSON(object.ipam) : undefined,
+      ipam: globalThis.Array.isArray(object?.ipam) ? object.ipam.map((e: any) => IPAMConfig.fromJSON(e)) : [],
       mtuBytes: isSet(object.mtuBytes)
         ? globalThis.Number(object.mtuBytes)
         : isSet(object.mtu_bytes)
@@ -9788,6 +10184,12 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
           {},
         )
         : {},
+      vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
+      hostAccess: isSet(object.hostAccess)
+        ? globalThis.Boolean(object.hostAccess)
+        : isSet(object.host_access)
+        ? globalThis.Boolean(object.host_access)
+        : false,
     };
   },
 
@@ -9817,8 +10219,8 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     if (message.ingress !== false) {
       obj.ingress = message.ingress;
     }
-    if (message.ipam !== undefined) {
-      obj.ipam = IPAMConfig.toJSON(message.ipam);
+    if (message.ipam?.length) {
+      obj.ipam = message.ipam.map((e) => IPAMConfig.toJSON(e));
     }
     if (message.mtuBytes !== 0) {
       obj.mtuBytes = Math.round(message.mtuBytes);
@@ -9831,6 +10233,12 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
           obj.options[k] = v;
         });
       }
+    }
+    if (message.vni !== 0) {
+      obj.vni = Math.round(message.vni);
+    }
+    if (message.hostAccess !== false) {
+      obj.hostAccess = message.hostAccess;
     }
     return obj;
   },
@@ -9854,9 +10262,7 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
     message.internal = object.internal ?? false;
     message.attachable = object.attachable ?? false;
     message.ingress = object.ingress ?? false;
-    message.ipam = (object.ipam !== undefined && object.ipam !== null)
-      ? IPAMConfig.fromPartial(object.ipam)
-      : undefined;
+    message.ipam = object.ipam?.map((e) => IPAMConfig.fromPartial(e)) || [];
     message.mtuBytes = object.mtuBytes ?? 0;
     message.options = (globalThis.Object.entries(object.options ?? {}) as [string, string][]).reduce(
       (acc: { [key: string]: string }, [key, value]: [string, string]) => {
@@ -9867,6 +10273,8 @@ export const NetworkSpec: MessageFns<NetworkSpec> = {
       },
       {},
     );
+    message.vni = object.vni ?? 0;
+    message.hostAccess = object.hostAccess ?? false;
     return message;
   },
 };
@@ -10142,6 +10550,273 @@ export const IPAMConfig: MessageFns<IPAMConfig> = {
     message.subnet = object.subnet ?? "";
     message.gateway = object.gateway ?? "";
     message.ipRange = object.ipRange ?? "";
+    return message;
+  },
+};
+
+function createBaseAttachment(): Attachment {
+  return {
+    id: "",
+    version: 0,
+    createdAtMs: 0,
+    updatedAtMs: 0,
+    nodeId: "",
+    containerId: "",
+    containerName: "",
+    networkId: "",
+    address: "",
+    aliases: [],
+    active: false,
+  };
+}
+
+export const Attachment: MessageFns<Attachment> = {
+  encode(message: Attachment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).int64(message.version);
+    }
+    if (message.createdAtMs !== 0) {
+      writer.uint32(24).int64(message.createdAtMs);
+    }
+    if (message.updatedAtMs !== 0) {
+      writer.uint32(32).int64(message.updatedAtMs);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(42).string(message.nodeId);
+    }
+    if (message.containerId !== "") {
+      writer.uint32(50).string(message.containerId);
+    }
+    if (message.containerName !== "") {
+      writer.uint32(58).string(message.containerName);
+    }
+    if (message.networkId !== "") {
+      writer.uint32(66).string(message.networkId);
+    }
+    if (message.address !== "") {
+      writer.uint32(74).string(message.address);
+    }
+    for (const v of message.aliases) {
+      writer.uint32(82).string(v!);
+    }
+    if (message.active !== false) {
+      writer.uint32(88).bool(message.active);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Attachment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.createdAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.updatedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.containerId = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.containerName = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.networkId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.aliases.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Attachment {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      createdAtMs: isSet(object.createdAtMs)
+        ? globalThis.Number(object.createdAtMs)
+        : isSet(object.created_at_ms)
+        ? globalThis.Number(object.created_at_ms)
+        : 0,
+      updatedAtMs: isSet(object.updatedAtMs)
+        ? globalThis.Number(object.updatedAtMs)
+        : isSet(object.updated_at_ms)
+        ? globalThis.Number(object.updated_at_ms)
+        : 0,
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      containerId: isSet(object.containerId)
+        ? globalThis.String(object.containerId)
+        : isSet(object.container_id)
+        ? globalThis.String(object.container_id)
+        : "",
+      containerName: isSet(object.containerName)
+        ? globalThis.String(object.containerName)
+        : isSet(object.container_name)
+        ? globalThis.String(object.container_name)
+        : "",
+      networkId: isSet(object.networkId)
+        ? globalThis.String(object.networkId)
+        : isSet(object.network_id)
+        ? globalThis.String(object.network_id)
+        : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      aliases: globalThis.Array.isArray(object?.aliases)
+        ? object.aliases.map((e: any) => globalThis.String(e))
+        : [],
+      active: isSet(object.active) ? globalThis.Boolean(object.active) : false,
+    };
+  },
+
+  toJSON(message: Attachment): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    if (message.createdAtMs !== 0) {
+      obj.createdAtMs = Math.round(message.createdAtMs);
+    }
+    if (message.updatedAtMs !== 0) {
+      obj.updatedAtMs = Math.round(message.updatedAtMs);
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.containerId !== "") {
+      obj.containerId = message.containerId;
+    }
+    if (message.containerName !== "") {
+      obj.containerName = message.containerName;
+    }
+    if (message.networkId !== "") {
+      obj.networkId = message.networkId;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.aliases?.length) {
+      obj.aliases = message.aliases;
+    }
+    if (message.active !== false) {
+      obj.active = message.active;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Attachment>): Attachment {
+    return Attachment.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Attachment>): Attachment {
+    const message = createBaseAttachment();
+    message.id = object.id ?? "";
+    message.version = object.version ?? 0;
+    message.createdAtMs = object.createdAtMs ?? 0;
+    message.updatedAtMs = object.updatedAtMs ?? 0;
+    message.nodeId = object.nodeId ?? "";
+    message.containerId = object.containerId ?? "";
+    message.containerName = object.containerName ?? "";
+    message.networkId = object.networkId ?? "";
+    message.address = object.address ?? "";
+    message.aliases = object.aliases?.map((e) => e) || [];
+    message.active = object.active ?? false;
     return message;
   },
 };

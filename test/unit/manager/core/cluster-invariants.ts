@@ -20,9 +20,9 @@ function checkAddresses(cluster: ModelCluster): void {
     holders.set(key, holder);
   };
   for (const network of view.networks()) {
-    if (network.ipam === undefined) continue;
-    const size = network.ipam.subnet.split('/')[1] ?? '';
-    claim(network.id, `${network.ipam.gateway}/${size}`, 'gateway');
+    for (const { subnet, gateway } of network.ipam) {
+      claim(network.id, `${gateway}/${subnet.split('/')[1] ?? ''}`, 'gateway');
+    }
   }
   for (const service of view.services()) {
     for (const vip of service.endpoint.virtualIps) claim(vip.networkId, vip.addr, service.id);

@@ -24,12 +24,12 @@ import {
 
 const backend = aNetwork({
   vni: 4096,
-  ipam: { subnet: '10.9.0.0/24', gateway: '10.9.0.1', ipRange: '' },
+  ipam: [{ subnet: '10.9.0.0/24', gateway: '10.9.0.1', ipRange: '' }],
 });
 const ingress = aNetwork({
   spec: { name: 'ingress', ingress: true },
   vni: 4097,
-  ipam: { subnet: '10.8.0.0/24', gateway: '10.8.0.1', ipRange: '' },
+  ipam: [{ subnet: '10.8.0.0/24', gateway: '10.8.0.1', ipRange: '' }],
 });
 const nodes = [1, 2, 3].map((i) =>
   aNode({ id: `n${i}`, description: { dataPathAddress: `192.0.2.${i}` } }),
@@ -96,6 +96,7 @@ describe('what a node must know', () => {
       mode: 'ENDPOINT_MODE_VIP',
       virtualIp: '10.9.0.2',
       ports: [],
+      sessionAffinity: 'SESSION_AFFINITY_NONE',
     });
     assert.deepEqual(items.get('endpoint net-backend t-shop_web-2-1')?.value, {
       networkId: 'net-backend',

@@ -365,7 +365,7 @@ describe('control API', () => {
       await network('back');
       const { spec: made, ipam } = await control.getNetwork({ network: 'back' }, call);
       assert.equal(made?.driver, 'overlay');
-      assert.equal(ipam, undefined, 'the allocator gives it a subnet');
+      assert.deepEqual(ipam, [], 'the allocator gives it a subnet');
       await assert.rejects(network('back'), { kind: 'already-exists' });
     });
 

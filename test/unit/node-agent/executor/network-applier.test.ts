@@ -19,7 +19,7 @@ const state = (...ids: string[]): NetworkState => ({
 const BRIDGE = NetworkConfig.fromPartial({
   networkId: 'bridge',
   driver: 'bridge',
-  subnet: '172.30.0.0/16',
+  subnets: [{ subnet: '172.30.0.0/16' }],
 });
 const taskOn = (...ids: string[]): ReturnType<typeof assignedTask> =>
   assignedTask({
@@ -88,7 +88,7 @@ describe('NetworkApplier', () => {
 
   it('leaves out a network that overlaps one of this node, with all on it, and says so', async () => {
     const network = (networkId: string, subnet: string): NetworkConfig =>
-      NetworkConfig.fromPartial({ networkId, subnet, driver: 'overlay' });
+      NetworkConfig.fromPartial({ networkId, subnets: [{ subnet }], driver: 'overlay' });
     const endpoints = ['a', 'b'].map((networkId) => NetworkEndpoint.fromPartial({ networkId }));
     local = { networks: [BRIDGE], endpoints: [] };
     const networks = [network('a', '172.30.8.0/24'), network('b', '10.0.0.0/24')];
@@ -102,7 +102,10 @@ describe('NetworkApplier', () => {
       applier.waitOf(taskOn('a', 'b')),
       'waiting for network "net-a" on this node: its subnet 172.30.8.0/24 overlaps 172.30.0.0/16, where containers of this node alone are: remove them, or give it another subnet',
     );
-    local = { networks: [{ ...BRIDGE, subnet: '172.20.0.0/16' }], endpoints: [] };
+    local = {
+      networks: [{ ...BRIDGE, subnets: [{ subnet: '172.20.0.0/16', gateway: '172.20.0.1' }] }],
+      endpoints: [],
+    };
     applier.localChanged();
     await clock.advance(0);
     assert.notEqual(applier.reasonFor('bridge'), '', 'it moves');

@@ -14,8 +14,9 @@ describe('the subnet of the bridge of a node', () => {
   it('is the wanted one where nothing uses it', () => {
     assert.equal(chooseSubnet(WANTED, [], []), WANTED);
     assert.equal(chooseSubnet(WANTED, [], routedSubnets(['default', '172.17.0.0/16'])), WANTED);
-    const { gateway, vni, driver } = bridgeNetwork(WANTED, 1450);
-    assert.deepEqual({ gateway, vni, driver }, { gateway: '172.30.0.1', vni: 0, driver: 'bridge' });
+    const { subnets, vni, driver } = bridgeNetwork(WANTED, 1450);
+    assert.deepEqual(subnets, [{ subnet: WANTED, gateway: '172.30.0.1' }]);
+    assert.deepEqual({ vni, driver }, { vni: 0, driver: 'bridge' });
   });
 
   it('is the next free one elsewhere', () => {

@@ -157,9 +157,12 @@ describe('LocalContainers', () => {
   });
 
   describe('beside a network of the cluster that overlaps', () => {
-    const shop = NetworkConfig.fromPartial({ name: 'shop', subnet: '172.30.8.0/24' });
+    const shop = NetworkConfig.fromPartial({
+      name: 'shop',
+      subnets: [{ subnet: '172.30.8.0/24' }],
+    });
     const subnet = (...cluster: NetworkConfig[]): string =>
-      networks.part(cluster).networks[0]?.subnet ?? '';
+      networks.part(cluster).networks[0]?.subnets[0]?.subnet ?? '';
 
     it('moves while nobody is on the own one', async () => {
       assert.equal(subnet(shop), '172.20.0.0/16');

@@ -91,7 +91,9 @@ describe('what the agent keeps on disk', () => {
       assert.equal(await file.load(), undefined);
       const state = {
         nodeId: 'n1',
-        networks: [NetworkConfig.fromPartial({ networkId: 'a', subnet: '10.0.0.0/24' })],
+        networks: [
+          NetworkConfig.fromPartial({ networkId: 'a', subnets: [{ subnet: '10.0.0.0/24' }] }),
+        ],
         endpoints: [],
         services: [],
         peers: [NetworkPeer.fromPartial({ nodeId: 'n1', index: 1 })],

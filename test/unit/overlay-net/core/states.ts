@@ -29,8 +29,9 @@ export const anyState: fc.Arbitrary<NetworkState> = fc
       networkId: `net${n}`,
       name: `net${n}`,
       driver: hasLocal && n === 2 ? 'bridge' : 'overlay',
-      subnet: `10.0.${n}.0/24`,
-      gateway: `10.0.${n}.1`,
+      subnets: [{ subnet: `10.0.${n}.0/24`, gateway: `10.0.${n}.1` }],
+      dataPathPort: 0,
+      hostAccess: false,
       vni: 0x1000 + n,
       mtuBytes: 0,
       internal: n === 3,
@@ -43,6 +44,7 @@ export const anyState: fc.Arbitrary<NetworkState> = fc
       aliases: [`svc${Math.floor(s / 3)}`],
       mode: s % 4 === 3 ? 'ENDPOINT_MODE_DNSRR' : 'ENDPOINT_MODE_VIP',
       virtualIp: s % 4 === 3 ? '' : `10.0.${1 + (s % 3)}.${10 + s}`,
+      sessionAffinity: 'SESSION_AFFINITY_NONE',
       ports: [
         {
           name: '',

@@ -36,12 +36,12 @@ function allocate(content: SnapshotContent, cursors?: AddressCursors): SnapshotC
 
 const backend = aNetwork({
   vni: 4096,
-  ipam: { subnet: '10.9.0.0/29', gateway: '10.9.0.1', ipRange: '' },
+  ipam: [{ subnet: '10.9.0.0/29', gateway: '10.9.0.1', ipRange: '' }],
 });
 const ingress = aNetwork({
   spec: { name: 'ingress', ingress: true },
   vni: 4097,
-  ipam: { subnet: '10.8.0.0/24', gateway: '10.8.0.1', ipRange: '' },
+  ipam: [{ subnet: '10.8.0.0/24', gateway: '10.8.0.1', ipRange: '' }],
 });
 
 function onBackend(some: Parameters<typeof aService>[0] = {}): Service {
@@ -79,7 +79,7 @@ describe('allocator', () => {
         ],
       });
       assert.deepEqual(
-        networks?.map((n) => n.ipam?.subnet),
+        networks?.map((n) => n.ipam[0]?.subnet),
         [ofIngress, ofOther],
       );
     });
@@ -89,12 +89,12 @@ describe('allocator', () => {
     const { networks } = allocate({
       networks: [
         aNetwork({ spec: { name: 'a' } }),
-        aNetwork({ spec: { name: 'b', ipam: { subnet: '10.128.1.0/24' } } }),
+        aNetwork({ spec: { name: 'b', ipam: [{ subnet: '10.128.1.0/24' }] } }),
         aNetwork({ spec: { name: 'c' }, createdAtMs: T0 + 1 }),
       ],
     });
     assert.deepEqual(
-      networks?.map((n) => [n.spec.name, n.ipam?.subnet, n.ipam?.gateway, n.vni]),
+      networks?.map((n) => [n.spec.name, n.ipam[0]?.subnet, n.ipam[0]?.gateway, n.vni]),
       [
         ['a', '10.128.0.0/24', '10.128.0.1', 4096],
         ['b', '10.128.1.0/24', '10.128.1.1', 4097],
@@ -105,7 +105,10 @@ describe('allocator', () => {
 
   it('says on the tasks that a network has no subnet', () => {
     const cluster = aCluster({ spec: { defaultAddressPools: ['10.200.0.0/24'] } });
-    const first = aNetwork({ ipam: { subnet: '10.200.0.0/24', gateway: '10.200.0.1' }, vni: 4096 });
+    const first = aNetwork({
+      ipam: [{ subnet: '10.200.0.0/24', gateway: '10.200.0.1' }],
+      vni: 4096,
+    });
     const second = aNetwork({ spec: { name: 'second' } });
     const networks = [{ target: second.id }];
     const { tasks } = allocate({

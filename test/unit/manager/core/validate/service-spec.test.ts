@@ -33,7 +33,7 @@ const snapshot = snapshotOf({
     aService({ spec: { name: 'leaving' }, pendingDelete: true }),
   ],
   networks: [
-    aNetwork({ ipam: { subnet: '10.1.0.0/24', gateway: '10.1.0.1' }, vni: 4096 }),
+    aNetwork({ ipam: [{ subnet: '10.1.0.0/24', gateway: '10.1.0.1' }], vni: 4096 }),
     aNetwork({ spec: { name: 'ingress', ingress: true } }),
     aNetwork({ spec: { name: 'old' }, pendingDelete: true }),
     aNetwork({ spec: { name: 'local', driver: 'bridge' } }),
@@ -334,12 +334,12 @@ describe('network validation', () => {
     ],
     [
       'a subnet in use',
-      { name: 'x', driver: 'overlay', ipam: { subnet: '10.1.0.128/25' } },
+      { name: 'x', driver: 'overlay', ipam: [{ subnet: '10.1.0.128/25' }] },
       ['10.1.0.128/25 overlaps 10.1.0.0/24 of network backend'],
     ],
     [
       'no subnet',
-      { name: 'x', driver: 'overlay', ipam: { subnet: '10.2.0.1/24' } },
+      { name: 'x', driver: 'overlay', ipam: [{ subnet: '10.2.0.1/24' }] },
       ['"10.2.0.1/24" is not a subnet: write 10.2.0.0/24'],
     ],
     [
@@ -347,7 +347,7 @@ describe('network validation', () => {
       {
         name: 'x',
         driver: 'overlay',
-        ipam: { subnet: '10.2.0.0/24', gateway: '10.3.0.1', ipRange: '10.2.0.0/16' },
+        ipam: [{ subnet: '10.2.0.0/24', gateway: '10.3.0.1', ipRange: '10.2.0.0/16' }],
       },
       ['"10.3.0.1" is not an address of 10.2.0.0/24', '10.2.0.0/16 is not inside of 10.2.0.0/24'],
     ],
