@@ -21,6 +21,15 @@ export interface SandboxLink {
   hostLink: string;
 }
 
+/** The host's end of a sandbox's link, a port of its network's bridge. */
+export interface SandboxPort {
+  hostLink: string;
+  networkId: string;
+  /** Without prefix length. */
+  address: string;
+  mac: string;
+}
+
 /**
  * What makes the links of a sandbox in its new namespace.
  * @param links in the order of the attachments

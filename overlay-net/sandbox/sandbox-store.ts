@@ -9,6 +9,11 @@ export interface SandboxRecord {
   nameservers: readonly string[];
   /** Its address for host-mode ports: on the network of the default route. Empty: it has none. */
   hostPortAddress: string;
+  /**
+   * The host's ends of its links, in the order of the attachments; "" for one whose name is not
+   * known. Absent in records of former versions.
+   */
+  hostLinks?: readonly string[];
 }
 
 /** The sandboxes of this node, one small file each, so that a later process knows them. */

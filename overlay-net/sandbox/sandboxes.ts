@@ -8,8 +8,9 @@ import type { Logger } from '../../common/logger.js';
 import type { Namespaces, Netlink } from '../../linux/ports.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { Underlay } from '../core/link-plan.js';
+import { endpointMac } from '../core/mac.js';
 import type { HostPort } from '../core/nft-plan.js';
-import { planSandbox, type SandboxLink } from '../core/sandbox-plan.js';
+import { planSandbox, type SandboxLink, type SandboxPort } from '../core/sandbox-plan.js';
 import type { Sandbox, SandboxConfig } from '../driver.js';
 import { sandboxSysctls } from '../link/host-settings.js';
 import { SandboxStore, type SandboxRecord } from './sandbox-store.js';
@@ -86,6 +87,17 @@ export class Sandboxes {
       );
   }
 
+  /** Every link between a bridge of this node and a sandbox, and what may be sent in by it. */
+  ports(): SandboxPort[] {
+    return this.#store.all().flatMap(({ config, hostLinks = [] }) =>
+      config.attachments.flatMap(({ networkId, address: cidr }, i) => {
+        const hostLink = hostLinks[i] ?? '';
+        const address = cidr.split('/')[0] ?? '';
+        return hostLink === '' ? [] : [{ hostLink, networkId, address, mac: endpointMac(address) }];
+      }),
+    );
+  }
+
   /** The networks, in their order, of the sandbox with that address. */
   networksOf(address: string): readonly string[] | undefined {
     for (const { config } of this.#store.all()) {
@@ -100,7 +112,8 @@ export class Sandboxes {
   async create(config: SandboxConfig, ground: Ground): Promise<Sandbox> {
     const { netlink, namespaces } = this.#modules;
     const path = this.path(config.id);
-    const plan = planSandbox(config, path, this.#links(config, ground), ground.underlay);
+    const links = this.#links(config, ground);
+    const plan = planSandbox(config, path, links, ground.underlay);
     if (config.hostPorts.length > 0 && plan.defaultAddress === '') {
       throw new HatobaError(
         'failed-precondition',
@@ -114,7 +127,8 @@ export class Sandboxes {
     await netlink.apply(plan.host);
     await netlink.apply(plan.inside, path);
     const { nameservers, defaultAddress: hostPortAddress } = plan;
-    this.#store.put({ config, nameservers, hostPortAddress });
+    const hostLinks = links.map((l) => l.hostLink);
+    this.#store.put({ config, nameservers, hostPortAddress, hostLinks });
     undo.move();
     return { id: config.id, netnsPath: path, nameservers, hostPorts: config.hostPorts };
   }
