@@ -1,0 +1,121 @@
+/**
+ * A load generator, as a process in any network namespace. Takes LoadOptions as JSON, prints "ready",
+ * each failure as it happens on stderr, and at its end (SIGTERM, end of stdin, or all requests done)
+ * the LoadReport as JSON. Nothing is ever retried.
+ *   node --import tsx test/support/load-process.ts '{"targets": ["10.77.0.1:8080"], "connectionWorkers": 4}'
+ */
+import {
+  openDatagrams,
+  openHttp,
+  type Answer,
+  type Client,
+  type ClientOptions,
+  type OpenClient,
+} from './load-clients.js';
+import {
+  countIn,
+  emptyReport,
+  failureText,
+  type LoadKind,
+  type LoadOptions,
+} from './load-report.js';
+
+const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions;
+const { targets, keepMs = 2000, pauseMs = 5, timeoutMs = 8000, checksAddress = false } = options;
+const most = options.requests ?? Infinity;
+const report = emptyReport();
+let isOver = false;
+let turn = 0;
+
+/** What one connection or socket has lived through. */
+interface Life {
+  kind: LoadKind;
+  target: string;
+  openedAtMs: number;
+  answers: number;
+  client: Client | undefined;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const isDone = (): boolean => isOver || report.requests >= most;
+
+/** Asks once. @returns whether it was answered as it should be */
+async function ask(life: Life, client: Client): Promise<void> {
+  report.requests++;
+  const startedAtMs = performance.now();
+  const answer = await client.ask();
+  report.slowestMs = Math.max(report.slowestMs, performance.now() - startedAtMs);
+  if (life.answers++ === 0) countIn(report.balanced, answer.replica);
+  countIn(report.answers, answer.replica);
+  if (checksAddress) checkAddress(answer, client);
+}
+
+function checkAddress({ replica, client: seen }: Answer, { local }: Client): void {
+  if (seen !== local) throw new Error(`${replica} sees ${seen}, but the client is ${local}`);
+}
+
+function fail(life: Life, error: unknown): void {
+  const failure = {
+    kind: life.kind,
+    target: life.target,
+    atMs: Date.now(),
+    ageMs: performance.now() - life.openedAtMs,
+    answers: life.answers,
+    localPort: life.client?.localPort ?? 0,
+    reason: error instanceof Error ? error.message : String(error),
+  };
+  report.failures.push(failure);
+  process.stderr.write(`${failureText(failure)}\n`);
+}
+
+/** One connection or socket: opened, asked while `goesOn`, and closed by the client. */
+async function live(kind: LoadKind, open: OpenClient, goesOn: (ageMs: number) => boolean) {
+  const target = targets[turn++ % targets.length] ?? '';
+  const life: Life = { kind, target, openedAtMs: performance.now(), answers: 0, client: undefined };
+  const requestsBefore = report.requests;
+  try {
+    report.connections++;
+    life.client = await open(target);
+    do {
+      await ask(life, life.client);
+      await pause(pauseMs);
+    } while (!isDone() && goesOn(performance.now() - life.openedAtMs));
+  } catch (error) {
+    if (report.requests === requestsBefore) report.requests++; // a request that could not be sent
+    fail(life, error);
+    await pause(pauseMs);
+  } finally {
+    life.client?.close();
+  }
+}
+
+async function worker(kind: LoadKind, open: OpenClient): Promise<void> {
+  while (!isDone()) {
+    const keptMs = keepMs * (0.5 + Math.random() / 2);
+    const isKept = kind === 'keep-alive' || kind === 'datagram';
+    await live(kind, open, (ageMs) => isKept && ageMs < keptMs);
+  }
+}
+
+const clientOptions: ClientOptions = { timeoutMs, nameserver: options.nameserver };
+const http: OpenClient = (target) => openHttp(target, clientOptions);
+const datagrams: OpenClient = (target) => openDatagrams(target, clientOptions);
+const kinds: readonly [LoadKind, number | undefined, OpenClient][] = [
+  ['connection', options.connectionWorkers, http],
+  ['keep-alive', options.keepAliveWorkers, http],
+  ['datagram', options.datagramWorkers, datagrams],
+  ['socket', options.socketWorkers, datagrams],
+];
+const stop = (): void => {
+  isOver = true;
+};
+process.on('SIGTERM', stop);
+process.stdin.on('end', stop).resume();
+process.stdout.write('ready\n');
+await Promise.all(
+  kinds.flatMap(([kind, count = 0, open]) =>
+    Array.from({ length: count }, () => worker(kind, open)),
+  ),
+);
+process.stdout.write(`${JSON.stringify(report)}\n`);
+process.exit();
