@@ -6,7 +6,8 @@ import type { Controller } from './controller.js';
 import { applyAndSee, WHOLE_CLUSTER, type LoopModules } from './loop.js';
 
 /**
- * Owns the step NEW → PENDING, the subnets of networks and the endpoints of services. One key and
+ * Owns the step NEW → PENDING, the endpoints of services, the addresses of single containers, and
+ * the subnets of networks that were made without. One key and
  * one worker: two passes at once could give one address twice.
  */
 export function allocateController(modules: LoopModules): Controller {
@@ -30,11 +31,16 @@ export function allocateController(modules: LoopModules): Controller {
   };
 }
 
+const ALWAYS: ReadonlySet<ViewChange['kind']> = new Set([
+  'network',
+  'service',
+  'cluster',
+  'attachment',
+]);
+
 /** What waits for addresses, asks for others, or gives some back. */
 function concernsAllocation(change: ViewChange): boolean {
-  if (change.kind === 'network' || change.kind === 'service' || change.kind === 'cluster') {
-    return true;
-  }
+  if (ALWAYS.has(change.kind)) return true;
   if (change.kind !== 'task') return false;
   const { state } = change.object.status;
   return change.type === 'delete' || state === TaskState.NEW || isTerminal(state);

@@ -254,7 +254,8 @@ function networkParts(
   return parts;
 }
 
-function configOf({ id, spec, ipam, vni }: Network): NetworkConfig {
+/** A network as the nodes see it. */
+export function configOf({ id, spec, ipam, vni }: Network): NetworkConfig {
   return {
     networkId: id,
     name: spec.name,

@@ -1,5 +1,5 @@
 import { STACK_LABEL } from '../../common/model/labels.js';
-import type { Network, Service, Task } from '../../common/model/objects.js';
+import type { Attachment, Network, Service, Task } from '../../common/model/objects.js';
 import { isTerminal } from '../../common/model/task-state.js';
 import { NodeState, TaskState, UpdateState } from '../../proto/gen/hatoba/v1/types.js';
 import { hasEnded, isWantedTask, slotsOf, type Slot } from './orchestrator/slots.js';
@@ -13,12 +13,14 @@ export const ORPHAN_AFTER_MS = 24 * 3_600_000;
  * beyond the history of their slot; then services, networks and stacks that were removed and are
  * used no more. A task's object is what its addresses hang on, so it goes only when its container
  * is gone, or when its node is down: a node that comes back ends every container it is not told
- * to run. Tasks whose node was removed, or is down for a day, become ORPHANED.
+ * to run. Tasks whose node was removed, or is down for a day, become ORPHANED. What single
+ * containers of a removed node had on networks goes with it.
  */
 export function planReap(snapshot: Snapshot, nowMs: number): Plan {
   const reaper = new Reaper(snapshot, nowMs);
   for (const task of snapshot.tasks()) reaper.task(task);
   for (const service of snapshot.services()) reaper.service(service);
+  for (const attachment of snapshot.attachments()) reaper.attachment(attachment);
   for (const network of snapshot.networks()) reaper.network(network);
   for (const stack of snapshot.stacks()) {
     if (stack.pendingDelete && !isStackUsed(snapshot, stack.spec.name)) {
@@ -93,6 +95,12 @@ class Reaper {
     this.add({ action: 'remove', kind: 'network', object: network });
   }
 
+  /** A node that is down keeps its containers and their addresses; a removed one is told of none. */
+  attachment(attachment: Attachment): void {
+    if (this.#snapshot.node(attachment.nodeId) !== undefined) return;
+    this.add({ action: 'remove', kind: 'attachment', object: attachment });
+  }
+
   #isNodeGoneOrDown(task: Task): boolean {
     const node = this.#snapshot.node(task.nodeId);
     return node === undefined || node.status.state === NodeState.DOWN;
@@ -136,7 +144,7 @@ function expired(slot: Slot, keep: number): Task[] {
   return [...neverAssigned, ...history.slice(0, Math.max(0, history.length - keep))];
 }
 
-/** Networks that a service asks for, also one being removed, or that a task is attached to. */
+/** Networks that a service asks for, also one being removed, or that something is attached to. */
 function usedNetworks(snapshot: Snapshot): Set<string> {
   const used = new Set<string>();
   for (const { spec } of snapshot.services()) {
@@ -146,6 +154,7 @@ function usedNetworks(snapshot: Snapshot): Set<string> {
     for (const { target } of task.spec.networks) used.add(target);
     for (const { networkId } of task.networksAttachments) used.add(networkId);
   }
+  for (const { networkId } of snapshot.attachments()) used.add(networkId);
   return used;
 }
 

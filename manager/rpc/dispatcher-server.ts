@@ -5,9 +5,13 @@ import {
   DispatcherService,
   type AssignmentsMessage,
   type AssignmentsRequest,
+  type AttachContainerRequest,
+  type AttachContainerResponse,
+  type DetachContainerRequest,
   type DetachContainerResponse,
   type HeartbeatRequest,
   type HeartbeatResponse,
+  type KeepAttachmentsRequest,
   type KeepAttachmentsResponse,
   type SessionMessage,
   type SessionRequest,
@@ -23,6 +27,7 @@ import {
   type Implementation,
 } from '../../proto/wire/service.js';
 import type { NodeIdentity } from '../../proto/wire/tls.js';
+import { Attachments } from './attachments.js';
 import { AssignmentFeed, type AssignmentModel } from './assignments.js';
 import type { HostProbe } from './host-probe.js';
 import { heartbeatPeriodMs, HeartbeatMonitor } from './heartbeat-monitor.js';
@@ -66,6 +71,7 @@ export class DispatcherServer<State>
   readonly #monitor: HeartbeatMonitor;
   readonly #statuses: StatusWriter;
   readonly #feed: AssignmentFeed<State>;
+  readonly #attachments: Attachments;
 
   constructor(modules: DispatcherModules<State>) {
     const { cluster, own, random, logger, probe } = modules;
@@ -75,6 +81,7 @@ export class DispatcherServer<State>
     this.#logger = logger;
     this.#sessions = new Sessions({ clock: cluster.clock, random });
     this.#statuses = new StatusWriter(cluster);
+    this.#attachments = new Attachments(cluster, random);
     this.#feed = new AssignmentFeed({ ...cluster, model: modules.model });
     const { nodeId } = own;
     const sessions = this.#sessions;
@@ -141,16 +148,30 @@ export class DispatcherServer<State>
     yield* this.#feed.messages(session.nodeId, signal);
   }
 
-  attachContainer(): Promise<never> {
-    return Promise.reject(new HatobaError('unimplemented', 'networks for single containers'));
+  async attachContainer(
+    request: AttachContainerRequest,
+    context: CallContext,
+  ): Promise<AttachContainerResponse> {
+    const { nodeId } = this.#require(context, request.sessionId);
+    return await this.#attachments.attach(nodeId, request, context.signal);
   }
 
-  detachContainer(): Promise<DetachContainerResponse> {
-    return Promise.resolve({});
+  async detachContainer(
+    request: DetachContainerRequest,
+    context: CallContext,
+  ): Promise<DetachContainerResponse> {
+    const { nodeId } = this.#require(context, request.sessionId);
+    await this.#attachments.detach(nodeId, request, context.signal);
+    return {};
   }
 
-  keepAttachments(): Promise<KeepAttachmentsResponse> {
-    return Promise.resolve({});
+  async keepAttachments(
+    request: KeepAttachmentsRequest,
+    context: CallContext,
+  ): Promise<KeepAttachmentsResponse> {
+    const { nodeId } = this.#require(context, request.sessionId);
+    await this.#attachments.keep(nodeId, request, context.signal);
+    return {};
   }
 
   #require(context: CallContext, sessionId: string): Session {

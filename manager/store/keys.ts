@@ -58,9 +58,18 @@ export function uniqueNameOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): 
     case 'network':
     case 'stack':
       return (object as ObjectOfKind['service' | 'network' | 'stack']).spec.name;
+    case 'attachment':
+      return attachmentName(object as ObjectOfKind['attachment']);
     default:
       return undefined;
   }
+}
+
+/** One container has one address on a network; containers are told apart by their nodes, too. */
+export function attachmentName(
+  of: Pick<ObjectOfKind['attachment'], 'nodeId' | 'containerId' | 'networkId'>,
+): string {
+  return `${of.nodeId}/${of.containerId}/${of.networkId}`;
 }
 
 export function meaningOf(key: string): KeyMeaning {

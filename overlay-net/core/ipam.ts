@@ -147,13 +147,14 @@ export function firstAddress(subnet: Cidr): string {
  * address.
  * @param options.from next fit: the search begins behind this address and wraps around, so that
  *   addresses just given back rest for a while; without it the lowest free one is taken
+ * @param options.within only addresses that lie in this part of the subnet, too
  */
 export function nextAddress(
   subnet: Cidr,
   used: UsedAddresses,
-  options: { from?: string } = {},
+  options: { from?: string; within?: Cidr } = {},
 ): string | undefined {
-  const { first, last } = hostRange(subnet);
+  const { first, last } = hostRange(subnet, options.within);
   const count = last - first + 1;
   const after = options.from === undefined ? undefined : toNumber(options.from);
   const start = after === undefined || after < first || after >= last ? 0 : after + 1 - first;
@@ -164,15 +165,18 @@ export function nextAddress(
   return undefined;
 }
 
-/** How much of a subnet is given away; addresses outside of it or given twice do not count. */
-export function poolUsage(subnet: Cidr, used: Iterable<string>): PoolUsage {
-  const { first, last } = hostRange(subnet);
+/**
+ * How much of a subnet is given away; addresses outside of it or given twice do not count.
+ * @param within only what lies in this part of the subnet, too
+ */
+export function poolUsage(subnet: Cidr, used: Iterable<string>, within?: Cidr): PoolUsage {
+  const { first, last } = hostRange(subnet, within);
   const inside = new Set<number>();
   for (const address of used) {
     const value = toNumber(address);
     if (value !== undefined && value >= first && value <= last) inside.add(value);
   }
-  const total = last - first + 1;
+  const total = Math.max(0, last - first + 1);
   return { total, used: inside.size, free: total - inside.size };
 }
 
@@ -186,7 +190,10 @@ function networkBase(address: number, prefixLength: number): number {
 }
 
 /** /31 and /32 have no network or broadcast address (RFC 3021). */
-function hostRange(subnet: Cidr): { first: number; last: number } {
+function hostRange(subnet: Cidr, within = subnet): { first: number; last: number } {
   const edge = subnet.prefixLength >= 31 ? 0 : 1;
-  return { first: subnet.base + edge, last: lastOf(subnet) - edge };
+  return {
+    first: Math.max(subnet.base + edge, within.base),
+    last: Math.min(lastOf(subnet) - edge, lastOf(within)),
+  };
 }

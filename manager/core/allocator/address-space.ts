@@ -1,36 +1,58 @@
 import {
+  isAddress,
   nextAddress,
   parseAddress,
   parseCidr,
   poolUsage,
   subnetContains,
   type Cidr,
+  type PoolUsage,
 } from '../../../overlay-net/core/ipam.js';
 import type { IPAMConfig } from '../../../proto/gen/hatoba/v1/types.js';
 
+/** One subnet of a network. */
+interface Part {
+  readonly subnet: Cidr;
+  /** The part of the subnet to give from. */
+  readonly range: Cidr;
+  /** How many addresses of the range nobody has or had. */
+  untouched: number;
+  /** The address given last. */
+  cursor: string | undefined;
+}
+
 /**
- * The addresses of one network. Next-fit: the search goes on after the address given last, so that
- * one just released is not given again at once. Addresses of tasks that have ended, but whose
- * object is still there, are given only when no other is left, the longest ended first.
+ * The addresses of one network, from its first subnet that has some left. Next-fit: the search goes
+ * on after the address given last, so that one just released is not given again at once. Addresses
+ * of tasks that have ended, but whose object is still there, are given only when no other is left,
+ * the longest ended first.
  */
 export class AddressSpace {
-  readonly #subnet: Cidr;
-  /** The part of the subnet to give from. */
-  readonly #range: Cidr;
+  readonly #ipam: readonly IPAMConfig[];
+  readonly #parts: readonly Part[];
   readonly #used = new Set<string>();
   /** Address → when its task ended. */
   readonly #ended = new Map<string, number>();
   #cursor: string | undefined;
 
   /**
-   * @param ipam as the allocator stored it
+   * @param ipam as stored with the network
    * @param cursor the address given last, "10.0.1.7"; unknown: the highest in use
    */
-  constructor(ipam: IPAMConfig, cursor: string | undefined) {
-    this.#subnet = parseCidr(ipam.subnet);
-    this.#range = ipam.ipRange === '' ? this.#subnet : parseCidr(ipam.ipRange);
-    if (ipam.gateway !== '') this.#used.add(ipam.gateway);
+  constructor(ipam: readonly IPAMConfig[], cursor?: string) {
+    this.#ipam = ipam;
     this.#cursor = cursor;
+    this.#parts = ipam.map(({ subnet: cidr, ipRange }) => {
+      const subnet = parseCidr(cidr);
+      const range = ipRange === '' ? subnet : parseCidr(ipRange);
+      return {
+        subnet,
+        range,
+        untouched: poolUsage(subnet, [], range).total,
+        cursor: cursor !== undefined && subnetContains(subnet, cursor) ? cursor : undefined,
+      };
+    });
+    for (const { gateway } of ipam) if (gateway !== '') this.occupy(gateway);
   }
 
   /** What was given last, for the cursor of the next space of this network. */
@@ -41,6 +63,7 @@ export class AddressSpace {
   /** Notes an address that is in use. @param cidr "10.0.1.7/24" */
   occupy(cidr: string): void {
     const address = addressOf(cidr);
+    this.#touch(address);
     this.#used.add(address);
     this.#ended.delete(address);
   }
@@ -48,39 +71,90 @@ export class AddressSpace {
   /** Notes the address of a task that has ended. */
   occupyEnded(cidr: string, endedAtMs: number): void {
     const address = addressOf(cidr);
-    if (!this.#used.has(address)) this.#ended.set(address, endedAtMs);
+    if (this.#used.has(address)) return;
+    this.#touch(address);
+    this.#ended.set(address, endedAtMs);
   }
 
   /** @returns "10.0.1.7/24", or undefined when none is left */
   take(): string | undefined {
-    this.#cursor ??= highest(this.#used);
-    const from = this.#cursor;
-    const occupied = { has: (a: string): boolean => this.#isTaken(a) || this.#ended.has(a) };
-    const address =
-      nextAddress(this.#subnet, occupied, from === undefined ? {} : { from }) ??
-      this.#longestEnded();
+    const address = this.#nextUntouched() ?? this.#longestEnded();
     if (address === undefined) return undefined;
-    this.#ended.delete(address);
-    this.#used.add(address);
     this.#cursor = address;
-    return `${address}/${this.#subnet.prefixLength}`;
+    return this.#give(address);
   }
 
-  /** "254 addresses, 254 used, 0 free" */
+  /**
+   * A certain address, also one outside of the ranges.
+   * @returns "10.0.1.7/24", or why it cannot be given
+   */
+  takeThis(address: string): { address: string } | { refusal: 'outside' | 'taken' } {
+    const part = isAddress(address) ? this.#partOf(address) : undefined;
+    const isGivable =
+      part !== undefined &&
+      poolUsage(part.subnet, [address]).used === 1; /* neither network nor broadcast address */
+    if (!isGivable) return { refusal: 'outside' };
+    return this.#used.has(address) ? { refusal: 'taken' } : { address: this.#give(address) };
+  }
+
+  /** Of all subnets together; an address that an ended task had is free. */
+  usage(): PoolUsage {
+    const parts = this.#parts.map(({ subnet, range }) => poolUsage(subnet, this.#used, range));
+    return {
+      total: sum(parts.map((p) => p.total)),
+      used: sum(parts.map((p) => p.used)),
+      free: sum(parts.map((p) => p.free)),
+    };
+  }
+
+  /** "10.0.1.0/24: 254 addresses, 254 used, 0 free" */
   describe(): string {
-    const { total, used, free } = poolUsage(this.#range, this.#used);
-    return `${total} addresses, ${used} used, ${free} free`;
+    const { total, used, free } = this.usage();
+    const from = this.#ipam.map(({ subnet, ipRange }) =>
+      ipRange === '' ? subnet : `${ipRange} of ${subnet}`,
+    );
+    return `${from.join(', ')}: ${total} addresses, ${used} used, ${free} free`;
   }
 
-  #isTaken(address: string): boolean {
-    return this.#used.has(address) || !subnetContains(this.#range, address);
+  #give(address: string): string {
+    this.occupy(address);
+    const part = this.#partOf(address);
+    if (part === undefined) return address;
+    if (subnetContains(part.range, address)) part.cursor = address;
+    return `${address}/${part.subnet.prefixLength}`;
+  }
+
+  #partOf(address: string): Part | undefined {
+    return this.#parts.find(({ subnet }) => subnetContains(subnet, address));
+  }
+
+  #touch(address: string): void {
+    if (this.#used.has(address) || this.#ended.has(address)) return;
+    const part = this.#partOf(address);
+    if (part === undefined) return;
+    part.untouched -= poolUsage(part.subnet, [address], part.range).used;
+  }
+
+  #nextUntouched(): string | undefined {
+    const occupied = { has: (a: string): boolean => this.#used.has(a) || this.#ended.has(a) };
+    for (const part of this.#parts) {
+      if (part.untouched === 0) continue; // a full one is not searched for each address
+      part.cursor ??= highestIn(part.range, this.#used);
+      const from = part.cursor;
+      const options = { within: part.range, ...(from === undefined ? {} : { from }) };
+      const address = nextAddress(part.subnet, occupied, options);
+      if (address !== undefined) return address;
+    }
+    return undefined;
   }
 
   #longestEnded(): string | undefined {
     let best: string | undefined;
     let bestMs = Infinity;
     for (const [address, endedAtMs] of this.#ended) {
-      if (endedAtMs >= bestMs || this.#isTaken(address)) continue;
+      const range = this.#partOf(address)?.range;
+      const mayBeGiven = range !== undefined && subnetContains(range, address);
+      if (endedAtMs >= bestMs || !mayBeGiven) continue;
       best = address;
       bestMs = endedAtMs;
     }
@@ -88,13 +162,19 @@ export class AddressSpace {
   }
 }
 
-function addressOf(cidr: string): string {
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
+}
+
+/** "10.0.1.7/24" → "10.0.1.7" */
+export function addressOf(cidr: string): string {
   return cidr.split('/', 1)[0] ?? '';
 }
 
-function highest(addresses: Iterable<string>): string | undefined {
+function highestIn(range: Cidr, addresses: Iterable<string>): string | undefined {
   let best: string | undefined;
   for (const address of addresses) {
+    if (!subnetContains(range, address)) continue;
     if (best === undefined || parseAddress(address) > parseAddress(best)) best = address;
   }
   return best;

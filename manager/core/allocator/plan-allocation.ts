@@ -4,12 +4,12 @@ import { EndpointMode, TaskState, type Endpoint } from '../../../proto/gen/hatob
 import { equalData } from '../equal.js';
 import { publishesIngress } from '../orchestrator/spec-comparison.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
-import { AddressSpace } from './address-space.js';
+import { Addresses, type AddressCursors } from './addresses.js';
+import { exhausted, planAttachments } from './plan-attachments.js';
 import { planNetworks } from './plan-networks.js';
 import { PortTable, portText } from './ports.js';
 
-/** Network id → the address given last; a hint that keeps released addresses at rest. */
-export type AddressCursors = ReadonlyMap<string, string>;
+export type { AddressCursors };
 
 export interface Allocation {
   plan: Plan;
@@ -18,7 +18,7 @@ export interface Allocation {
 
 /**
  * Gives networks their subnets and numbers, services their virtual addresses and published ports,
- * new tasks their addresses (NEW → PENDING). What is in use is read from the stored objects each
+ * containers of single nodes and new tasks their addresses (NEW → PENDING). What is in use is read from the stored objects each
  * time, so nothing can be given twice as long as the snapshot shows all that was given before: the
  * caller plans again only once it sees its last writes. An address is free again when the object
  * that has it is gone. What cannot be given is said in the message of the tasks that wait for it.
@@ -29,15 +29,17 @@ export function planAllocation(
   cursors: AddressCursors = new Map(),
 ): Allocation {
   const { changes, problems } = planNetworks(snapshot);
-  const allocator = new Allocator(snapshot, nowMs, cursors, problems);
+  const addresses = new Addresses(snapshot, cursors);
+  const allocator = new Allocator(snapshot, nowMs, addresses, problems);
   const services = [...snapshot.services()].sort(
     (a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1),
   );
   for (const service of services) allocator.service(service);
+  const attachments = planAttachments(snapshot, addresses);
   for (const task of snapshot.tasks()) allocator.task(task);
   return {
-    plan: { groups: [...changes, ...allocator.changes].map((change) => [change]) },
-    cursors: allocator.cursors(),
+    plan: { groups: [...changes, ...attachments, ...allocator.changes].map((change) => [change]) },
+    cursors: addresses.cursors(),
   };
 }
 
@@ -45,10 +47,9 @@ class Allocator {
   readonly changes: Change[] = [];
   readonly #snapshot: Snapshot;
   readonly #nowMs: number;
-  readonly #cursors: AddressCursors;
+  readonly #addresses: Addresses;
   /** Network id → why it has no subnet. */
   readonly #problems: ReadonlyMap<string, string>;
-  readonly #spaces = new Map<string, AddressSpace>();
   readonly #ports = new PortTable();
   readonly #ingress: Network | undefined;
   /** Service id → why it lacks something; '' when it has all. */
@@ -57,47 +58,16 @@ class Allocator {
   constructor(
     snapshot: Snapshot,
     nowMs: number,
-    cursors: AddressCursors,
+    addresses: Addresses,
     problems: ReadonlyMap<string, string>,
   ) {
     this.#snapshot = snapshot;
     this.#nowMs = nowMs;
-    this.#cursors = cursors;
+    this.#addresses = addresses;
     this.#problems = problems;
     this.#ingress = [...snapshot.networks()].find((n) => n.spec.ingress && !n.pendingDelete);
-    for (const network of snapshot.networks()) this.#openSpace(network);
-    for (const service of snapshot.services()) this.#noteService(service);
-    for (const task of snapshot.tasks()) this.#noteTask(task);
-  }
-
-  cursors(): AddressCursors {
-    const cursors = new Map<string, string>();
-    for (const [id, { cursor }] of this.#spaces) if (cursor !== undefined) cursors.set(id, cursor);
-    return cursors;
-  }
-
-  #openSpace({ id, ipam }: Network): void {
-    const [first] = ipam;
-    if (first === undefined) return;
-    this.#spaces.set(id, new AddressSpace(first, this.#cursors.get(id)));
-  }
-
-  #noteService(service: Service): void {
-    for (const { networkId, addr } of service.endpoint.virtualIps) {
-      this.#spaces.get(networkId)?.occupy(addr);
-    }
-    for (const port of service.endpoint.ports) this.#ports.claim(service, port);
-  }
-
-  #noteTask({ networksAttachments, status }: Task): void {
-    // What became of an orphaned task's container is not known, so its address is not given again.
-    const ended = isTerminal(status.state) && status.state !== TaskState.ORPHANED;
-    for (const { networkId, addresses } of networksAttachments) {
-      const space = this.#spaces.get(networkId);
-      for (const address of addresses) {
-        if (ended) space?.occupyEnded(address, status.timestampMs);
-        else space?.occupy(address);
-      }
+    for (const service of snapshot.services()) {
+      for (const port of service.endpoint.ports) this.#ports.claim(service, port);
     }
   }
 
@@ -172,21 +142,17 @@ class Allocator {
   }
 
   #takeAddress(networkId: string, lacks: string[]): string | undefined {
-    const space = this.#spaces.get(networkId);
-    const address = space?.take();
-    if (address === undefined) lacks.push(this.#whyNone(networkId, space));
+    const address = this.#addresses.of(networkId)?.take();
+    if (address === undefined) lacks.push(this.#whyNone(networkId));
     return address;
   }
 
-  #whyNone(networkId: string, space: AddressSpace | undefined): string {
+  #whyNone(networkId: string): string {
     const network = this.#snapshot.network(networkId);
     if (network === undefined) return `network ${networkId} does not exist any more`;
-    const { name } = network.spec;
-    if (space !== undefined) {
-      const subnet = network.ipam[0]?.subnet ?? '';
-      return `no address is left on network ${name} (${subnet}: ${space.describe()})`;
-    }
-    return this.#problems.get(networkId) ?? `network ${name} has no subnet yet`;
+    const space = this.#addresses.of(networkId);
+    if (space !== undefined) return exhausted(network, space.describe());
+    return this.#problems.get(networkId) ?? `network ${network.spec.name} has no subnet yet`;
   }
 
   task(task: Task): void {

@@ -1445,8 +1445,8 @@ export interface IPAMConfig {
 }
 
 /**
- * A container outside of services on an attachable network: what holds its address. Made and
- * removed by the agent of the container's node.
+ * A container outside of services on an attachable network: what holds its address. Asked for and
+ * removed by the agent of the container's node; the leader gives the address, as it does to tasks.
  */
 export interface Attachment {
   id: string;
@@ -1457,11 +1457,15 @@ export interface Attachment {
   containerId: string;
   containerName: string;
   networkId: string;
-  /** CIDR, for example "10.0.1.7/24" */
+  /** CIDR, for example "10.0.1.7/24"; empty until one was given */
   address: string;
   aliases: string[];
   /** Its container runs: its names are answered. */
   active: boolean;
+  /** "10.0.1.7"; empty = any */
+  wantedAddress: string;
+  /** why no address was given */
+  problem: string;
 }
 
 export interface Stack {
@@ -10567,6 +10571,8 @@ function createBaseAttachment(): Attachment {
     address: "",
     aliases: [],
     active: false,
+    wantedAddress: "",
+    problem: "",
   };
 }
 
@@ -10604,6 +10610,12 @@ export const Attachment: MessageFns<Attachment> = {
     }
     if (message.active !== false) {
       writer.uint32(88).bool(message.active);
+    }
+    if (message.wantedAddress !== "") {
+      writer.uint32(98).string(message.wantedAddress);
+    }
+    if (message.problem !== "") {
+      writer.uint32(106).string(message.problem);
     }
     return writer;
   },
@@ -10709,6 +10721,22 @@ export const Attachment: MessageFns<Attachment> = {
             message.active = reader.bool();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.wantedAddress = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10760,6 +10788,12 @@ export const Attachment: MessageFns<Attachment> = {
         ? object.aliases.map((e: any) => globalThis.String(e))
         : [],
       active: isSet(object.active) ? globalThis.Boolean(object.active) : false,
+      wantedAddress: isSet(object.wantedAddress)
+        ? globalThis.String(object.wantedAddress)
+        : isSet(object.wanted_address)
+        ? globalThis.String(object.wanted_address)
+        : "",
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
     };
   },
 
@@ -10798,6 +10832,12 @@ export const Attachment: MessageFns<Attachment> = {
     if (message.active !== false) {
       obj.active = message.active;
     }
+    if (message.wantedAddress !== "") {
+      obj.wantedAddress = message.wantedAddress;
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
     return obj;
   },
 
@@ -10817,6 +10857,8 @@ export const Attachment: MessageFns<Attachment> = {
     message.address = object.address ?? "";
     message.aliases = object.aliases?.map((e) => e) || [];
     message.active = object.active ?? false;
+    message.wantedAddress = object.wantedAddress ?? "";
+    message.problem = object.problem ?? "";
     return message;
   },
 };
