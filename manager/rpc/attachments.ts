@@ -12,7 +12,7 @@ import type {
 import { Addresses } from '../core/allocator/addresses.js';
 import { exhausted, refusalOf } from '../core/allocator/plan-attachments.js';
 import { equalData } from '../core/equal.js';
-import { configOf } from '../core/network-state.js';
+import { configOf, overlayDefaultsOf } from '../core/network-items.js';
 import type { Plan } from '../core/snapshot.js';
 import { checkName, Problems, problemsError } from '../core/validate/problem.js';
 import { attachmentName } from '../store/keys.js';
@@ -54,7 +54,7 @@ export class Attachments {
     const decide = (): Plan | undefined => this.#plan(nodeId, network.id, { request, name, id });
     await writePlan(this.#cluster, decide, signal);
     const attachment = await this.#addressed(name, network, signal);
-    return { attachment, network: configOf(network) };
+    return { attachment, network: configOf(network, overlayDefaultsOf(view)) };
   }
 
   /** What is not attached is success. */
