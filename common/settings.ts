@@ -238,14 +238,22 @@ function isDuration(text: string): boolean {
   }
 }
 
+export function wholeNumberSetting(
+  what: string,
+  { least, most }: { least: number; most: number },
+): Setting<number> {
+  return {
+    form: 'number',
+    parse: (raw) => {
+      const isRight = typeof raw === 'number' && Number.isInteger(raw);
+      if (isRight && raw >= least && raw <= most) return raw;
+      throw new Expectation(`${what} from ${least} to ${most}`);
+    },
+  };
+}
+
 /** A whole number of percent, from 1 to 100. */
-export const percentSetting: Setting<number> = {
-  form: 'number',
-  parse: (raw) => {
-    if (typeof raw === 'number' && Number.isInteger(raw) && raw >= 1 && raw <= 100) return raw;
-    throw new Expectation('a percentage from 1 to 100');
-  },
-};
+export const percentSetting = wholeNumberSetting('a percentage', { least: 1, most: 100 });
 
 /** A map of names to lists of texts for each of which `isRight` holds; "a=1 2,b=3" as a text. */
 export function listsSetting(

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import type { Clock } from '../common/clock.js';
 import { HatobaError, isKind } from '../common/errors.js';
 import { newId } from '../common/model/ids.js';
-import { INGRESS_NETWORK } from '../common/model/labels.js';
+import { HOST_NETWORK, INGRESS_NETWORK, NONE_NETWORK } from '../common/model/labels.js';
 import type { Cluster, Network } from '../common/model/objects.js';
 import type { Random } from '../common/random.js';
 import { NodeRole, Network as NetworkMessage } from '../proto/gen/hatoba/v1/types.js';
 import { checkNetwork } from '../proto/wire/check.js';
-import type { Plan } from './core/snapshot.js';
+import { poolProblems } from './core/address-pools.js';
+import type { HostRoute } from './core/proc-route.js';
+import type { Change, Plan } from './core/snapshot.js';
 import { CertificateAuthority, createRootCa } from './security/ca.js';
 import {
   identityFiles,
@@ -20,7 +22,7 @@ import {
 } from './security/identity-files.js';
 import { createJoinTokens } from './security/join-token.js';
 import { decodeObject } from './store/codec.js';
-import { CLUSTER_KEY } from './store/keys.js';
+import { CLUSTER_KEY, keyOf } from './store/keys.js';
 import type { Store } from './store/store.js';
 import { applyPlan } from './store/write.js';
 
@@ -30,17 +32,14 @@ import { applyPlan } from './store/write.js';
  *   1. prepareIdentity: makes the CA and the manager's own certificate, and keeps the CA's key in
  *      <root>/manager/bootstrap until it is in the store;
  *   2. the caller starts etcd with that certificate;
- *   3. bootstrapCluster: stores cluster and ingress network in one guarded transaction, then
+ *   3. bootstrapCluster: stores cluster and predefined networks in one guarded transaction, then
  *      removes the key from the disk.
  * A start that dies in between goes on where it stopped; of two that share an external etcd one
  * makes the cluster, and the other is told to join it.
  */
 
-const SUBNET_SIZE = 24;
-const DATA_PATH_PORT = 4789;
 const HEARTBEAT_PERIOD_MS = 1000;
 const TASK_HISTORY_LIMIT = 5;
-const NETWORK_WAIT_MS = 5000;
 
 export interface BootstrapModules {
   clock: Clock;
@@ -89,13 +88,19 @@ function caKeyFile(root: string): string {
 export interface ClusterOptions {
   root: string;
   defaultAddressPools: readonly string[];
+  /** Prefix length. */
+  subnetSize: number;
+  dataPathPort: number;
+  networkWaitMs: number;
+  /** Where routes of this host lead to; pools must keep clear of them. */
+  hostRoutes: () => Promise<readonly HostRoute[]>;
 }
 
 /**
  * The cluster this manager belongs to, made when the store is empty. Also when several managers
  * come at once, or again after a crash, there is one cluster.
  * @throws {HatobaError} failed-precondition when the store holds another cluster, or none and this
- * manager is not a first one
+ * manager is not a first one; invalid-argument for address pools that cannot be used
  */
 export async function bootstrapCluster(
   store: Store,
@@ -112,6 +117,7 @@ export async function bootstrapCluster(
         `give it another etcd, or remove ${options.root} and join the cluster with its manager token`,
     );
   }
+  await addPredefinedNetworks(store, modules);
   await rm(join(keyFile, '..'), { recursive: true, force: true });
   return present;
 }
@@ -130,12 +136,16 @@ async function create(
         `restore etcd, or remove ${options.root} to begin a new cluster`,
     );
   }
+  const problems = poolProblems(options, await options.hostRoutes());
+  if (problems.length > 0) throw new HatobaError('invalid-argument', problems.join('\n'));
   const cluster = newCluster(identity, rootCaKeyPem, options, modules);
   const plan: Plan = {
     groups: [
       [
         { action: 'create', kind: 'cluster', object: cluster },
-        { action: 'create', kind: 'network', object: ingressNetwork() },
+        ...PREDEFINED_NETWORKS.map((object): Change => {
+          return { action: 'create', kind: 'network', object };
+        }),
       ],
     ],
   };
@@ -168,11 +178,11 @@ function newCluster(
     updatedAtMs: 0,
     spec: {
       defaultAddressPools: [...options.defaultAddressPools],
-      subnetSize: SUBNET_SIZE,
-      dataPathPort: DATA_PATH_PORT,
+      subnetSize: options.subnetSize,
+      dataPathPort: options.dataPathPort,
       heartbeatPeriodMs: HEARTBEAT_PERIOD_MS,
       taskHistoryLimit: TASK_HISTORY_LIMIT,
-      networkWaitMs: NETWORK_WAIT_MS,
+      networkWaitMs: options.networkWaitMs,
     },
     rootCaCertificatePem: identity.caPem,
     rootCaKeyPem,
@@ -180,12 +190,19 @@ function newCluster(
   };
 }
 
-/** The network behind published ports; its id is its name, so that every node knows it. */
-function ingressNetwork(): Network {
-  return checkNetwork(
-    NetworkMessage.fromPartial({
-      id: INGRESS_NETWORK,
-      spec: { name: INGRESS_NETWORK, driver: 'overlay', ingress: true },
-    }),
-  );
+/** A cluster of an older version lacks some; another manager may be adding them right now. */
+async function addPredefinedNetworks(store: Store, modules: BootstrapModules): Promise<void> {
+  const missing: Network[] = [];
+  for (const network of PREDEFINED_NETWORKS) {
+    if ((await store.get(keyOf('network', network))) === undefined) missing.push(network);
+  }
+  const groups = missing.map((object): Change[] => [{ action: 'create', kind: 'network', object }]);
+  if (groups.length > 0) await applyPlan(store, { groups }, modules);
 }
+
+/** Their ids are their names, so that every node knows them. */
+const PREDEFINED_NETWORKS: readonly Network[] = [
+  { name: INGRESS_NETWORK, driver: 'overlay', ingress: true },
+  { name: HOST_NETWORK, driver: 'host' },
+  { name: NONE_NETWORK, driver: 'none' },
+].map((spec) => checkNetwork(NetworkMessage.fromPartial({ id: spec.name, spec })));

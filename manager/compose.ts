@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../common/clock.js';
 import { DisposableStack } from '../common/disposable.js';
+import { parseDurationMs } from '../common/duration.js';
 import type { Logger } from '../common/logger.js';
 import type { Random } from '../common/random.js';
 import { listenTls, listenUnix } from '../proto/wire/server.js';
@@ -13,6 +14,7 @@ import { leadTerm } from './controllers/term.js';
 import { AssignmentModel } from './core/network-state.js';
 import { startEtcd } from './etcd/etcd-process.js';
 import { openExternalStore } from './etcd/external.js';
+import { hostRoutes } from './host-routes.js';
 import { Election } from './leader/election.js';
 import { AgentConnections } from './rpc/agents.js';
 import { caService } from './rpc/ca-server.js';
@@ -55,7 +57,14 @@ export async function startManager(
         ? await openExternalStore(config, modules, signal)
         : await openOwnStore(config, former, modules, parts),
     );
-    const options = { root, defaultAddressPools: config.defaultAddrPool };
+    const options = {
+      root,
+      defaultAddressPools: config.defaultAddrPool,
+      subnetSize: config.subnetSize,
+      dataPathPort: config.dataPathPort,
+      networkWaitMs: parseDurationMs(config.networkWait),
+      hostRoutes,
+    };
     const cluster = await bootstrapCluster(store, former, options, modules);
     const identity = await renewManagerIdentity(
       former,

@@ -2,6 +2,7 @@ import type { LogLevel } from '../common/logger.js';
 import {
   absolutePathSetting,
   choiceSetting,
+  durationSetting,
   hostPort,
   isIpAddress,
   listenSetting,
@@ -9,10 +10,12 @@ import {
   portSetting,
   readSettings,
   textSetting,
+  wholeNumberSetting,
   type ListenAddress,
   type SettingSources,
   type SettingTable,
 } from '../common/settings.js';
+import { DEFAULT_ADDRESS_POOLS, DEFAULT_SUBNET_SIZE } from './core/address-pools.js';
 
 /** The effective configuration of a manager. */
 export interface ManagerConfig {
@@ -35,6 +38,12 @@ export interface ManagerConfig {
   readonly etcdBinary: string;
   /** Pools from which the subnets of networks are cut; used when the cluster is created. */
   readonly defaultAddrPool: readonly string[];
+  /** Prefix length of the subnets cut from the pools; used when the cluster is created. */
+  readonly subnetSize: number;
+  /** UDP port of the tunnels between nodes; used when the cluster is created. */
+  readonly dataPathPort: number;
+  /** Longest wait of a task's stop for nodes that do not answer; used when the cluster is created. */
+  readonly networkWait: string;
   readonly logLevel: LogLevel;
   readonly logFormat: 'json' | 'text';
 }
@@ -57,6 +66,9 @@ const TABLE: SettingTable<ManagerConfig> = {
   etcdKey: optionalFile,
   etcdBinary: textSetting('a program', (text) => /^[\w.-]+$/.test(text) || isPath(text)),
   defaultAddrPool: listSetting('IPv4 networks like 10.128.0.0/9', isPool),
+  subnetSize: wholeNumberSetting('a prefix length', { least: 16, most: 29 }),
+  dataPathPort: wholeNumberSetting('a port', { least: 1024, most: 49_151 }),
+  networkWait: durationSetting,
   logLevel: choiceSetting(['debug', 'info', 'warn', 'error']),
   logFormat: choiceSetting(['json', 'text']),
 };
@@ -72,7 +84,10 @@ const DEFAULTS: Omit<ManagerConfig, 'advertiseAddr'> = {
   etcdCert: '',
   etcdKey: '',
   etcdBinary: 'etcd',
-  defaultAddrPool: ['10.128.0.0/9'],
+  defaultAddrPool: DEFAULT_ADDRESS_POOLS,
+  subnetSize: DEFAULT_SUBNET_SIZE,
+  dataPathPort: 4789,
+  networkWait: '5s',
   logLevel: 'info',
   logFormat: 'text',
 };

@@ -21,6 +21,9 @@ describe('manager configuration', () => {
       etcdKey: '',
       etcdBinary: 'etcd',
       defaultAddrPool: ['10.128.0.0/9'],
+      subnetSize: 24,
+      dataPathPort: 4789,
+      networkWait: '5s',
       logLevel: 'info',
       logFormat: 'text',
     });
@@ -83,6 +86,9 @@ describe('manager configuration', () => {
     ['a text', 'advertiseAddr'],
     ['no address', {}],
     ['an endpoint with a path', { advertiseAddr: '10.0.0.1', etcdEndpoints: ['http://x/y'] }],
+    ['a subnet size without room', { advertiseAddr: '10.0.0.1', subnetSize: 30 }],
+    ['a port for programs that ask for any', { advertiseAddr: '10.0.0.1', dataPathPort: 50_000 }],
+    ['a wait without its unit', { advertiseAddr: '10.0.0.1', networkWait: '5' }],
     ['a port as text', { advertiseAddr: '10.0.0.1', etcdPeerPort: '4380' }],
   ];
   for (const [name, file] of wrong) {

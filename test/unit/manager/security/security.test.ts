@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { parseCidr } from '../../../../overlay-net/core/ipam.js';
 import { createHash, X509Certificate } from 'node:crypto';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -196,6 +197,10 @@ describe('the first start', () => {
   const options = (): Parameters<typeof bootstrapCluster>[2] => ({
     root: folder,
     defaultAddressPools: ['10.128.0.0/9'],
+    subnetSize: 24,
+    dataPathPort: 4789,
+    networkWaitMs: 5000,
+    hostRoutes: () => Promise.resolve([{ subnet: parseCidr('10.130.0.0/16'), link: 'eth0' }]),
   });
 
   beforeEach(async () => {
@@ -204,7 +209,7 @@ describe('the first start', () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  it('makes identity, cluster and ingress network, and keeps no CA key on the disk', async () => {
+  it('makes identity, cluster and predefined networks, and keeps no CA key on the disk', async () => {
     const identity = await prepareIdentity(folder, '10.0.0.1', modules);
     const cluster = await bootstrapCluster(store, identity, options(), modules);
     assert.equal(cluster.id, identity.clusterId);
@@ -214,8 +219,8 @@ describe('the first start', () => {
       entries.map((e) => e.key),
       [
         '/hatoba/v1/cluster/default',
-        '/hatoba/v1/name/network/ingress',
-        '/hatoba/v1/network/ingress',
+        ...['host', 'ingress', 'none'].map((name) => `/hatoba/v1/name/network/${name}`),
+        ...['host', 'ingress', 'none'].map((name) => `/hatoba/v1/network/${name}`),
       ],
     );
     assert.deepEqual(await readdir(join(folder, 'manager')), []);
@@ -240,6 +245,33 @@ describe('the first start', () => {
     assert.deepEqual(await bootstrapCluster(store, again, options(), modules), cluster);
   });
 
+  it('adds the predefined networks that a cluster of an older version lacks', async () => {
+    const identity = await prepareIdentity(folder, '10.0.0.1', modules);
+    await bootstrapCluster(store, identity, options(), modules);
+    const before = await store.list('/');
+    const deletes = ['name/network/host', 'network/host'].map((key) => `/hatoba/v1/${key}`);
+    await store.commit({ guards: [], puts: [], deletes });
+    await bootstrapCluster(store, identity, options(), modules);
+    const after = await store.list('/');
+    assert.deepEqual(
+      after.entries.map((e) => e.key),
+      before.entries.map((e) => e.key),
+    );
+  });
+
+  it('refuses address pools that lead elsewhere, before anything is stored', async () => {
+    const identity = await prepareIdentity(folder, '10.0.0.1', modules);
+    const defaultAddressPools = ['10.128.0.0/10', '10.129.0.0/16'];
+    await assert.rejects(
+      bootstrapCluster(store, identity, { ...options(), defaultAddressPools }, modules),
+      {
+        kind: 'invalid-argument',
+        message: /\(eth0\)[^]*10\.129\.0\.0\/16 overlaps address pool 10\.128/,
+      },
+    );
+    assert.deepEqual((await store.list('/')).entries, []);
+  });
+
   it('goes on after a lost answer, and after a crash before the cluster was stored', async () => {
     let faults: ('lost' | 'applied')[] = ['lost', 'applied'];
     const faulty = new MemoryStore({ clock }, { commitFault: () => faults.shift() ?? 'none' });
@@ -251,7 +283,7 @@ describe('the first start', () => {
     const cluster = await bootstrapCluster(faulty, identity, options(), modules);
     assert.equal(cluster.id, identity.clusterId);
     faults = [];
-    assert.equal((await faulty.list('/')).entries.length, 3);
+    assert.equal((await faulty.list('/')).entries.length, 7);
   });
 
   it('makes one cluster of two rivals, and tells the other to join', async () => {
@@ -267,7 +299,7 @@ describe('the first start', () => {
       assert.deepEqual(outcomes.map((o) => o.status).sort(), ['fulfilled', 'rejected']);
       const rejected = outcomes.find((o) => o.status === 'rejected');
       assert.equal(kindOf(rejected?.reason), 'failed-precondition');
-      assert.equal((await store.list('/')).entries.length, 3);
+      assert.equal((await store.list('/')).entries.length, 7);
     } finally {
       await rm(rival, { recursive: true, force: true });
     }
