@@ -11,15 +11,18 @@ import type { AgentConfig } from './config.js';
 import { ContainerExecutor } from './executor/container-executor.js';
 import type { LocalEngine, LocalNetworks } from './executor/local-engine.js';
 import { NetworkApplier } from './executor/network-applier.js';
+import { AttachmentReports } from './local/attachment-reports.js';
 import { BRIDGE } from './local/bridge-subnet.js';
+import { ClusterNetworks } from './local/cluster-networks.js';
 import type { ContainerNetworks } from './local/container-networks.js';
 import { engineService } from './local/engine-server.js';
 import { GarbageRounds } from './local/garbage-rounds.js';
 import type { HostNetwork } from './local/host-network.js';
 import { LocalContainers } from './local/local-containers.js';
-import { hasTaskSandboxes, openContainerNetworks } from './local/open-local.js';
+import { needsClusterNetworks, openContainerNetworks } from './local/open-local.js';
 import type { RestartGate } from './local/restart-gate.js';
 import { AgentServer } from './rpc/agent-server.js';
+import { attachmentCalls } from './session/attachment-calls.js';
 import { describeNode } from './session/describe-node.js';
 import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
 import type { AgentIdentity } from './session/identity.js';
@@ -90,10 +93,12 @@ async function assemble(
     stack,
     onChange: () => {
       worker.networksChanged();
+      attachments.cluster.changed();
       late.session?.onNetworkApplied();
     },
   });
   const { networks, bridge } = opened;
+  const attachments = openAttachments(modules, { networks, stack, session: () => late.session });
   const executor = await ContainerExecutor.create(
     { hostname: config.hostname },
     {
@@ -121,10 +126,13 @@ async function assemble(
   const tasks = await worker.start();
   log.info('Took up the tasks of this node', { nodeId, tasks: tasks.length });
 
-  const local = stack.use('containers of this node', openLocal(config, modules, opened));
+  const local = stack.use(
+    'containers of this node',
+    openLocal(config, modules, opened, attachments),
+  );
   stack.use('garbage collection', garbageRounds(config, modules));
   const sink = new AssignmentSink({ nodeId, tasks }, { worker, networks, log });
-  const port = await serve(config, identity, modules, { worker, networks, local, stack });
+  const port = await serve(config, identity, modules, { worker, networks, bridge, local, stack });
   const session = await openSession(config, identity, modules, {
     agentPort: port,
     stack,
@@ -132,6 +140,9 @@ async function assemble(
     statuses: () => worker.statuses(),
     appliedNetworkRevision: () => networks.appliedRevision,
     onAssignments: (message) => sink.receive(message),
+    onOpen: () => {
+      attachments.reports.sessionOpened();
+    },
   });
   late.session = session;
   return { session, worker, port, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
@@ -155,7 +166,7 @@ async function openNetworks(
   const path = join(config.root, 'agent', 'networks');
   const file = stack.use('network file', new NetworkFile({ path, nodeId }, { clock, log }));
   const kept = await file.load();
-  const needsCluster = kept === undefined && (await hasTaskSandboxes(driver));
+  const needsCluster = kept === undefined && (await needsClusterNetworks({ driver, engine }));
   const bridge = openContainerNetworks(
     {
       nodeId,
@@ -185,16 +196,39 @@ async function openNetworks(
   return { networks, bridge, begin };
 }
 
+interface Attachments {
+  readonly cluster: ClusterNetworks;
+  readonly reports: AttachmentReports;
+}
+
+/** What joins containers of this node alone to networks of the cluster. */
+function openAttachments(
+  { engine, clock, random, log }: AgentModules,
+  parts: { networks: NetworkApplier; stack: DisposableStack; session: () => Session | undefined },
+): Attachments {
+  const { networks, stack, session } = parts;
+  const managers = attachmentCalls(session);
+  const { containers } = engine;
+  const reports = stack.use(
+    'attachments',
+    new AttachmentReports({ managers, containers, clock, random, log }),
+  );
+  const reasonFor = (networkId: string): string => networks.reasonFor(networkId);
+  return { cluster: new ClusterNetworks({ reports, reasonFor, clock }), reports };
+}
+
 function openLocal(
   { hostname }: AgentConfig,
   { engine, random, log }: AgentModules,
   { networks, bridge }: OpenedNetworks,
+  attachments: Attachments,
 ): LocalContainers {
   return new LocalContainers(
     { hostname },
     {
       engine,
       networks: bridge,
+      ...attachments,
       networkWait: () => networkWait(networks),
       onChange: () => networks.localChanged(),
       random,
@@ -211,11 +245,12 @@ async function serve(
   parts: {
     worker: Worker;
     networks: NetworkApplier;
+    bridge: ContainerNetworks;
     local: LocalContainers;
     stack: DisposableStack;
   },
 ): Promise<number> {
-  const { worker, networks, local, stack } = parts;
+  const { worker, networks, bridge, local, stack } = parts;
   const node = { nodeId: identity.nodeId, hostname: config.hostname };
   const services = [new AgentServer(node, { engine, tasks: worker, clock }).service()];
   const remote = await listenTls({
@@ -229,7 +264,7 @@ async function serve(
   await networks.settled(); // local users find the network there
   await local.sweep();
   restarts.open((container) => local.beforeRestart(container));
-  const own = engineService({ engine, local, tasks: worker, clock });
+  const own = engineService({ engine, local, bridge, tasks: worker, clock });
   stack.use(
     'API on the socket',
     await listenUnix({ path, services: [...services, own], logger: log }),
@@ -250,7 +285,7 @@ function garbageRounds(config: AgentConfig, { engine, clock, log }: AgentModules
 
 type SessionParts = Pick<
   SessionModules,
-  'reporter' | 'statuses' | 'appliedNetworkRevision' | 'onAssignments'
+  'reporter' | 'statuses' | 'appliedNetworkRevision' | 'onAssignments' | 'onOpen'
 > & { agentPort: number; stack: DisposableStack };
 
 async function openSession(

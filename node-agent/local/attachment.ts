@@ -1,10 +1,12 @@
 import { HatobaError } from '../../common/errors.js';
+import type { NetworkJoin } from '../../proto/gen/hatoba/v1/engine.js';
 import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
 
 /**
  * What a container of this node alone is connected to. It is kept with the container, for as long
- * as that is there: an address is taken while a container has it, and nothing else says so.
+ * as that is there. An address of the bridge is taken while a container has it here, and nothing
+ * else says so; one of a network of the cluster is given by the managers.
  */
 export type Attachment =
   | {
@@ -15,9 +17,28 @@ export type Attachment =
       /** With every published port filled in. */
       readonly ports: readonly PortConfig[];
     }
+  | {
+      readonly mode: 'cluster';
+      /** At least one; the first has the way out. */
+      readonly networks: readonly JoinedNetwork[];
+      readonly ports: readonly PortConfig[];
+    }
   | { readonly mode: 'host' | 'none' }
   /** The network namespace of another container. */
   | { readonly mode: 'container'; readonly id: string };
+
+export type ClusterAttachment = Extract<Attachment, { mode: 'cluster' }>;
+
+/** An attachable network of the cluster, and a container's place on it. */
+export interface JoinedNetwork {
+  readonly networkId: string;
+  readonly name: string;
+  /** "10.0.1.7/24" */
+  readonly address: string;
+  readonly gateway: string;
+  /** As asked for; its id and host name are names of it besides. */
+  readonly aliases: readonly string[];
+}
 
 const ANNOTATION = 'hatoba.network';
 const SANDBOX_PREFIX = 'local-';
@@ -33,23 +54,64 @@ export function attachmentOf(config: ContainerConfig): Attachment | undefined {
   return text === undefined ? undefined : (JSON.parse(text) as Attachment);
 }
 
-/** As it was asked for: "bridge", "host", "none", "container:ID". */
+/** As it was asked for: "bridge", "host", "none", "container:ID", the name of a network. */
 export function networkMode(attachment: Attachment): string {
-  return attachment.mode === 'container' ? `container:${attachment.id}` : attachment.mode;
+  if (attachment.mode === 'container') return `container:${attachment.id}`;
+  return attachment.mode === 'cluster' ? (attachment.networks[0]?.name ?? '') : attachment.mode;
 }
 
-/** What a network mode asks for. @throws {HatobaError} invalid-argument */
-export function parseNetworkMode(
-  text: string,
-): { mode: 'bridge' | 'host' | 'none' } | { mode: 'container'; container: string } {
+/** "10.0.1.7" of each of its networks. */
+export function addressesOf(attachment: Attachment): string[] {
+  return cidrsOf(attachment).map((cidr) => cidr.split('/', 1)[0] ?? '');
+}
+
+function cidrsOf(attachment: Attachment): string[] {
+  if (attachment.mode === 'bridge') return [attachment.address];
+  return attachment.mode === 'cluster' ? attachment.networks.map(({ address }) => address) : [];
+}
+
+export function portsOf(attachment: Attachment): readonly PortConfig[] {
+  return attachment.mode === 'bridge' || attachment.mode === 'cluster' ? attachment.ports : [];
+}
+
+export type WantedNetwork =
+  | { readonly mode: 'bridge' | 'host' | 'none' }
+  | { readonly mode: 'container'; readonly container: string }
+  | { readonly mode: 'cluster'; readonly networks: readonly NetworkJoin[] };
+
+/**
+ * What a request asks for: a mode, or networks of the cluster.
+ * @throws {HatobaError} invalid-argument
+ */
+export function wantedNetwork(request: {
+  readonly networkMode: string;
+  readonly networks: readonly NetworkJoin[];
+}): WantedNetwork {
+  const { networkMode: mode, networks } = request;
+  if (networks.length > 0) {
+    for (const join of networks) checkJoin(join, mode);
+    return { mode: 'cluster', networks };
+  }
+  const own = nodeMode(mode);
+  if (own !== undefined) return own;
+  return { mode: 'cluster', networks: [{ network: mode, aliases: [], ipAddress: '' }] };
+}
+
+/** The modes that need no network of the cluster; undefined for others. */
+function nodeMode(text: string): WantedNetwork | undefined {
   if (text === '' || text === 'default') return { mode: 'bridge' };
   if (text === 'bridge' || text === 'host' || text === 'none') return { mode: text };
   const container = /^container:(.+)$/.exec(text)?.[1];
-  if (container !== undefined) return { mode: 'container', container };
-  throw new HatobaError(
-    'invalid-argument',
-    `network "${text}" cannot be used by a container of one node: use bridge, host, none or container:NAME, or run a service on it`,
-  );
+  return container === undefined ? undefined : { mode: 'container', container };
+}
+
+function checkJoin({ network }: NetworkJoin, mode: string): void {
+  if (mode !== '' || nodeMode(network) !== undefined) {
+    throw new HatobaError(
+      'invalid-argument',
+      `a container cannot be on "${mode === '' ? network : mode}" and on networks of the cluster: name networks of the cluster alone`,
+    );
+  }
 }
 
 /** The sandbox of a container of this node alone; those of tasks have the task's own id. */

@@ -1,18 +1,22 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
-import type { Random } from '../../common/random.js';
-import { isAddress, nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
+import { nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig, NetworkEndpoint } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, Containers, ContainerState } from '../../runtime/engine.js';
 import { toHostPort } from '../executor/host-ports.js';
-import { attachmentOf, containerOfSandbox, localSandboxId, type Attachment } from './attachment.js';
+import {
+  attachmentOf,
+  containerOfSandbox,
+  localSandboxId,
+  portsOf,
+  type Attachment,
+} from './attachment.js';
 import { BRIDGE } from './bridge-subnet.js';
 import { HostPortClaims, type HostPortClaimsModules } from './host-port-claims.js';
 import { overlapping, subnetsText } from './network-overlap.js';
 import { firstSubnet } from '../../overlay-net/core/subnets.js';
-import { choosePorts, type PortUse } from './port-use.js';
 
 type BridgeAttachment = Extract<Attachment, { mode: 'bridge' }>;
 
@@ -29,16 +33,14 @@ export interface Wiring {
 export interface ContainerNetworksModules extends HostPortClaimsModules {
   readonly containers: Pick<Containers, 'list' | 'get'>;
   readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
-  /** IPv4 addresses of this host. */
-  readonly ownAddresses: () => ReadonlySet<string>;
   /** The network anew, on a subnet that fits to these networks of the cluster. */
   readonly fitTo: (networks: readonly NetworkConfig[]) => NetworkConfig;
-  readonly random: Random;
   readonly log: Logger;
 }
 
 /**
- * The network "bridge" of this node and who is on it.
+ * The network "bridge" of this node and who is on it; and how containers of this node alone are
+ * joined to whatever network they are on.
  * 1. An address is taken while a container has it in its attachment, running or not.
  * 2. A sandbox, and with it the published ports, is there while its container runs, may run soon
  *    (created, restarting) or is being started.
@@ -96,25 +98,15 @@ export class ContainerNetworks {
    */
   async reserve(id: string, ports: readonly PortConfig[]): Promise<BridgeAttachment> {
     this.#checkOverlaps();
-    const wanted = ports.map(toHostPort);
-    for (const { hostIp } of wanted) this.#checkHostIp(hostIp);
-    const used = wanted.length === 0 ? [] : await this.ports.inUse(id);
+    const chosen = await this.ports.reserve(id, ports);
     // nothing is awaited from here on: who reserves next sees this one
-    const reserved = [...this.#reserved.values()].flatMap((a) =>
-      usesOf(a, 'another new container'),
-    );
-    const startAt = Math.floor(this.#modules.random.next() * 65536);
-    const chosen = choosePorts(wanted, [...used, ...reserved], startAt);
     const { subnet, gateway } = firstSubnet(this.#network);
     const { prefixLength } = parseCidr(subnet);
     const attachment: BridgeAttachment = {
       mode: 'bridge',
       address: `${this.#freeAddress()}/${prefixLength}`,
       gateway,
-      ports: ports.map((port, i) => ({
-        ...port,
-        publishedPort: chosen[i]?.publishedPort ?? port.publishedPort,
-      })),
+      ports: chosen,
     };
     this.#reserved.set(id, attachment);
     return attachment;
@@ -122,6 +114,7 @@ export class ContainerNetworks {
 
   /** The container is there, or will not come. */
   settle(id: string): void {
+    this.ports.settle(id);
     this.#reserved.delete(id);
   }
 
@@ -134,10 +127,8 @@ export class ContainerNetworks {
     if (attachment.mode === 'container') {
       return { netns: `container:${attachment.id}`, nameservers: [] };
     }
-    const isBridge = attachment.mode === 'bridge';
-    const { networkId } = this.#network;
-    const hostPorts = isBridge ? attachment.ports.map(toHostPort) : [];
-    const attachments = isBridge ? [{ networkId, address: attachment.address }] : [];
+    const hostPorts = portsOf(attachment).map(toHostPort);
+    const attachments = this.#linksOf(attachment);
     const sandbox = await this.ports.take(id, hostPorts, () =>
       this.#modules.driver.attach({ id: localSandboxId(id), attachments, hostPorts }),
     );
@@ -153,6 +144,13 @@ export class ContainerNetworks {
   async attached(): Promise<string[]> {
     const sandboxes = await this.#modules.driver.list();
     return sandboxes.map(({ id }) => containerOfSandbox(id)).filter((id) => id !== undefined);
+  }
+
+  #linksOf(attachment: Attachment): { networkId: string; address: string }[] {
+    const { networkId } = this.#network;
+    if (attachment.mode === 'bridge') return [{ networkId, address: attachment.address }];
+    if (attachment.mode !== 'cluster') return [];
+    return attachment.networks.map(({ networkId, address }) => ({ networkId, address }));
   }
 
   #endpoint({ config, status }: ContainerState, { address }: BridgeAttachment): NetworkEndpoint {
@@ -220,21 +218,6 @@ export class ContainerNetworks {
     this.#lastAddress = address;
     return address;
   }
-
-  #checkHostIp(hostIp: string): void {
-    if (hostIp === '' || hostIp === '0.0.0.0' || hostIp.startsWith('127.')) return;
-    if (!isAddress(hostIp)) {
-      throw new HatobaError(
-        'invalid-argument',
-        `ports are published on IPv4 addresses of this host: "${hostIp}" is none`,
-      );
-    }
-    if (this.#modules.ownAddresses().has(hostIp)) return;
-    throw new HatobaError(
-      'failed-precondition',
-      `a port cannot be published on ${hostIp}: this host does not have that address`,
-    );
-  }
 }
 
 /** The attachment of a container that is of this node alone. */
@@ -242,10 +225,4 @@ export function requireAttachment(config: ContainerConfig): Attachment {
   const attachment = attachmentOf(config);
   if (attachment !== undefined) return attachment;
   throw new HatobaError('internal', `container ${config.id} has no network of this node`);
-}
-
-function usesOf({ ports }: BridgeAttachment, holder: string): PortUse[] {
-  return ports.map(toHostPort).map(({ protocol, hostIp, publishedPort }) => {
-    return { protocol, hostIp, port: publishedPort, holder };
-  });
 }

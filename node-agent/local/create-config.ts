@@ -7,7 +7,7 @@ import type {
 import { Limit, type ContainerSpec } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, RestartPolicyName, RestartRule } from '../../runtime/engine.js';
 import { logOptions } from '../executor/log-options.js';
-import { toAnnotations, type Attachment } from './attachment.js';
+import { addressesOf, toAnnotations, type Attachment } from './attachment.js';
 import type { Wiring } from './container-networks.js';
 
 /** Names a group of containers of this node that was given no other. */
@@ -97,7 +97,7 @@ export function checkAutoRemove(autoRemove: boolean, restart: RestartRule | unde
 function specOf(request: ContainerCreateRequest, context: CreateContext): ContainerSpec {
   const spec = requireSpec(request);
   const { attachment, other, id } = context;
-  const gateway = attachment.mode === 'bridge' ? attachment.gateway : '127.0.0.1';
+  const gateway = gatewayOf(attachment);
   const isOnHost = attachment.mode === 'host';
   const fallback = other?.spec.hostname ?? (isOnHost ? context.hostname : shortId(id));
   // One that shares the machine's name may not have another; the engine gives it that.
@@ -112,8 +112,11 @@ function specOf(request: ContainerCreateRequest, context: CreateContext): Contai
 function dnsOf({ dnsConfig }: ContainerSpec, context: CreateContext): ContainerConfig['dns'] {
   const shared = context.other?.dns;
   const nameservers = shared?.nameservers ?? context.wiring.nameservers;
+  const own = dnsConfig?.nameservers ?? [];
+  // names of the cluster's networks are known there alone; servers of the user come after
+  const isOnCluster = context.attachment.mode === 'cluster';
   return {
-    nameservers: or(dnsConfig?.nameservers, nameservers),
+    nameservers: isOnCluster ? [...nameservers, ...own] : or(own, nameservers),
     search: or(dnsConfig?.search, shared?.search ?? []),
     options: or(dnsConfig?.options, shared?.options ?? []),
   };
@@ -125,10 +128,16 @@ function or(own: readonly string[] | undefined, otherwise: readonly string[]): r
 
 /** The container finds itself by name. */
 function ownHosts(spec: ContainerSpec, attachment: Attachment): ContainerConfig['hosts'] {
-  if (attachment.mode !== 'bridge') return [];
   const { hostname, domainname } = spec;
   const names = domainname === '' ? [hostname] : [`${hostname}.${domainname}`, hostname];
-  return [{ address: attachment.address.split('/')[0] ?? '', names }];
+  return addressesOf(attachment).map((address) => ({ address, names }));
+}
+
+/** The host, as the container sees it. */
+function gatewayOf(attachment: Attachment): string {
+  if (attachment.mode === 'bridge') return attachment.gateway;
+  const first = attachment.mode === 'cluster' ? attachment.networks[0]?.gateway : undefined;
+  return first ?? '127.0.0.1';
 }
 
 function groupOf(group: string): string {

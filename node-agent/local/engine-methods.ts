@@ -1,5 +1,6 @@
 import type { Clock } from '../../common/clock.js';
 import type { Task } from '../../common/model/objects.js';
+import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { EngineService } from '../../proto/gen/hatoba/v1/engine.js';
 import type { Implementation } from '../../proto/wire/service.js';
 import type { Engine } from '../../runtime/engine.js';
@@ -16,6 +17,8 @@ export interface EngineMethodsModules {
   readonly engine: Engine;
   /** Changes go through it, as it joins containers to their network and keeps tasks' out of it. */
   readonly local: LocalContainers;
+  /** The network of this node alone. */
+  readonly bridge: { readonly network: NetworkConfig };
   readonly tasks: { task(id: string): Task | undefined };
   readonly clock: Clock;
 }

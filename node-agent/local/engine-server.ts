@@ -9,6 +9,7 @@ import { containerMethods } from './container-methods.js';
 import type { EngineMethodsModules } from './engine-methods.js';
 import { fileMethods } from './file-methods.js';
 import { imageMethods } from './image-methods.js';
+import { networkMethods } from './network-methods.js';
 import { statsMethods } from './stats-methods.js';
 import { streamMethods } from './streams.js';
 import { systemMethods } from './system-methods.js';
@@ -26,6 +27,7 @@ export function engineService(modules: EngineMethodsModules): BoundService {
     ...fileMethods(modules),
     ...imageMethods(modules),
     ...volumeMethods(modules),
+    ...networkMethods(modules),
     ...systemMethods(modules),
   };
   return bindService(EngineService, implementation, ACCESS);

@@ -4,7 +4,9 @@ import type { Random } from '../../common/random.js';
 import type { ContainerCreateRequest } from '../../proto/gen/hatoba/v1/engine.js';
 import { KeyedMutex } from '../../common/keyed-mutex.js';
 import type { ContainerConfig, ContainerState, Engine, RestartRule } from '../../runtime/engine.js';
-import { attachmentOf, parseNetworkMode, type Attachment } from './attachment.js';
+import { attachmentOf, wantedNetwork, type Attachment } from './attachment.js';
+import type { AttachmentReports } from './attachment-reports.js';
+import type { ClusterNetworks } from './cluster-networks.js';
 import { requireAttachment, type ContainerNetworks } from './container-networks.js';
 import { checkAutoRemove, requireSpec, toLocalConfig } from './create-config.js';
 import { checkName, pickName } from './names.js';
@@ -13,6 +15,10 @@ import { refuseTask } from './task-container.js';
 export interface LocalContainersModules {
   readonly engine: { containers: Engine['containers']; images: Pick<Engine['images'], 'find'> };
   readonly networks: ContainerNetworks;
+  /** Attachable networks of the cluster. */
+  readonly cluster: Pick<ClusterNetworks, 'join' | 'ready'>;
+  /** What the managers know of those who are on them. */
+  readonly reports: Pick<AttachmentReports, 'changed' | 'told' | 'joined'>;
   /** Why the networks of this node are not there; empty when they are. */
   readonly networkWait: () => string;
   /** The containers on this node's network, or their names, have changed. */
@@ -42,8 +48,10 @@ export class LocalContainers implements AsyncDisposable {
     this.#hostname = options.hostname;
     this.#modules = modules;
     this.#unsubscribe = this.#containers.onEvent(({ id, type, state }) => {
-      if (attachmentOf(state.config) === undefined) return;
+      const mode = attachmentOf(state.config)?.mode;
+      if (mode === undefined) return;
       modules.onChange();
+      if (mode === 'cluster') modules.reports.changed(id);
       if (type === 'removed' || state.status === 'exited') this.#releaseSoon(id);
     });
   }
@@ -80,21 +88,26 @@ export class LocalContainers implements AsyncDisposable {
     const name = this.#nameOf(request);
     const warnings: string[] = [];
     try {
-      const attachment = await this.#attachmentFor(id, request, warnings);
+      const attachment = await this.#attachmentFor({ id, name }, request, warnings);
       return { state: await this.#createWith(request, { id, name, attachment }), warnings };
     } finally {
       this.#modules.networks.settle(id);
+      this.#modules.reports.joined(id);
     }
   }
 
   async start(reference: string): Promise<ContainerState> {
     const { config } = this.own(reference, 'start');
-    return this.#attached(config, () => this.#containers.start(config.id));
+    const state = await this.#attached(config, () => this.#containers.start(config.id));
+    await this.#tell(config);
+    return state;
   }
 
   async restart(reference: string, options: Started): Promise<ContainerState> {
     const { config } = this.own(reference, 'restart');
-    return this.#attached(config, () => this.#containers.restart(config.id, options));
+    const state = await this.#attached(config, () => this.#containers.restart(config.id, options));
+    await this.#tell(config);
+    return state;
   }
 
   async remove(
@@ -104,11 +117,14 @@ export class LocalContainers implements AsyncDisposable {
     const { config } = this.own(reference, 'remove');
     await this.#containers.remove(config.id, { force, keepVolumes: !volumes });
     await this.#release(config.id);
+    await this.#tell(config);
   }
 
   async rename(reference: string, name: string): Promise<ContainerState> {
     const { config } = this.own(reference, 'rename');
-    return this.#containers.rename(config.id, checkName(name));
+    const state = await this.#containers.rename(config.id, checkName(name));
+    await this.#tell(config);
+    return state;
   }
 
   async update(
@@ -143,7 +159,7 @@ export class LocalContainers implements AsyncDisposable {
   async beforeRestart(config: ContainerConfig): Promise<void> {
     const attachment = attachmentOf(config);
     if (attachment === undefined) return; // a task's: its executor sees to it
-    this.#requireNetworks(attachment);
+    await this.#requireNetworks(attachment);
     await this.#modules.networks.attach(config.id, attachment);
     // somebody may have stopped it meanwhile; who starts it by hand has the mutex until it runs
     if (this.#containers.get(config.id)?.status !== 'restarting') this.#releaseSoon(config.id);
@@ -165,12 +181,19 @@ export class LocalContainers implements AsyncDisposable {
   }
 
   async #attachmentFor(
-    id: string,
+    { id, name }: { id: string; name: string },
     request: ContainerCreateRequest,
     warnings: string[],
   ): Promise<Attachment> {
-    const network = parseNetworkMode(request.networkMode);
+    const network = wantedNetwork(request);
     if (network.mode === 'bridge') return this.#modules.networks.reserve(id, request.ports);
+    if (network.mode === 'cluster') {
+      const container = { id, name, hostname: request.spec?.hostname ?? '' };
+      // first what can be told here at once
+      const ports = await this.#modules.networks.ports.reserve(id, request.ports);
+      const networks = await this.#modules.cluster.join(container, network.networks);
+      return { mode: 'cluster', networks, ports };
+    }
     if (network.mode !== 'container') {
       if (request.ports.length > 0) {
         warnings.push(`ports are not published with the network "${network.mode}"`);
@@ -198,7 +221,7 @@ export class LocalContainers implements AsyncDisposable {
     made: { id: string; name: string; attachment: Attachment },
   ): Promise<ContainerState> {
     const { id, attachment } = made;
-    this.#requireNetworks(attachment);
+    await this.#requireNetworks(attachment);
     const { networks } = this.#modules;
     return this.#mutex.run(id, async () => {
       const wiring = await networks.attach(id, attachment);
@@ -220,9 +243,12 @@ export class LocalContainers implements AsyncDisposable {
   }
 
   /** Runs what starts a container, whose sandbox is there. */
-  #attached(config: ContainerConfig, run: () => Promise<ContainerState>): Promise<ContainerState> {
+  async #attached(
+    config: ContainerConfig,
+    run: () => Promise<ContainerState>,
+  ): Promise<ContainerState> {
     const attachment = requireAttachment(config);
-    this.#requireNetworks(attachment);
+    await this.#requireNetworks(attachment);
     return this.#mutex.run(config.id, async () => {
       await this.#modules.networks.attach(config.id, attachment);
       try {
@@ -234,9 +260,16 @@ export class LocalContainers implements AsyncDisposable {
     });
   }
 
-  #requireNetworks({ mode }: Attachment): void {
+  async #requireNetworks(attachment: Attachment): Promise<void> {
+    const { mode } = attachment;
+    if (mode === 'cluster') return this.#modules.cluster.ready(attachment);
     const wait = mode === 'bridge' || mode === 'none' ? this.#modules.networkWait() : '';
     if (wait !== '') throw new HatobaError('unavailable', wait);
+  }
+
+  /** Whoever goes on from here finds the managers knowing, if they can be reached. */
+  async #tell(config: ContainerConfig): Promise<void> {
+    if (attachmentOf(config)?.mode === 'cluster') await this.#modules.reports.told(config.id);
   }
 
   #releaseSoon(id: string): void {

@@ -57,9 +57,22 @@ export function openContainerNetworks(
   return networks;
 }
 
-/** Whether tasks have sandboxes here: their networks must not be taken for unwanted. */
-export async function hasTaskSandboxes(driver: Pick<NetworkDriver, 'list'>): Promise<boolean> {
-  return (await driver.list()).some(({ id }) => containerOfSandbox(id) === undefined);
+/**
+ * Whether anything here is on networks of the cluster: those must not be taken for unwanted before
+ * the managers have told of them.
+ */
+export async function needsClusterNetworks({
+  driver,
+  engine: { containers },
+}: Pick<OpenLocalModules, 'engine'> & {
+  driver: Pick<NetworkDriver, 'list'>;
+}): Promise<boolean> {
+  return (await driver.list()).some(({ id }) => {
+    const containerId = containerOfSandbox(id);
+    if (containerId === undefined) return true; // a task's
+    const config = containers.get(containerId)?.config;
+    return config !== undefined && attachmentOf(config)?.mode === 'cluster';
+  });
 }
 
 function heldAddresses({ containers }: Pick<Engine, 'containers'>): string[] {

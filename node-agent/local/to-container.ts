@@ -1,14 +1,13 @@
 import type { Task } from '../../common/model/objects.js';
 import { endpointMac } from '../../overlay-net/core/mac.js';
-import type {
-  Container,
+import {
   ContainerNetwork,
-  ContainerRunState,
-  MountPoint,
+  type Container,
+  type ContainerRunState,
+  type MountPoint,
 } from '../../proto/gen/hatoba/v1/engine.js';
-import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerMount, ContainerState } from '../../runtime/engine.js';
-import { attachmentOf, networkMode, type Attachment } from './attachment.js';
+import { attachmentOf, networkMode, portsOf, type Attachment } from './attachment.js';
 import { BRIDGE } from './bridge-subnet.js';
 import { isTaskContainer, taskNameOf } from './task-container.js';
 
@@ -41,7 +40,7 @@ export function toContainer(
     autoRemove: config.autoRemove ?? false,
     networkMode: attachment === undefined ? taskMode(state) : networkMode(attachment),
     networks: attachment === undefined ? taskNetworks(task) : localNetworks(attachment),
-    ports: attachment === undefined ? (task?.hostPorts ?? []) : portsOf(attachment),
+    ports: attachment === undefined ? (task?.hostPorts ?? []) : [...portsOf(attachment)],
     mounts: state.mounts.map(toMountPoint),
     labels: { ...config.labels },
     logPath: state.logPath,
@@ -69,32 +68,40 @@ function toRunState(state: ContainerState): ContainerRunState {
 }
 
 function localNetworks(attachment: Attachment): ContainerNetwork[] {
-  if (attachment.mode === 'host') return [{ ...NOWHERE, name: 'host' }];
-  if (attachment.mode !== 'bridge') return [];
-  const { address, gateway } = attachment;
-  return [toNetwork(BRIDGE.name, address, gateway)];
+  switch (attachment.mode) {
+    case 'host':
+      return [ContainerNetwork.fromPartial({ name: 'host' })];
+    case 'bridge': {
+      const { address, gateway } = attachment;
+      return [toNetwork(address, { name: BRIDGE.name, networkId: BRIDGE.id, gateway })];
+    }
+    case 'cluster':
+      return attachment.networks.map(({ address, name, networkId, gateway, aliases }) =>
+        toNetwork(address, { name, networkId, gateway, aliases: [...aliases] }),
+      );
+    default:
+      return [];
+  }
 }
 
 function taskNetworks(task: Task | undefined): ContainerNetwork[] {
-  return (task?.networksAttachments ?? []).map(({ networkName, addresses: [address = ''] }) =>
-    toNetwork(networkName, address, ''),
+  return (task?.networksAttachments ?? []).map(
+    ({ networkName: name, networkId, aliases, addresses: [address = ''] }) =>
+      toNetwork(address, { name, networkId, aliases }),
   );
 }
 
-const NOWHERE: ContainerNetwork = { name: '', ipAddress: '', gateway: '', macAddress: '' };
-
-function toNetwork(name: string, cidr: string, gateway: string): ContainerNetwork {
-  const ipAddress = cidr.split('/')[0] ?? '';
-  if (ipAddress === '') return { ...NOWHERE, name };
-  return { name, ipAddress, gateway, macAddress: endpointMac(ipAddress) };
+function toNetwork(cidr: string, network: Partial<ContainerNetwork>): ContainerNetwork {
+  const [ipAddress = '', prefix = '0'] = cidr.split('/');
+  const place =
+    ipAddress === ''
+      ? {}
+      : { ipAddress, prefixLength: Number(prefix), macAddress: endpointMac(ipAddress) };
+  return ContainerNetwork.fromPartial({ ...network, ...place });
 }
 
 function taskMode({ config }: ContainerState): string {
   return config.netns === 'host' ? 'host' : 'overlay';
-}
-
-function portsOf(attachment: Attachment): PortConfig[] {
-  return attachment.mode === 'bridge' ? [...attachment.ports] : [];
 }
 
 function toMountPoint(mount: ContainerMount): MountPoint {

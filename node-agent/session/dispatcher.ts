@@ -1,8 +1,12 @@
 import type {
   AssignmentsMessage,
   AssignmentsRequest,
+  AttachContainerRequest,
+  AttachContainerResponse,
+  DetachContainerRequest,
   HeartbeatRequest,
   HeartbeatResponse,
+  KeepAttachmentsRequest,
   SessionMessage,
   SessionRequest,
   UpdateTaskStatusRequest,
@@ -18,6 +22,12 @@ export interface Dispatcher extends AsyncDisposable {
   assignments(request: AssignmentsRequest, signal: AbortSignal): AsyncIterable<AssignmentsMessage>;
   heartbeat(request: HeartbeatRequest, options: CallOptions): Promise<HeartbeatResponse>;
   updateTaskStatus(request: UpdateTaskStatusRequest, options: CallOptions): Promise<void>;
+  attachContainer(
+    request: AttachContainerRequest,
+    options: CallOptions,
+  ): Promise<AttachContainerResponse>;
+  detachContainer(request: DetachContainerRequest, options: CallOptions): Promise<void>;
+  keepAttachments(request: KeepAttachmentsRequest, options: CallOptions): Promise<void>;
 }
 
 export interface CallOptions {

@@ -16,6 +16,14 @@ export function connectGrpcDispatcher(address: string, identity: TlsIdentity): D
     updateTaskStatus: async (request, options) => {
       await unary(client.updateTaskStatus.bind(client), request, options);
     },
+    attachContainer: (request, options) =>
+      unary(client.attachContainer.bind(client), request, options),
+    detachContainer: async (request, options) => {
+      await unary(client.detachContainer.bind(client), request, options);
+    },
+    keepAttachments: async (request, options) => {
+      await unary(client.keepAttachments.bind(client), request, options);
+    },
     [Symbol.asyncDispose]: () => {
       client.close();
       return Promise.resolve();

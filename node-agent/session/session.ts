@@ -5,7 +5,7 @@ import type { Logger } from '../../common/logger.js';
 import type { NodeDescription, TaskStatus } from '../../common/model/objects.js';
 import type { Random } from '../../common/random.js';
 import type { AssignmentsMessage, SessionMessage } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { ConnectDispatcher, Dispatcher } from './dispatcher.js';
+import type { CallOptions, ConnectDispatcher, Dispatcher } from './dispatcher.js';
 import { Heartbeat } from './heartbeat.js';
 import type { ManagerList } from './manager-list.js';
 import type { StatusReporter } from './status-reporter.js';
@@ -24,11 +24,14 @@ export interface SessionModules {
   readonly appliedNetworkRevision: () => number;
   /** @returns false when the message does not follow the one before */
   readonly onAssignments: (message: AssignmentsMessage) => boolean;
+  /** A manager can be called from now on. */
+  readonly onOpen?: () => void;
 }
 
 const RECONNECT = { baseMs: 100, maxMs: 2000 } as const;
 const FIRST_MESSAGE_TIMEOUT_MS = 5000;
 const REPORT_TIMEOUT_MS = 5000;
+const CALL_TIMEOUT_MS = 5000;
 /** A session that lived this long counts as a success: the next one is tried without delay. */
 const STEADY_AFTER_MS = 2000;
 
@@ -41,7 +44,8 @@ export class Session {
   readonly #modules: SessionModules;
   #sessionId = '';
   #heartbeat: Heartbeat | undefined;
-  #isConnected = false;
+  /** Makes calls within the present session. */
+  #call: { dispatcher: Dispatcher; signal: AbortSignal } | undefined;
 
   constructor(modules: SessionModules) {
     this.#modules = modules;
@@ -49,7 +53,21 @@ export class Session {
 
   /** Whether a manager has accepted this node and nothing has gone wrong since. */
   get isConnected(): boolean {
-    return this.#isConnected;
+    return this.#call !== undefined;
+  }
+
+  /**
+   * Calls the manager that this node has a session with.
+   * @throws {HatobaError} unavailable without one, and as the call does
+   */
+  async call<T>(
+    run: (dispatcher: Dispatcher, sessionId: string, options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    if (this.#call === undefined) {
+      throw new HatobaError('unavailable', 'this node has no connection to a manager now');
+    }
+    const { dispatcher, signal } = this.#call;
+    return run(dispatcher, this.#sessionId, { timeoutMs: CALL_TIMEOUT_MS, signal });
   }
 
   /** The applied network revision has changed: managers may wait for it. */
@@ -103,7 +121,7 @@ export class Session {
     try {
       return await this.#converse(dispatcher, address, end.signal);
     } finally {
-      this.#isConnected = false;
+      this.#call = undefined;
       this.#heartbeat = undefined;
       signal.removeEventListener('abort', onAbort);
       end.abort();
@@ -125,8 +143,9 @@ export class Session {
       { dispatcher, clock, log, appliedNetworkRevision },
     );
     this.#heartbeat = heartbeat;
-    this.#isConnected = true;
+    this.#call = { dispatcher, signal };
     log.info('Opened a session with a manager', { address, sessionId });
+    this.#modules.onOpen?.();
     const send = (
       updates: Parameters<Dispatcher['updateTaskStatus']>[0]['updates'],
     ): Promise<void> =>

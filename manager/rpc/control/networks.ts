@@ -1,6 +1,7 @@
 import { HatobaError } from '../../../common/errors.js';
 import { newId } from '../../../common/model/ids.js';
 import type { Network } from '../../../common/model/objects.js';
+import { networkDetails } from '../../core/network-details.js';
 import type { Snapshot } from '../../core/snapshot.js';
 import { newNetwork } from '../../core/stack/plan-stack.js';
 import { networkWithDefaults, validateNetworkSpec } from '../../core/validate/network-spec.js';
@@ -9,7 +10,9 @@ import { present, refuseProblems, type ControlMethods, type ControlModules } fro
 
 export function networkMethods(
   modules: ControlModules,
-): ControlMethods<'createNetwork' | 'listNetworks' | 'getNetwork' | 'removeNetwork'> {
+): ControlMethods<
+  'createNetwork' | 'listNetworks' | 'getNetwork' | 'inspectNetwork' | 'removeNetwork'
+> {
   const { cluster, random } = modules;
   const { view } = cluster;
   return {
@@ -36,6 +39,9 @@ export function networkMethods(
       }),
 
     getNetwork: (request) => Promise.resolve(view.findByPrefix('network', request.network)),
+
+    inspectNetwork: (request) =>
+      Promise.resolve(networkDetails(view, view.findByPrefix('network', request.network))),
 
     removeNetwork: async (request, { signal }) => {
       const { id } = view.findByPrefix('network', request.network);

@@ -248,6 +248,50 @@ export interface GetNetworkRequest {
   network: string;
 }
 
+export interface NetworkDetails {
+  network:
+    | Network
+    | undefined;
+  /** in the order of network.ipam */
+  subnets: SubnetUsage[];
+  /** `address` is the virtual IP */
+  services: NetworkUser[];
+  /** those that hold an address */
+  tasks: NetworkUser[];
+  /** of single nodes */
+  containers: NetworkUser[];
+  /** Nodes that have this network. */
+  nodes: NodeNetwork[];
+}
+
+/** In addresses; those of the gateway and the subnet itself are in neither. */
+export interface SubnetUsage {
+  subnet: string;
+  used: number;
+  free: number;
+}
+
+export interface NetworkUser {
+  id: string;
+  /** of a task: "web.1" */
+  name: string;
+  /** CIDR; empty where it has none */
+  address: string;
+  /** empty for a service */
+  nodeId: string;
+  /** of a task: "running"; of a container: "active" or "inactive" */
+  state: string;
+}
+
+export interface NodeNetwork {
+  nodeId: string;
+  /**
+   * Newest store revision that the node has said to have in force; absent where the manager that
+   * answers does not hold the node's session.
+   */
+  appliedRevision?: number | undefined;
+}
+
 export interface RemoveNetworkRequest {
   network: string;
 }
@@ -2225,6 +2269,492 @@ export const GetNetworkRequest: MessageFns<GetNetworkRequest> = {
   },
 };
 
+function createBaseNetworkDetails(): NetworkDetails {
+  return { network: undefined, subnets: [], services: [], tasks: [], containers: [], nodes: [] };
+}
+
+export const NetworkDetails: MessageFns<NetworkDetails> = {
+  encode(message: NetworkDetails, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== undefined) {
+      Network.encode(message.network, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.subnets) {
+      SubnetUsage.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.services) {
+      NetworkUser.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.tasks) {
+      NetworkUser.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.containers) {
+      NetworkUser.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.nodes) {
+      NodeNetwork.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkDetails {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkDetails();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = Network.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subnets.push(SubnetUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.services.push(NetworkUser.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tasks.push(NetworkUser.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.containers.push(NetworkUser.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nodes.push(NodeNetwork.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkDetails {
+    return {
+      network: isSet(object.network) ? Network.fromJSON(object.network) : undefined,
+      subnets: globalThis.Array.isArray(object?.subnets) ? object.subnets.map((e: any) => SubnetUsage.fromJSON(e)) : [],
+      services: globalThis.Array.isArray(object?.services)
+        ? object.services.map((e: any) => NetworkUser.fromJSON(e))
+        : [],
+      tasks: globalThis.Array.isArray(object?.tasks) ? object.tasks.map((e: any) => NetworkUser.fromJSON(e)) : [],
+      containers: globalThis.Array.isArray(object?.containers)
+        ? object.containers.map((e: any) => NetworkUser.fromJSON(e))
+        : [],
+      nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => NodeNetwork.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: NetworkDetails): unknown {
+    const obj: any = {};
+    if (message.network !== undefined) {
+      obj.network = Network.toJSON(message.network);
+    }
+    if (message.subnets?.length) {
+      obj.subnets = message.subnets.map((e) => SubnetUsage.toJSON(e));
+    }
+    if (message.services?.length) {
+      obj.services = message.services.map((e) => NetworkUser.toJSON(e));
+    }
+    if (message.tasks?.length) {
+      obj.tasks = message.tasks.map((e) => NetworkUser.toJSON(e));
+    }
+    if (message.containers?.length) {
+      obj.containers = message.containers.map((e) => NetworkUser.toJSON(e));
+    }
+    if (message.nodes?.length) {
+      obj.nodes = message.nodes.map((e) => NodeNetwork.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkDetails>): NetworkDetails {
+    return NetworkDetails.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkDetails>): NetworkDetails {
+    const message = createBaseNetworkDetails();
+    message.network = (object.network !== undefined && object.network !== null)
+      ? Network.fromPartial(object.network)
+      : undefined;
+    message.subnets = object.subnets?.map((e) => SubnetUsage.fromPartial(e)) || [];
+    message.services = object.services?.map((e) => NetworkUser.fromPartial(e)) || [];
+    message.tasks = object.tasks?.map((e) => NetworkUser.fromPartial(e)) || [];
+    message.containers = object.containers?.map((e) => NetworkUser.fromPartial(e)) || [];
+    message.nodes = object.nodes?.map((e) => NodeNetwork.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSubnetUsage(): SubnetUsage {
+  return { subnet: "", used: 0, free: 0 };
+}
+
+export const SubnetUsage: MessageFns<SubnetUsage> = {
+  encode(message: SubnetUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.subnet !== "") {
+      writer.uint32(10).string(message.subnet);
+    }
+    if (message.used !== 0) {
+      writer.uint32(16).int64(message.used);
+    }
+    if (message.free !== 0) {
+      writer.uint32(24).int64(message.free);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubnetUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubnetUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subnet = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.used = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.free = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SubnetUsage {
+    return {
+      subnet: isSet(object.subnet) ? globalThis.String(object.subnet) : "",
+      used: isSet(object.used) ? globalThis.Number(object.used) : 0,
+      free: isSet(object.free) ? globalThis.Number(object.free) : 0,
+    };
+  },
+
+  toJSON(message: SubnetUsage): unknown {
+    const obj: any = {};
+    if (message.subnet !== "") {
+      obj.subnet = message.subnet;
+    }
+    if (message.used !== 0) {
+      obj.used = Math.round(message.used);
+    }
+    if (message.free !== 0) {
+      obj.free = Math.round(message.free);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SubnetUsage>): SubnetUsage {
+    return SubnetUsage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SubnetUsage>): SubnetUsage {
+    const message = createBaseSubnetUsage();
+    message.subnet = object.subnet ?? "";
+    message.used = object.used ?? 0;
+    message.free = object.free ?? 0;
+    return message;
+  },
+};
+
+function createBaseNetworkUser(): NetworkUser {
+  return { id: "", name: "", address: "", nodeId: "", state: "" };
+}
+
+export const NetworkUser: MessageFns<NetworkUser> = {
+  encode(message: NetworkUser, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.address !== "") {
+      writer.uint32(26).string(message.address);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(34).string(message.nodeId);
+    }
+    if (message.state !== "") {
+      writer.uint32(42).string(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkUser {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkUser();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkUser {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+    };
+  },
+
+  toJSON(message: NetworkUser): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkUser>): NetworkUser {
+    return NetworkUser.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkUser>): NetworkUser {
+    const message = createBaseNetworkUser();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.address = object.address ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.state = object.state ?? "";
+    return message;
+  },
+};
+
+function createBaseNodeNetwork(): NodeNetwork {
+  return { nodeId: "", appliedRevision: undefined };
+}
+
+export const NodeNetwork: MessageFns<NodeNetwork> = {
+  encode(message: NodeNetwork, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.appliedRevision !== undefined) {
+      writer.uint32(16).int64(message.appliedRevision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeNetwork {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.appliedRevision = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NodeNetwork {
+    return {
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+      appliedRevision: isSet(object.appliedRevision)
+        ? globalThis.Number(object.appliedRevision)
+        : isSet(object.applied_revision)
+        ? globalThis.Number(object.applied_revision)
+        : undefined,
+    };
+  },
+
+  toJSON(message: NodeNetwork): unknown {
+    const obj: any = {};
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    if (message.appliedRevision !== undefined) {
+      obj.appliedRevision = Math.round(message.appliedRevision);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NodeNetwork>): NodeNetwork {
+    return NodeNetwork.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeNetwork>): NodeNetwork {
+    const message = createBaseNodeNetwork();
+    message.nodeId = object.nodeId ?? "";
+    message.appliedRevision = object.appliedRevision ?? undefined;
+    return message;
+  },
+};
+
 function createBaseRemoveNetworkRequest(): RemoveNetworkRequest {
   return { network: "" };
 }
@@ -3218,6 +3748,16 @@ export const ControlService = {
     responseSerialize: (value: Network): Buffer => Buffer.from(Network.encode(value).finish()),
     responseDeserialize: (value: Buffer): Network => Network.decode(value),
   },
+  /** The network, how full its subnets are, and who is on it. */
+  inspectNetwork: {
+    path: "/hatoba.v1.Control/InspectNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetNetworkRequest): Buffer => Buffer.from(GetNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetNetworkRequest => GetNetworkRequest.decode(value),
+    responseSerialize: (value: NetworkDetails): Buffer => Buffer.from(NetworkDetails.encode(value).finish()),
+    responseDeserialize: (value: Buffer): NetworkDetails => NetworkDetails.decode(value),
+  },
   removeNetwork: {
     path: "/hatoba.v1.Control/RemoveNetwork" as const,
     requestStream: false as const,
@@ -3334,6 +3874,8 @@ export interface ControlServer extends UntypedServiceImplementation {
   createNetwork: handleUnaryCall<CreateNetworkRequest, Network>;
   listNetworks: handleUnaryCall<ListNetworksRequest, ListNetworksResponse>;
   getNetwork: handleUnaryCall<GetNetworkRequest, Network>;
+  /** The network, how full its subnets are, and who is on it. */
+  inspectNetwork: handleUnaryCall<GetNetworkRequest, NetworkDetails>;
   removeNetwork: handleUnaryCall<RemoveNetworkRequest, RemoveNetworkResponse>;
   /**
    * Creates, updates and removes what the spec asks for in one step; refused whole when any part
@@ -3600,6 +4142,22 @@ export interface ControlClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Network) => void,
+  ): ClientUnaryCall;
+  /** The network, how full its subnets are, and who is on it. */
+  inspectNetwork(
+    request: GetNetworkRequest,
+    callback: (error: ServiceError | null, response: NetworkDetails) => void,
+  ): ClientUnaryCall;
+  inspectNetwork(
+    request: GetNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: NetworkDetails) => void,
+  ): ClientUnaryCall;
+  inspectNetwork(
+    request: GetNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: NetworkDetails) => void,
   ): ClientUnaryCall;
   removeNetwork(
     request: RemoveNetworkRequest,

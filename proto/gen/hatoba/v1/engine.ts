@@ -71,6 +71,16 @@ export interface ContainerCreateRequest {
   /** Containers of one group share a cgroup below the engine's; empty = "containers". */
   cgroupGroup: string;
   autoRemove: boolean;
+  /** Attachable networks of the cluster, in place of a network_mode; the first has the way out. */
+  networks: NetworkJoin[];
+}
+
+export interface NetworkJoin {
+  /** name, id or unique id prefix */
+  network: string;
+  aliases: string[];
+  /** empty = any */
+  ipAddress: string;
 }
 
 export interface ContainerCreateResponse {
@@ -145,6 +155,9 @@ export interface ContainerNetwork {
   ipAddress: string;
   gateway: string;
   macAddress: string;
+  networkId: string;
+  aliases: string[];
+  prefixLength: number;
 }
 
 export interface MountPoint {
@@ -580,6 +593,30 @@ export interface VolumePruneRequest {
   all: boolean;
 }
 
+export interface EngineNetworkListRequest {
+}
+
+export interface EngineNetworkListResponse {
+  networks: EngineNetwork[];
+}
+
+export interface EngineNetwork {
+  id: string;
+  name: string;
+  driver: string;
+  /** "172.30.0.0/16" */
+  subnet: string;
+  gateway: string;
+  mtuBytes: number;
+  containers: EngineNetworkUser[];
+}
+
+export interface EngineNetworkUser {
+  id: string;
+  name: string;
+  address: string;
+}
+
 export interface PruneRequest {
   olderThanMs: number;
 }
@@ -789,6 +826,7 @@ function createBaseContainerCreateRequest(): ContainerCreateRequest {
     restartPolicy: undefined,
     cgroupGroup: "",
     autoRemove: false,
+    networks: [],
   };
 }
 
@@ -820,6 +858,9 @@ export const ContainerCreateRequest: MessageFns<ContainerCreateRequest> = {
     }
     if (message.autoRemove !== false) {
       writer.uint32(72).bool(message.autoRemove);
+    }
+    for (const v of message.networks) {
+      NetworkJoin.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -909,6 +950,14 @@ export const ContainerCreateRequest: MessageFns<ContainerCreateRequest> = {
             message.autoRemove = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.networks.push(NetworkJoin.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -948,6 +997,9 @@ export const ContainerCreateRequest: MessageFns<ContainerCreateRequest> = {
         : isSet(object.auto_remove)
         ? globalThis.Boolean(object.auto_remove)
         : false,
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => NetworkJoin.fromJSON(e))
+        : [],
     };
   },
 
@@ -980,6 +1032,9 @@ export const ContainerCreateRequest: MessageFns<ContainerCreateRequest> = {
     if (message.autoRemove !== false) {
       obj.autoRemove = message.autoRemove;
     }
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => NetworkJoin.toJSON(e));
+    }
     return obj;
   },
 
@@ -1003,6 +1058,112 @@ export const ContainerCreateRequest: MessageFns<ContainerCreateRequest> = {
       : undefined;
     message.cgroupGroup = object.cgroupGroup ?? "";
     message.autoRemove = object.autoRemove ?? false;
+    message.networks = object.networks?.map((e) => NetworkJoin.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNetworkJoin(): NetworkJoin {
+  return { network: "", aliases: [], ipAddress: "" };
+}
+
+export const NetworkJoin: MessageFns<NetworkJoin> = {
+  encode(message: NetworkJoin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    for (const v of message.aliases) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.ipAddress !== "") {
+      writer.uint32(26).string(message.ipAddress);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkJoin {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkJoin();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.aliases.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ipAddress = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkJoin {
+    return {
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      aliases: globalThis.Array.isArray(object?.aliases) ? object.aliases.map((e: any) => globalThis.String(e)) : [],
+      ipAddress: isSet(object.ipAddress)
+        ? globalThis.String(object.ipAddress)
+        : isSet(object.ip_address)
+        ? globalThis.String(object.ip_address)
+        : "",
+    };
+  },
+
+  toJSON(message: NetworkJoin): unknown {
+    const obj: any = {};
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.aliases?.length) {
+      obj.aliases = message.aliases;
+    }
+    if (message.ipAddress !== "") {
+      obj.ipAddress = message.ipAddress;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NetworkJoin>): NetworkJoin {
+    return NetworkJoin.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NetworkJoin>): NetworkJoin {
+    const message = createBaseNetworkJoin();
+    message.network = object.network ?? "";
+    message.aliases = object.aliases?.map((e) => e) || [];
+    message.ipAddress = object.ipAddress ?? "";
     return message;
   },
 };
@@ -2012,7 +2173,7 @@ export const ContainerRunState: MessageFns<ContainerRunState> = {
 };
 
 function createBaseContainerNetwork(): ContainerNetwork {
-  return { name: "", ipAddress: "", gateway: "", macAddress: "" };
+  return { name: "", ipAddress: "", gateway: "", macAddress: "", networkId: "", aliases: [], prefixLength: 0 };
 }
 
 export const ContainerNetwork: MessageFns<ContainerNetwork> = {
@@ -2028,6 +2189,15 @@ export const ContainerNetwork: MessageFns<ContainerNetwork> = {
     }
     if (message.macAddress !== "") {
       writer.uint32(34).string(message.macAddress);
+    }
+    if (message.networkId !== "") {
+      writer.uint32(42).string(message.networkId);
+    }
+    for (const v of message.aliases) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.prefixLength !== 0) {
+      writer.uint32(56).uint32(message.prefixLength);
     }
     return writer;
   },
@@ -2077,6 +2247,30 @@ export const ContainerNetwork: MessageFns<ContainerNetwork> = {
             message.macAddress = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.networkId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.aliases.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.prefixLength = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2103,6 +2297,19 @@ export const ContainerNetwork: MessageFns<ContainerNetwork> = {
         : isSet(object.mac_address)
         ? globalThis.String(object.mac_address)
         : "",
+      networkId: isSet(object.networkId)
+        ? globalThis.String(object.networkId)
+        : isSet(object.network_id)
+        ? globalThis.String(object.network_id)
+        : "",
+      aliases: globalThis.Array.isArray(object?.aliases)
+        ? object.aliases.map((e: any) => globalThis.String(e))
+        : [],
+      prefixLength: isSet(object.prefixLength)
+        ? globalThis.Number(object.prefixLength)
+        : isSet(object.prefix_length)
+        ? globalThis.Number(object.prefix_length)
+        : 0,
     };
   },
 
@@ -2120,6 +2327,15 @@ export const ContainerNetwork: MessageFns<ContainerNetwork> = {
     if (message.macAddress !== "") {
       obj.macAddress = message.macAddress;
     }
+    if (message.networkId !== "") {
+      obj.networkId = message.networkId;
+    }
+    if (message.aliases?.length) {
+      obj.aliases = message.aliases;
+    }
+    if (message.prefixLength !== 0) {
+      obj.prefixLength = Math.round(message.prefixLength);
+    }
     return obj;
   },
 
@@ -2132,6 +2348,9 @@ export const ContainerNetwork: MessageFns<ContainerNetwork> = {
     message.ipAddress = object.ipAddress ?? "";
     message.gateway = object.gateway ?? "";
     message.macAddress = object.macAddress ?? "";
+    message.networkId = object.networkId ?? "";
+    message.aliases = object.aliases?.map((e) => e) || [];
+    message.prefixLength = object.prefixLength ?? 0;
     return message;
   },
 };
@@ -9166,6 +9385,401 @@ export const VolumePruneRequest: MessageFns<VolumePruneRequest> = {
   },
 };
 
+function createBaseEngineNetworkListRequest(): EngineNetworkListRequest {
+  return {};
+}
+
+export const EngineNetworkListRequest: MessageFns<EngineNetworkListRequest> = {
+  encode(_: EngineNetworkListRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineNetworkListRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineNetworkListRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): EngineNetworkListRequest {
+    return {};
+  },
+
+  toJSON(_: EngineNetworkListRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<EngineNetworkListRequest>): EngineNetworkListRequest {
+    return EngineNetworkListRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<EngineNetworkListRequest>): EngineNetworkListRequest {
+    const message = createBaseEngineNetworkListRequest();
+    return message;
+  },
+};
+
+function createBaseEngineNetworkListResponse(): EngineNetworkListResponse {
+  return { networks: [] };
+}
+
+export const EngineNetworkListResponse: MessageFns<EngineNetworkListResponse> = {
+  encode(message: EngineNetworkListResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.networks) {
+      EngineNetwork.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineNetworkListResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineNetworkListResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.networks.push(EngineNetwork.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EngineNetworkListResponse {
+    return {
+      networks: globalThis.Array.isArray(object?.networks)
+        ? object.networks.map((e: any) => EngineNetwork.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: EngineNetworkListResponse): unknown {
+    const obj: any = {};
+    if (message.networks?.length) {
+      obj.networks = message.networks.map((e) => EngineNetwork.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EngineNetworkListResponse>): EngineNetworkListResponse {
+    return EngineNetworkListResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineNetworkListResponse>): EngineNetworkListResponse {
+    const message = createBaseEngineNetworkListResponse();
+    message.networks = object.networks?.map((e) => EngineNetwork.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEngineNetwork(): EngineNetwork {
+  return { id: "", name: "", driver: "", subnet: "", gateway: "", mtuBytes: 0, containers: [] };
+}
+
+export const EngineNetwork: MessageFns<EngineNetwork> = {
+  encode(message: EngineNetwork, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.driver !== "") {
+      writer.uint32(26).string(message.driver);
+    }
+    if (message.subnet !== "") {
+      writer.uint32(34).string(message.subnet);
+    }
+    if (message.gateway !== "") {
+      writer.uint32(42).string(message.gateway);
+    }
+    if (message.mtuBytes !== 0) {
+      writer.uint32(48).uint32(message.mtuBytes);
+    }
+    for (const v of message.containers) {
+      EngineNetworkUser.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineNetwork {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subnet = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.gateway = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.mtuBytes = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.containers.push(EngineNetworkUser.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EngineNetwork {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      driver: isSet(object.driver) ? globalThis.String(object.driver) : "",
+      subnet: isSet(object.subnet) ? globalThis.String(object.subnet) : "",
+      gateway: isSet(object.gateway) ? globalThis.String(object.gateway) : "",
+      mtuBytes: isSet(object.mtuBytes)
+        ? globalThis.Number(object.mtuBytes)
+        : isSet(object.mtu_bytes)
+        ? globalThis.Number(object.mtu_bytes)
+        : 0,
+      containers: globalThis.Array.isArray(object?.containers)
+        ? object.containers.map((e: any) => EngineNetworkUser.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: EngineNetwork): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.driver !== "") {
+      obj.driver = message.driver;
+    }
+    if (message.subnet !== "") {
+      obj.subnet = message.subnet;
+    }
+    if (message.gateway !== "") {
+      obj.gateway = message.gateway;
+    }
+    if (message.mtuBytes !== 0) {
+      obj.mtuBytes = Math.round(message.mtuBytes);
+    }
+    if (message.containers?.length) {
+      obj.containers = message.containers.map((e) => EngineNetworkUser.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EngineNetwork>): EngineNetwork {
+    return EngineNetwork.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineNetwork>): EngineNetwork {
+    const message = createBaseEngineNetwork();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.driver = object.driver ?? "";
+    message.subnet = object.subnet ?? "";
+    message.gateway = object.gateway ?? "";
+    message.mtuBytes = object.mtuBytes ?? 0;
+    message.containers = object.containers?.map((e) => EngineNetworkUser.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEngineNetworkUser(): EngineNetworkUser {
+  return { id: "", name: "", address: "" };
+}
+
+export const EngineNetworkUser: MessageFns<EngineNetworkUser> = {
+  encode(message: EngineNetworkUser, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.address !== "") {
+      writer.uint32(26).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineNetworkUser {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineNetworkUser();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EngineNetworkUser {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+    };
+  },
+
+  toJSON(message: EngineNetworkUser): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EngineNetworkUser>): EngineNetworkUser {
+    return EngineNetworkUser.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineNetworkUser>): EngineNetworkUser {
+    const message = createBaseEngineNetworkUser();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
 function createBasePruneRequest(): PruneRequest {
   return { olderThanMs: 0 };
 }
@@ -10490,6 +11104,18 @@ export const EngineService = {
     responseSerialize: (value: PruneResponse): Buffer => Buffer.from(PruneResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PruneResponse => PruneResponse.decode(value),
   },
+  /** The networks of this node alone; those of the cluster are the managers' to tell of. */
+  networkList: {
+    path: "/hatoba.v1.Engine/NetworkList" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EngineNetworkListRequest): Buffer =>
+      Buffer.from(EngineNetworkListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EngineNetworkListRequest => EngineNetworkListRequest.decode(value),
+    responseSerialize: (value: EngineNetworkListResponse): Buffer =>
+      Buffer.from(EngineNetworkListResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EngineNetworkListResponse => EngineNetworkListResponse.decode(value),
+  },
   diskUsage: {
     path: "/hatoba.v1.Engine/DiskUsage" as const,
     requestStream: false as const,
@@ -10563,6 +11189,8 @@ export interface EngineServer extends UntypedServiceImplementation {
   volumeInspect: handleUnaryCall<VolumeRef, Volume>;
   volumeRemove: handleUnaryCall<VolumeRemoveRequest, VolumeRemoveResponse>;
   volumePrune: handleUnaryCall<VolumePruneRequest, PruneResponse>;
+  /** The networks of this node alone; those of the cluster are the managers' to tell of. */
+  networkList: handleUnaryCall<EngineNetworkListRequest, EngineNetworkListResponse>;
   diskUsage: handleUnaryCall<DiskUsageRequest, DiskUsageResponse>;
   events: handleServerStreamingCall<EngineEventsRequest, EngineEvent>;
 }
@@ -11107,6 +11735,22 @@ export interface EngineClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PruneResponse) => void,
+  ): ClientUnaryCall;
+  /** The networks of this node alone; those of the cluster are the managers' to tell of. */
+  networkList(
+    request: EngineNetworkListRequest,
+    callback: (error: ServiceError | null, response: EngineNetworkListResponse) => void,
+  ): ClientUnaryCall;
+  networkList(
+    request: EngineNetworkListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EngineNetworkListResponse) => void,
+  ): ClientUnaryCall;
+  networkList(
+    request: EngineNetworkListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EngineNetworkListResponse) => void,
   ): ClientUnaryCall;
   diskUsage(
     request: DiskUsageRequest,

@@ -126,6 +126,9 @@ describe('a container as users see it', () => {
         ipAddress: '172.30.0.2',
         gateway: '172.30.0.1',
         macAddress: '02:42:ac:1e:00:02',
+        networkId: 'local-bridge',
+        aliases: [],
+        prefixLength: 16,
       },
     ]);
     assert.deepEqual(shown.ports, ports);
@@ -134,6 +137,39 @@ describe('a container as users see it', () => {
     assert.equal(shown.state?.exitCode, 3);
     assert.equal(shown.state.error, 'no such file');
     assert.deepEqual([shown.taskId, shown.taskName], ['', '']);
+  });
+
+  it('has the networks of the cluster that it joined', () => {
+    const joined = { networkId: 'id-1', name: 'front', gateway: '10.0.1.1', aliases: ['www'] };
+    const attachment: Attachment = {
+      mode: 'cluster',
+      networks: [
+        { ...joined, address: '10.0.1.7/24' },
+        { networkId: 'id-2', name: 'back', gateway: '10.0.2.1', aliases: [], address: '10.0.2.9/24' },
+      ],
+      ports,
+    }; // prettier-ignore
+    const dnsConfig = { nameservers: ['9.9.9.9'] };
+    const config = toLocalConfig(
+      aRequest({ spec: { dnsConfig, hosts: ['host-gateway node'] } }),
+      context({ attachment, wiring: { netns: '/n', nameservers: ['10.0.1.1'] } }),
+    );
+    assert.deepEqual(config.dns.nameservers, ['10.0.1.1', '9.9.9.9']);
+    assert.deepEqual(
+      config.hosts.map(({ address }) => address),
+      ['10.0.1.7', '10.0.2.9'],
+    );
+    assert.deepEqual(config.spec.hosts, ['10.0.1.1 node']);
+    const shown = toContainer(createdContainer(config), undefined);
+    assert.equal(shown.networkMode, 'front');
+    assert.deepEqual(shown.ports, ports);
+    assert.deepEqual(
+      shown.networks.map(({ name, ipAddress, aliases }) => [name, ipAddress, ...aliases]),
+      [
+        ['front', '10.0.1.7', 'www'],
+        ['back', '10.0.2.9'],
+      ],
+    );
   });
 
   it('is told as a task where it runs one', () => {

@@ -61,6 +61,10 @@ export class FakeLocalContainers implements Partial<Containers> {
     if (state !== undefined) this.tell({ id, type: 'removed', state });
     return Promise.resolve();
   }
+  rename(id: string, name: string): Promise<ContainerState> {
+    const state = this.states.get(id) ?? assert.fail(`no container ${id}`);
+    return Promise.resolve(this.set(id, 'renamed', { config: { ...state.config, name } }));
+  }
   get(id: string): ContainerState | undefined {
     return this.states.get(id);
   }
@@ -114,3 +118,16 @@ export class FakeSandboxes implements Pick<NetworkDriver, 'attach' | 'detach' | 
     return { id, netnsPath: `/run/netns/${id}`, nameservers: ['172.30.0.1'], hostPorts };
   }
 }
+
+/** For what has no business with networks of the cluster. */
+export const noCluster = {
+  cluster: {
+    join: (): Promise<never> => Promise.reject(new Error('nobody joins')),
+    ready: (): Promise<never> => Promise.reject(new Error('nobody waits')),
+  },
+  reports: {
+    changed: (): void => assert.fail('nothing is told'),
+    told: (): Promise<never> => Promise.reject(new Error('nothing is told')),
+    joined: (): void => undefined,
+  },
+};

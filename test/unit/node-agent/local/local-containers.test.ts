@@ -12,7 +12,7 @@ import type { Containers } from '../../../../runtime/engine.js';
 import { createdContainer } from '../../../support/container-state.js';
 import { eventually } from '../../../support/eventually.js';
 import { seededRandom } from '../../../support/seeded-random.js';
-import { aConfig, aRequest, FakeLocalContainers, FakeSandboxes } from './fakes.js';
+import { aConfig, aRequest, FakeLocalContainers, FakeSandboxes, noCluster } from './fakes.js';
 
 describe('LocalContainers', () => {
   let engine: FakeLocalContainers;
@@ -54,6 +54,7 @@ describe('LocalContainers', () => {
           },
         },
         networks,
+        ...noCluster,
         networkWait: () => networkWait,
         onChange: () => changes++,
         random,

@@ -2,6 +2,7 @@ import { HatobaError } from '../../../../common/errors.js';
 import type { Dispatcher, CallOptions } from '../../../../node-agent/session/dispatcher.js';
 import type {
   AssignmentsMessage,
+  AttachContainerRequest,
   HeartbeatRequest,
   HeartbeatResponse,
   SessionMessage,
@@ -9,7 +10,10 @@ import type {
   TaskStatusUpdate,
   UpdateTaskStatusRequest,
 } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
-import { SessionMessage as SessionMessages } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
+import {
+  AttachContainerResponse,
+  SessionMessage as SessionMessages,
+} from '../../../../proto/gen/hatoba/v1/dispatcher.js';
 
 /** A stream that a test writes to while somebody reads it. */
 export class FakeStream<T> {
@@ -59,6 +63,7 @@ export class FakeManager {
   readonly sessions: SessionRequest[] = [];
   readonly heartbeats: HeartbeatRequest[] = [];
   readonly reports: TaskStatusUpdate[][] = [];
+  readonly attached: AttachContainerRequest[] = [];
   sessionStream = new FakeStream<SessionMessage>();
   assignmentStreams: FakeStream<AssignmentsMessage>[] = [];
   managerAddresses: string[] = [];
@@ -77,6 +82,12 @@ export class FakeManager {
       },
       heartbeat: (request) => this.#heartbeat(request),
       updateTaskStatus: (request, options) => this.#report(request, options),
+      attachContainer: (request) => {
+        this.attached.push(request);
+        return Promise.resolve(AttachContainerResponse.fromPartial({}));
+      },
+      detachContainer: () => Promise.resolve(),
+      keepAttachments: () => Promise.resolve(),
       [Symbol.asyncDispose]: () => {
         this.closed++;
         return Promise.resolve();
