@@ -1,4 +1,5 @@
 import { HatobaError } from '../common/errors.js';
+import { ConntrackClient } from './conntrack/client.js';
 import type {
   Files,
   Kernel,
@@ -39,16 +40,18 @@ class LinuxKernel implements Kernel {
   readonly mounts: Mounts;
   readonly spawner: Spawner;
   readonly nftables: Nftables;
+  readonly conntrack: ConntrackClient;
   readonly files: Files;
   readonly sockets: Sockets;
   readonly #client: WorkerClient;
   readonly #children: Children;
 
-  private constructor(client: WorkerClient, children: Children) {
+  private constructor(client: WorkerClient, children: Children, conntrack: ConntrackClient) {
     this.#client = client;
+    this.conntrack = conntrack;
     this.#children = children;
     this.netlink = toNetlink(client);
-    this.namespaces = toNamespaces(client);
+    this.namespaces = toNamespaces(client, conntrack);
     this.spawner = { spawn: (request) => children.spawn(client, request) };
     this.mounts = toMounts(client, this.spawner);
     this.nftables = {
@@ -76,12 +79,13 @@ class LinuxKernel implements Kernel {
       },
     });
     children.watch(client);
-    return new LinuxKernel(client, children);
+    return new LinuxKernel(client, children, new ConntrackClient(options.onFailure));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#children.end(new HatobaError('cancelled', 'the kernel seam was closed'));
     await this.#client.close();
+    await this.conntrack[Symbol.asyncDispose]();
   }
 }
 
@@ -174,10 +178,13 @@ function toNetlink(client: WorkerClient): Netlink {
   };
 }
 
-function toNamespaces(client: WorkerClient): Namespaces {
+function toNamespaces(client: WorkerClient, conntrack: ConntrackClient): Namespaces {
   return {
     createNetns: (path) => client.call('namespaces.createNetns', path),
-    dropNetns: (path) => client.call('namespaces.dropNetns', path),
+    dropNetns: async (path) => {
+      await conntrack.drop(path);
+      await client.call('namespaces.dropNetns', path);
+    },
     hasNetns: (path) => client.call('namespaces.hasNetns', path),
     setSysctls: (values, netns) => client.call('namespaces.setSysctls', values, netns),
     pinCrunMountNamespace: (path, sharedPaths = []) =>

@@ -303,3 +303,53 @@ export interface Kernel extends AsyncDisposable {
   readonly files: Files;
   readonly sockets: Sockets;
 }
+/** One direction of a flow. Ports are 0 for protocols that have none. */
+export interface FlowTuple {
+  source: string;
+  destination: string;
+  sourcePort: number;
+  destinationPort: number;
+}
+
+/** What the kernel keeps of one connection, or of packets to and fro, to translate addresses. */
+export interface FlowInfo {
+  /** "tcp", "udp", "sctp", "icmp", or "protocol 47" */
+  protocol: string;
+  /** Of TCP and SCTP: "syn_sent", "established", "fin_wait" …; else empty. */
+  state: string;
+  /** As the first packet came in. */
+  original: FlowTuple;
+  /** As answers come in: their source is who was really reached, whatever address was asked for. */
+  reply: FlowTuple;
+  mark: number;
+  zone: number;
+}
+
+export interface FlowFilter {
+  /**
+   * Who was really reached: one of these addresses, or any address of some subnets ("10.0.1.0/24")
+   * but those excepted.
+   */
+  reached: readonly string[] | { within: readonly string[]; except: readonly string[] };
+  /** All if absent. */
+  protocols?: readonly ('tcp' | 'udp' | 'sctp')[];
+  /**
+   * Only those that another than who was reached has begun, and by which data may still come:
+   * TCP and SCTP from the first answer to the last word of either side.
+   */
+  isOpen?: boolean;
+}
+
+/** Connection tracking of IPv4, nf_conntrack(5). */
+export interface Conntrack {
+  flows(filter: FlowFilter, netns?: string): Promise<FlowInfo[]>;
+  /** How many there are by the address reached; an address without any is left out. */
+  countFlows(filter: FlowFilter, netns?: string): Promise<ReadonlyMap<string, number>>;
+  /**
+   * Forgets flows: the next packet of one is looked at as the first of a new one.
+   * @returns how many there were
+   */
+  removeFlows(filter: FlowFilter, netns?: string): Promise<number>;
+}
+
+  readonly conntrack: Conntrack;

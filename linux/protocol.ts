@@ -2,6 +2,8 @@ import type { ErrorKind } from '../common/errors.js';
 import type {
   AddressInfo,
   FdbInfo,
+  FlowFilter,
+  FlowInfo,
   IdMap,
   LinkInfo,
   NeighbourInfo,
@@ -69,6 +71,11 @@ export interface KernelCalls {
   /** Closes what the worker holds open, before it is ended. */
   close: () => void;
 }
+  'conntrack.flows': (filter: FlowFilter, netns?: string) => FlowInfo[];
+  'conntrack.countFlows': (filter: FlowFilter, netns?: string) => ReadonlyMap<string, number>;
+  'conntrack.removeFlows': (filter: FlowFilter, netns?: string) => number;
+  /** Closes what is open in a namespace about to end. */
+  'conntrack.drop': (path: string) => void;
 
 export type KernelCall = keyof KernelCalls;
 

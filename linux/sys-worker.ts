@@ -1,41 +1,24 @@
-import { parentPort } from 'node:worker_threads';
-import { describeError, HatobaError, InvariantError, kindOf } from '../common/errors.js';
+import { serveCalls } from './call-server.js';
 import { fileHandlers } from './files.js';
 import { pinCrunMountNamespace, unpinMountNamespace } from './mount-namespace.js';
 import { mountHandlers } from './mount.js';
 import { LinuxNetlink } from './netlink/netlink.js';
 import { LinuxNftables } from './nftables.js';
 import { NetnsThread, dropNetns, hasNetns, writeSysctls } from './netns.js';
-import type { CallError, CallRequest, KernelCalls, WorkerMessage } from './protocol.js';
+import type { KernelCalls, WorkerMessage } from './protocol.js';
 import { mountOverlay } from './overlay.js';
 import { ProcessSpawner } from './spawn.js';
 import { UserNamespaces } from './user-namespaces.js';
 import { socketHandlers } from './unix-socket.js';
 
+/** All calls but those of a thread of their own. */
+type SystemCalls = Omit<KernelCalls, `conntrack.${string}`>;
+
 /**
  * The worker thread that makes Hatoba's system calls, one at a time and each to its end: many of
  * them block for a moment, and entering a namespace concerns the whole thread.
  */
-function startWorker(): void {
-  const port = parentPort;
-  if (port === null) throw new InvariantError('sys-worker runs as a worker thread only');
-  const post = (message: WorkerMessage): void => {
-    port.postMessage(message);
-  };
-  const handlers = openHandlers(post);
-  port.on('message', (request: CallRequest) => {
-    const { id, call, args } = request;
-    try {
-      const handler = handlers[call] as (...args: readonly unknown[]) => unknown;
-      post({ type: 'result', id, value: handler(...args) });
-    } catch (error) {
-      post({ type: 'error', id, error: toCallError(error) });
-    }
-  });
-  post({ type: 'ready' });
-}
-
-function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
+function openHandlers(post: (message: WorkerMessage) => void): SystemCalls {
   const thread = new NetnsThread();
   const spawner = new ProcessSpawner((pid, exitCode) => {
     post({ type: 'exit', pid, exitCode });
@@ -83,12 +66,4 @@ function openHandlers(post: (message: WorkerMessage) => void): KernelCalls {
   };
 }
 
-function toCallError(error: unknown): CallError {
-  return {
-    kind: kindOf(error),
-    message: describeError(error),
-    detail: error instanceof HatobaError ? error.detail : {},
-  };
-}
-
-startWorker();
+serveCalls(openHandlers);

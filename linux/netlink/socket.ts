@@ -48,15 +48,18 @@ export interface Outcome {
 
 const answer = Buffer.alloc(ANSWER_BYTES);
 
-/** A route netlink socket; it stays in the network namespace in which it was opened. */
+/** A netlink socket; it stays in the network namespace in which it was opened. */
 export class NetlinkSocket {
   readonly #fd: number;
   #sequence = 0;
 
-  /** Opens it in the namespace this thread is in. */
-  constructor() {
+  /**
+   * Opens it in the namespace this thread is in.
+   * @param protocol which part of the kernel it speaks to
+   */
+  constructor(protocol: number = NETLINK_ROUTE) {
     const action = 'opening a netlink socket';
-    this.#fd = check(libc.socket(AF_NETLINK, SOCK_RAW | O_CLOEXEC, NETLINK_ROUTE), action);
+    this.#fd = check(libc.socket(AF_NETLINK, SOCK_RAW | O_CLOEXEC, protocol), action);
     const set = (level: number, option: number, ...words: number[]): void => {
       const value = Buffer.from(Uint32Array.from(words).buffer);
       check(libc.setsockopt(this.#fd, level, option, value, value.length), action);
@@ -113,6 +116,32 @@ export class NetlinkSocket {
     throw new HatobaError('unavailable', `${action}: it changed while it was read; try again`);
   }
 
+  /**
+   * Asks for a dump and passes on each answer as it comes, as that may be more than fits in memory.
+   * @param visit must not keep the payload: the next answers take its place
+   * @returns whether what was dumped changed meanwhile, where the kernel tells
+   */
+  stream(request: MessageWriter, action: string, visit: (message: Message) => void): boolean {
+    const sequence = this.#send([request], action);
+    let isInterrupted = false;
+    for (;;) {
+      for (const message of this.#receive(action)) {
+        if (message.sequence !== sequence) continue;
+        isInterrupted ||= (message.flags & NLM_F_DUMP_INTR) !== 0;
+        if (message.type === NLMSG_DONE) {
+          const errno = message.payload.length >= 4 ? -message.payload.readInt32LE() : 0;
+          if (errno !== 0) throw errnoError(action, errno);
+          return isInterrupted;
+        }
+        if (message.type === NLMSG_ERROR) {
+          const { errno, reason } = readOutcome(message);
+          throw errnoError(action, errno, reason);
+        }
+        visit(message);
+      }
+    }
+  }
+
   /** One object. @returns undefined when there is none */
   get(request: MessageWriter, action: string): Message | undefined {
     const first = this.#send([request], action);
@@ -144,25 +173,11 @@ export class NetlinkSocket {
     request: MessageWriter,
     action: string,
   ): { messages: Message[]; isInterrupted: boolean } {
-    const sequence = this.#send([request], action);
     const messages: Message[] = [];
-    let isInterrupted = false;
-    for (;;) {
-      for (const message of this.#receive(action)) {
-        if (message.sequence !== sequence) continue;
-        isInterrupted ||= (message.flags & NLM_F_DUMP_INTR) !== 0;
-        if (message.type === NLMSG_DONE) {
-          const errno = message.payload.length >= 4 ? -message.payload.readInt32LE() : 0;
-          if (errno !== 0) throw errnoError(action, errno);
-          return { messages, isInterrupted };
-        }
-        if (message.type === NLMSG_ERROR) {
-          const { errno, reason } = readOutcome(message);
-          throw errnoError(action, errno, reason);
-        }
-        messages.push(copyOf(message));
-      }
-    }
+    const isInterrupted = this.stream(request, action, (message) => {
+      messages.push(copyOf(message));
+    });
+    return { messages, isInterrupted };
   }
 
   /** @returns the sequence number of the first */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HatobaError } from '../../common/errors.js';
 import type {
+  Conntrack,
   Files,
   Kernel,
   Mounts,
@@ -16,7 +17,8 @@ import type {
   Spawner,
 } from '../../linux/ports.js';
 import { FakeConsole, type FakePeer } from './fake-sockets.js';
-import { FakeNetwork } from './recording-network.js';
+import { isMeant } from './fake-flows.js';
+import { FakeNetwork, toLinkInfo } from './recording-network.js';
 
 /** One call as it was made: `call` is "netlink.apply", `args` what it was given. */
 export interface RecordedCall {
@@ -187,6 +189,34 @@ export class RecordingKernel implements Kernel {
         this.nodes.set(path, { mode, major, minor });
       }),
     setXattr: (path, name, value) =>
+    isChangedByOthers: (netns) =>
+      this.#record('nftables.isChangedByOthers', [netns], () => {
+        this.network(netns);
+        return true;
+      }),
+  };
+
+  readonly conntrack: Conntrack = {
+    flows: (filter, netns) =>
+      this.#record('conntrack.flows', [filter, netns], () =>
+        this.network(netns).flows.filter((flow) => isMeant(flow, filter)),
+      ),
+    countFlows: (filter, netns) =>
+      this.#record('conntrack.countFlows', [filter, netns], () => {
+        const counts = new Map<string, number>();
+        for (const flow of this.network(netns).flows) {
+          if (!isMeant(flow, filter)) continue;
+          counts.set(flow.reply.source, (counts.get(flow.reply.source) ?? 0) + 1);
+        }
+        return counts;
+      }),
+    removeFlows: (filter, netns) =>
+      this.#record('conntrack.removeFlows', [filter, netns], () => {
+        const network = this.network(netns);
+        const before = network.flows.length;
+        network.flows = network.flows.filter((flow) => !isMeant(flow, filter));
+        return before - network.flows.length;
+      }),
       this.#record('files.setXattr', [path, name, value], () => {
         this.xattrs.set(`${path}\0${name}`, value);
       }),

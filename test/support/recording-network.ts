@@ -3,6 +3,7 @@ import type {
   AddressInfo,
   FdbInfo,
   LinkInfo,
+  FlowInfo,
   NeighbourInfo,
   NetlinkOp,
   RouteInfo,
@@ -45,6 +46,8 @@ export class FakeNetwork {
         this.#applyLinkSet(op);
         return;
       case 'link-del':
+  /** Put there by the test. */
+  flows: FlowInfo[] = [];
         this.removeLink(op.name);
         return;
       case 'bridge-port': {
