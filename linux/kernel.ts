@@ -84,8 +84,8 @@ class LinuxKernel implements Kernel {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#children.end(new HatobaError('cancelled', 'the kernel seam was closed'));
-    await this.#client.close();
     await this.conntrack[Symbol.asyncDispose]();
+    await this.#client.close();
   }
 }
 

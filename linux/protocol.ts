@@ -68,14 +68,14 @@ export interface KernelCalls {
   'sockets.duplicate': (fd: number) => number;
   'sockets.close': (fd: number) => void;
   'sockets.resize': (terminal: number | string, rows: number, columns: number) => void;
-  /** Closes what the worker holds open, before it is ended. */
-  close: () => void;
-}
   'conntrack.flows': (filter: FlowFilter, netns?: string) => FlowInfo[];
   'conntrack.countFlows': (filter: FlowFilter, netns?: string) => ReadonlyMap<string, number>;
   'conntrack.removeFlows': (filter: FlowFilter, netns?: string) => number;
   /** Closes what is open in a namespace about to end. */
   'conntrack.drop': (path: string) => void;
+  /** Closes what the worker holds open, before it is ended. */
+  close: () => void;
+}
 
 export type KernelCall = keyof KernelCalls;
 
