@@ -4,8 +4,6 @@
 #   answer serve [PORT]   HTTP with keep-alive and UDP on one port; SIGTERM ends it at once, with all
 #                         connections, as an application without a graceful end does
 #   answer check [PORT]   whether it serves, for health checks
-use strict;
-use warnings;
 
 my ($command, $port) = @ARGV;
 $port ||= 80;

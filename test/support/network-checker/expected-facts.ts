@@ -1,0 +1,138 @@
+import type { Network, Node } from '../../../common/model/objects.js';
+import type { ClusterObjects } from './cluster-objects.js';
+import { endpointsOf, networksOn, servicesOn, type Endpoint } from './network-model.js';
+
+/**
+ * What the kernel of a node must hold for what the store says, a line for each entry, worked out
+ * without any code of the driver: so a mistake in a plan of the driver's is not repeated here.
+ */
+export function expectedFacts(objects: ClusterObjects, node: Node): Set<string> {
+  const facts = new Set<string>();
+  const endpoints = endpointsOf(objects);
+  for (const network of networksOn(objects, node.id)) {
+    const on = endpoints.filter((e) => e.networkId === network.id);
+    addLinks(facts, network, node);
+    addEndpoints(facts, { network, node, objects }, on);
+    addServices(facts, { network, objects }, on);
+    if (network.spec.ingress) addPeers(facts, { network, node, objects });
+  }
+  addSandboxes(facts, objects, node);
+  return facts;
+}
+
+interface Place {
+  network: Network;
+  node: Node;
+  objects: ClusterObjects;
+}
+
+function addLinks(facts: Set<string>, { vni, ipam }: Network, node: Node): void {
+  facts.add(`link ${bridge(vni)} ${bridgeMac(node.index, vni)} up`);
+  facts.add(`link ${vxlan(vni)} vni ${vni} port of ${bridge(vni)} up`);
+  for (const { gateway, subnet } of ipam) {
+    facts.add(`address ${bridge(vni)} ${gateway}/${subnet.split('/')[1] ?? ''}`);
+  }
+}
+
+function addEndpoints(facts: Set<string>, place: Place, endpoints: readonly Endpoint[]): void {
+  const { network, node, objects } = place;
+  const at = new Map(objects.nodes.map((n) => [n.id, n.description.dataPathAddress]));
+  for (const { address, nodeId } of endpoints) {
+    const mac = endpointMac(address);
+    facts.add(`neighbour ${bridge(network.vni)} ${address} ${mac}`);
+    if (nodeId !== node.id) addForwarding(facts, network.vni, mac, at.get(nodeId) ?? '');
+  }
+}
+
+/** A frame needs both tables: behind which port of the bridge, and behind which node. */
+function addForwarding(facts: Set<string>, vni: number, mac: string, destination: string): void {
+  facts.add(`fdb ${vxlan(vni)} ${mac} behind the bridge's port`);
+  facts.add(`fdb ${vxlan(vni)} ${mac} at ${destination}`);
+}
+
+function addServices(
+  facts: Set<string>,
+  { network, objects }: Omit<Place, 'node'>,
+  endpoints: readonly Endpoint[],
+): void {
+  for (const { service, virtualIp } of servicesOn(objects, network)) {
+    const ready = endpoints.filter((e) => e.serviceId === service.id && e.ready);
+    if (virtualIp !== '') facts.add(`address ${bridge(network.vni)} ${virtualIp}/32`);
+    for (const { address } of virtualIp === '' ? [] : ready) {
+      facts.add(`balance ${virtualIp} to ${address}`);
+    }
+    if (!network.spec.ingress) continue;
+    for (const port of service.endpoint.ports) {
+      if (port.publishMode !== 'PUBLISH_MODE_INGRESS') continue;
+      const published = `${port.protocol.slice('PORT_PROTOCOL_'.length).toLowerCase()} ${port.publishedPort}`;
+      for (const { address } of ready) {
+        facts.add(`publish ${published} to ${address}:${port.targetPort}`);
+      }
+    }
+  }
+}
+
+/** Ways back to where connections came in. */
+function addPeers(facts: Set<string>, { network: { vni }, node, objects }: Place): void {
+  for (const { id, index, description } of objects.nodes) {
+    if (id === node.id || description.dataPathAddress === '') continue;
+    const mac = bridgeMac(index, vni);
+    const mark = PEER_MARK + index;
+    const gateway = `169.254.${index >> 8}.${index & 255}`;
+    facts.add(`neighbour ${bridge(vni)} ${gateway} ${mac}`);
+    addForwarding(facts, vni, mac, description.dataPathAddress);
+    facts.add(`rule from ${bridge(vni)} mark ${mark} to table ${mark}`);
+    facts.add(`route table ${mark} default via ${gateway} on ${bridge(vni)}`);
+    facts.add(`peer ${mac} has mark ${mark}`);
+  }
+}
+const PEER_MARK = 0x48000000;
+
+/** The links of this node's own tasks, on the host and in the container. */
+function addSandboxes(facts: Set<string>, objects: ClusterObjects, node: Node): void {
+  const networks = new Map(objects.networks.map((n) => [n.id, n]));
+  const ports = new Map<string, number>();
+  for (const { id, nodeId, networksAttachments, serviceName, slot } of objects.tasks) {
+    if (nodeId !== node.id) continue;
+    for (const {
+      networkId,
+      addresses: [cidr = ''],
+    } of networksAttachments) {
+      const network = networks.get(networkId);
+      if (network?.spec.driver !== 'overlay') continue;
+      count(ports, bridge(network.vni));
+      const mac = endpointMac(cidr.split('/')[0] ?? '');
+      facts.add(`inside ${serviceName}.${slot}.${id}: ${cidr} ${mac}`);
+    }
+  }
+  for (const [networkId, users] of objects.containers) {
+    const vni = networks.get(networkId)?.vni ?? 0;
+    const own = users.filter((u) => u.nodeId === node.id && u.state === 'active');
+    for (const _user of own) count(ports, bridge(vni));
+  }
+  for (const [name, number] of ports) facts.add(`ports ${name} ${number} of containers`);
+}
+
+function count(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+function bridge(vni: number): string {
+  return `hb${vni.toString(16)}`;
+}
+
+function vxlan(vni: number): string {
+  return `hv${vni.toString(16)}`;
+}
+
+function bridgeMac(nodeIndex: number, vni: number): string {
+  return macOf([6, nodeIndex >> 8, nodeIndex & 255, vni >> 16, (vni >> 8) & 255, vni & 255]);
+}
+
+function endpointMac(address: string): string {
+  return macOf([2, 0x42, ...address.split('.').map(Number)]);
+}
+
+function macOf(bytes: readonly number[]): string {
+  return bytes.map((b) => b.toString(16).padStart(2, '0')).join(':');
+}
