@@ -293,16 +293,6 @@ export interface Terminal {
   resize(size: { rows: number; columns: number }): Promise<void>;
 }
 
-/** Everything the worker thread offers; `main.ts` opens it once and hands out the parts. */
-export interface Kernel extends AsyncDisposable {
-  readonly netlink: Netlink;
-  readonly namespaces: Namespaces;
-  readonly mounts: Mounts;
-  readonly spawner: Spawner;
-  readonly nftables: Nftables;
-  readonly files: Files;
-  readonly sockets: Sockets;
-}
 /** One direction of a flow. Ports are 0 for protocols that have none. */
 export interface FlowTuple {
   source: string;
@@ -352,4 +342,11 @@ export interface Conntrack {
   removeFlows(filter: FlowFilter, netns?: string): Promise<number>;
 }
 
+/** Everything the worker thread offers; `main.ts` opens it once and hands out the parts. */
+export interface Kernel extends AsyncDisposable {
+  readonly netlink: Netlink;
+  readonly namespaces: Namespaces;
+  readonly mounts: Mounts;
+  readonly spawner: Spawner;
+  readonly nftables: Nftables;
   readonly conntrack: Conntrack;

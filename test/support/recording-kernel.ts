@@ -181,14 +181,6 @@ export class RecordingKernel implements Kernel {
         this.network(netns);
         return this.onNftQuery(command, netns);
       }),
-  };
-
-  readonly files: Files = {
-    mknod: (path, mode, major, minor) =>
-      this.#record('files.mknod', [path, mode, major, minor], () => {
-        this.nodes.set(path, { mode, major, minor });
-      }),
-    setXattr: (path, name, value) =>
     isChangedByOthers: (netns) =>
       this.#record('nftables.isChangedByOthers', [netns], () => {
         this.network(netns);
@@ -217,6 +209,14 @@ export class RecordingKernel implements Kernel {
         network.flows = network.flows.filter((flow) => !isMeant(flow, filter));
         return before - network.flows.length;
       }),
+  };
+
+  readonly files: Files = {
+    mknod: (path, mode, major, minor) =>
+      this.#record('files.mknod', [path, mode, major, minor], () => {
+        this.nodes.set(path, { mode, major, minor });
+      }),
+    setXattr: (path, name, value) =>
       this.#record('files.setXattr', [path, name, value], () => {
         this.xattrs.set(`${path}\0${name}`, value);
       }),
