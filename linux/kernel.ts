@@ -57,6 +57,7 @@ class LinuxKernel implements Kernel {
     this.nftables = {
       run: (script, netns) => client.call('nftables.run', script, netns),
       query: (command, netns) => client.call('nftables.query', command, netns),
+      isChangedByOthers: (netns) => client.call('nftables.isChangedByOthers', netns),
     };
     this.sockets = toSockets(client);
     this.files = {
@@ -175,6 +176,7 @@ function toNetlink(client: WorkerClient): Netlink {
     fdb: (netns) => client.call('netlink.fdb', netns),
     routes: (netns) => client.call('netlink.routes', netns),
     rules: (netns) => client.call('netlink.rules', netns),
+    hasChanged: (netns) => client.call('netlink.hasChanged', netns),
   };
 }
 
@@ -187,6 +189,7 @@ function toNamespaces(client: WorkerClient, conntrack: ConntrackClient): Namespa
     },
     hasNetns: (path) => client.call('namespaces.hasNetns', path),
     setSysctls: (values, netns) => client.call('namespaces.setSysctls', values, netns),
+    sysctls: (names, netns) => client.call('namespaces.sysctls', names, netns),
     pinCrunMountNamespace: (path, sharedPaths = []) =>
       client.call('namespaces.pinCrunMountNamespace', path, sharedPaths),
     unpinMountNamespace: (path) => client.call('namespaces.unpinMountNamespace', path),

@@ -2,6 +2,7 @@ import {
   closeSync,
   mkdirSync,
   openSync,
+  readFileSync,
   rmSync,
   statfsSync,
   statSync,
@@ -111,13 +112,9 @@ export function netnsIdentity(path: string): string {
 /** See Namespaces.setSysctls; the thread must be in the namespace meant. */
 export function writeSysctls(values: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(values)) {
-    if (!/^[\w/.:@-]+$/.test(name) || name.includes('..')) {
-      throw new HatobaError('invalid-argument', `setting a kernel parameter: "${name}" is no name`);
-    }
-    // "net/ipv4/conf/eth0.5/rp_filter": a name with "/" keeps its dots, as sysctl(8) has it.
-    const path = name.includes('/') ? name : name.replaceAll('.', '/');
+    const path = sysctlPath(name);
     try {
-      writeFileSync(`/proc/sys/${path}`, value);
+      writeFileSync(path, value);
     } catch (error) {
       const errno = errnoOf(error) ?? String(error);
       const kind =
@@ -131,6 +128,27 @@ export function writeSysctls(values: Readonly<Record<string, string>>): void {
       });
     }
   }
+}
+
+/** See Namespaces.sysctls; the thread must be in the namespace meant. */
+export function readSysctls(names: readonly string[]): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (const name of names) {
+    try {
+      values[name] = readFileSync(sysctlPath(name), 'utf8').replace(/\n$/, '');
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+  }
+  return values;
+}
+
+function sysctlPath(name: string): string {
+  if (!/^[\w/.:@-]+$/.test(name) || name.includes('..')) {
+    throw new HatobaError('invalid-argument', `kernel parameter "${name}": that is no name`);
+  }
+  // "net/ipv4/conf/eth0.5/rp_filter": a name with "/" keeps its dots, as sysctl(8) has it.
+  return `/proc/sys/${name.includes('/') ? name : name.replaceAll('.', '/')}`;
 }
 
 function raiseLoopback(action: string): void {

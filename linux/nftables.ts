@@ -2,6 +2,7 @@ import koffi from 'koffi';
 import { HatobaError, type ErrorKind } from '../common/errors.js';
 import type { NetnsThread } from './netns.js';
 import { NetnsCache } from './netns-cache.js';
+import { NftGeneration } from './nft-generation.js';
 import type { CallHandlers } from './protocol.js';
 
 const MAX_OPEN_NAMESPACES = 8;
@@ -26,6 +27,7 @@ interface Library {
 export class LinuxNftables {
   readonly #thread: NetnsThread;
   readonly #contexts: NetnsCache<Context>;
+  readonly #generations: NetnsCache<NftGeneration>;
   #library: Library | undefined;
 
   constructor(thread: NetnsThread) {
@@ -36,12 +38,21 @@ export class LinuxNftables {
         this.#load().close(context);
       },
     });
+    this.#generations = new NetnsCache(thread, MAX_OPEN_NAMESPACES, {
+      open: () => new NftGeneration(),
+      close: (generation) => {
+        generation.close();
+      },
+    });
   }
 
-  readonly handlers: CallHandlers<'nftables.run' | 'nftables.query'> = {
+  readonly handlers: CallHandlers<
+    'nftables.run' | 'nftables.query' | 'nftables.isChangedByOthers'
+  > = {
     'nftables.run': (script, netns) => {
-      this.#run(script, 0, netns);
+      this.#generations.get(netns).around(() => this.#run(script, 0, netns));
     },
+    'nftables.isChangedByOthers': (netns) => this.#generations.get(netns).takeForeign(),
     'nftables.query': (command, netns) => {
       const text = this.#run(command, NFT_CTX_OUTPUT_JSON, netns);
       if (text === '') return [];
@@ -53,10 +64,12 @@ export class LinuxNftables {
   /** Closes what is open in a namespace about to end. */
   drop(path: string): void {
     this.#contexts.drop(path);
+    this.#generations.drop(path);
   }
 
   close(): void {
     this.#contexts.close();
+    this.#generations.close();
   }
 
   #run(script: string, outputFlags: number, netns?: string): string {

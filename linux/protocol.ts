@@ -26,10 +26,12 @@ export interface KernelCalls {
   'netlink.fdb': (netns?: string) => FdbInfo[];
   'netlink.routes': (netns?: string) => RouteInfo[];
   'netlink.rules': (netns?: string) => RuleInfo[];
+  'netlink.hasChanged': (netns?: string) => boolean;
   'namespaces.createNetns': (path: string) => void;
   'namespaces.dropNetns': (path: string) => void;
   'namespaces.hasNetns': (path: string) => boolean;
   'namespaces.setSysctls': (values: Readonly<Record<string, string>>, netns?: string) => void;
+  'namespaces.sysctls': (names: readonly string[], netns?: string) => Record<string, string>;
   'namespaces.pinCrunMountNamespace': (path: string, sharedPaths: readonly string[]) => void;
   'namespaces.unpinMountNamespace': (path: string) => void;
   /** Fails unless its user namespace, if it has one, is kept. */
@@ -51,6 +53,7 @@ export interface KernelCalls {
   'spawner.reap': () => void;
   'nftables.run': (script: string, netns?: string) => void;
   'nftables.query': (command: string, netns?: string) => unknown[];
+  'nftables.isChangedByOthers': (netns?: string) => boolean;
   'files.mknod': (path: string, mode: number, major: number, minor: number) => void;
   'files.setXattr': (path: string, name: string, value: Uint8Array) => void;
   'files.getXattr': (path: string, name: string) => Uint8Array | undefined;

@@ -4,7 +4,7 @@ import { pinCrunMountNamespace, unpinMountNamespace } from './mount-namespace.js
 import { mountHandlers } from './mount.js';
 import { LinuxNetlink } from './netlink/netlink.js';
 import { LinuxNftables } from './nftables.js';
-import { NetnsThread, dropNetns, hasNetns, writeSysctls } from './netns.js';
+import { NetnsThread, dropNetns, hasNetns, readSysctls, writeSysctls } from './netns.js';
 import type { KernelCalls, WorkerMessage } from './protocol.js';
 import { mountOverlay } from './overlay.js';
 import { ProcessSpawner } from './spawn.js';
@@ -55,6 +55,7 @@ function openHandlers(post: (message: WorkerMessage) => void): SystemCalls {
         writeSysctls(values);
       });
     },
+    'namespaces.sysctls': (names, netns) => thread.inside(netns, () => readSysctls(names)),
     'namespaces.pinCrunMountNamespace': pinCrunMountNamespace,
     'namespaces.unpinMountNamespace': unpinMountNamespace,
     close: () => {

@@ -44,6 +44,7 @@ export const IFLA = {
   ADDRESS: 1,
   IFNAME: 3,
   MTU: 4,
+  LINK: 5,
   MASTER: 10,
   LINKINFO: 18,
   NET_NS_FD: 28,
@@ -56,13 +57,14 @@ export const IFLA_BRPORT = {
   HAIRPIN: 4,
   LEARNING: 8,
   UNICAST_FLOOD: 9,
+  PROXYARP: 10,
   MCAST_FLOOD: 27,
   BCAST_FLOOD: 30,
   NEIGH_SUPPRESS: 32,
   ISOLATED: 33,
 } as const;
 export const IFA = { ADDRESS: 1, LOCAL: 2 } as const;
-export const NDA = { DST: 1, LLADDR: 2, MASTER: 9 } as const;
+export const NDA = { DST: 1, LLADDR: 2, VLAN: 5, PORT: 6, VNI: 7, MASTER: 9 } as const;
 export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, TABLE: 15 } as const;
 export const FRA = { SRC: 2, IIFNAME: 3, PRIORITY: 6, FWMARK: 10, TABLE: 15, FWMASK: 16 } as const;
 export const NETNSA = { NSID: 1, FD: 3 } as const;

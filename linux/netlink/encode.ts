@@ -157,6 +157,7 @@ function encodeBridgePort(op: Extract<NetlinkOp, { op: 'bridge-port' }>): Messag
     [c.IFLA_BRPORT.MCAST_FLOOD, flag(op.mcastFlood)],
     [c.IFLA_BRPORT.BCAST_FLOOD, flag(op.bcastFlood)],
     [c.IFLA_BRPORT.NEIGH_SUPPRESS, flag(op.neighSuppress)],
+    [c.IFLA_BRPORT.PROXYARP, flag(op.proxyArp)],
     [c.IFLA_BRPORT.HAIRPIN, flag(op.hairpin)],
     [c.IFLA_BRPORT.ISOLATED, flag(op.isolated)],
   ]);

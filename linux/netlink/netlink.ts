@@ -18,6 +18,7 @@ import { describeOp } from './describe.js';
 import { encodeOp, linkHeader, type Surroundings } from './encode.js';
 import { reconcileExisting } from './existing.js';
 import type { MessageWriter } from './message.js';
+import { NetlinkMonitor } from './monitor.js';
 import { NetlinkSocket, type Outcome } from './socket.js';
 
 const MAX_OPEN_NAMESPACES = 16;
@@ -47,13 +48,21 @@ type NetlinkCalls =
   | 'netlink.neighbours'
   | 'netlink.fdb'
   | 'netlink.routes'
-  | 'netlink.rules';
+  | 'netlink.rules'
+  | 'netlink.hasChanged';
 
 /** The Netlink port in the worker thread: one socket per namespace, kept open. */
 export class LinuxNetlink {
   readonly #sockets: NetnsCache<NetlinkSocket>;
+  readonly #monitors: NetnsCache<NetlinkMonitor>;
 
   constructor(thread: NetnsThread) {
+    this.#monitors = new NetnsCache(thread, MAX_OPEN_NAMESPACES, {
+      open: () => new NetlinkMonitor(),
+      close: (monitor) => {
+        monitor.close();
+      },
+    });
     this.#sockets = new NetnsCache(thread, MAX_OPEN_NAMESPACES, {
       open: () => new NetlinkSocket(),
       close: (socket) => {
@@ -87,20 +96,23 @@ export class LinuxNetlink {
       this.#dump(c.RTM_GETROUTE, familyHeader(12, c.AF_INET), 'routes', netns).flatMap(decodeRoute),
     'netlink.rules': (netns) =>
       this.#dump(c.RTM_GETRULE, familyHeader(12, c.AF_INET), 'rules', netns).flatMap(decodeRule),
+    'netlink.hasChanged': (netns) => this.#monitors.get(netns).hasChanged(),
   };
 
   /** Closes what is open in a namespace about to end. */
   drop(path: string): void {
     this.#sockets.drop(path);
+    this.#monitors.drop(path);
   }
 
   close(): void {
     this.#sockets.close();
+    this.#monitors.close();
   }
 
   #links(netns?: string): LinkInfo[] {
     return this.#dump(c.RTM_GETLINK, linkHeader(), 'links', netns).map((message) => {
-      const { vxlan: _, peerNetnsId: __, ...link } = decodeLink(message);
+      const { peerNetnsId: _, ...link } = decodeLink(message);
       return link;
     });
   }

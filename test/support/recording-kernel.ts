@@ -97,9 +97,7 @@ export class RecordingKernel implements Kernel {
         for (const op of ops) this.network(netns).apply(op);
       }),
     links: (netns) =>
-      this.#record('netlink.links', [netns], () =>
-        this.network(netns).links.map(({ port: _, vni: __, peer: ___, ...link }) => link),
-      ),
+      this.#record('netlink.links', [netns], () => this.network(netns).links.map(toLinkInfo)),
     addresses: (netns) =>
       this.#record('netlink.addresses', [netns], () => [...this.network(netns).addresses]),
     neighbours: (netns) =>
@@ -108,6 +106,11 @@ export class RecordingKernel implements Kernel {
     routes: (netns) =>
       this.#record('netlink.routes', [netns], () => [...this.network(netns).routes]),
     rules: (netns) => this.#record('netlink.rules', [netns], () => [...this.network(netns).rules]),
+    hasChanged: (netns) =>
+      this.#record('netlink.hasChanged', [netns], () => {
+        this.network(netns);
+        return true;
+      }),
   };
 
   readonly namespaces: Namespaces = {
@@ -131,6 +134,11 @@ export class RecordingKernel implements Kernel {
       this.#record('namespaces.setSysctls', [values, netns], () => {
         const { sysctls } = this.network(netns);
         for (const [name, value] of Object.entries(values)) sysctls.set(name, value);
+      }),
+    sysctls: (names, netns) =>
+      this.#record('namespaces.sysctls', [names, netns], () => {
+        const { sysctls } = this.network(netns);
+        return Object.fromEntries([...sysctls].filter(([name]) => names.includes(name)));
       }),
   };
 

@@ -174,6 +174,39 @@ describe('netlink as ip and bridge show it', () => {
     );
   });
 
+  it('tells that something lasting has changed, whoever changed it', async () => {
+    const changed = (): Promise<boolean> => rig.kernel.netlink.hasChanged(host);
+    const vxlan = { vni: 5, localAddress: '127.0.0.1', port: 14789 };
+    await apply(
+      BRIDGE,
+      { op: 'link-add', kind: 'vxlan', name: 'vx0', ...vxlan },
+      { op: 'link-set', name: 'vx0', master: 'br0', up: true },
+      { op: 'link-set', name: 'br0', up: true },
+    );
+    assert.equal(await changed(), true);
+    const changes = [
+      'ip address add 10.77.0.1/24 dev br0',
+      'ip neigh add 10.77.0.9 lladdr 02:42:0a:4d:00:09 dev br0',
+      'ip neigh del 10.77.0.9 dev br0',
+      'bridge fdb add 02:42:0a:4d:00:09 dev vx0 master static',
+      'bridge fdb add 02:42:0a:4d:00:09 dev vx0 self dst 192.0.2.7',
+      'bridge fdb del 02:42:0a:4d:00:09 dev vx0 self',
+      'bridge fdb del 02:42:0a:4d:00:09 dev vx0 master',
+      'bridge link set dev vx0 learning off',
+      'ip route add default via 10.77.0.9 table 7',
+      'ip route del default table 7',
+      'ip rule add priority 7 table 7',
+      'ip rule del priority 7',
+      'ip link set br0 mtu 1400',
+    ];
+    await changed();
+    for (const command of changes) {
+      runIn(host, ...command.split(' '));
+      assert.equal(await changed(), true, command);
+      assert.equal(await changed(), false, command);
+    }
+  });
+
   it('applies thousands of changes in one call', async () => {
     await apply(BRIDGE);
     const neighbours = Array.from({ length: 3000 }, (_, i) => {

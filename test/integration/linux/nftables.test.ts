@@ -97,6 +97,24 @@ describe('Nftables port', () => {
     assert.deepEqual(names.sort(), ['hatoba', 'other', 'third']);
   });
 
+  it('tells whether others changed the rules, and does not count its own changes', async () => {
+    const { nftables } = rig.kernel;
+    const others = (): Promise<boolean> => nftables.isChangedByOthers(netns);
+    const spoil = (command: string): void => {
+      execFileSync('/usr/bin/nsenter', [`--net=${netns}`, '/usr/sbin/nft', command]);
+    };
+    await others();
+    await nftables.run('add table ip mine; delete table ip mine', netns);
+    await assert.rejects(nftables.run('delete table ip nope', netns));
+    await nftables.query('list ruleset', netns);
+    assert.equal(await others(), false);
+    spoil('add table ip foreign');
+    assert.deepEqual([await others(), await others()], [true, false]);
+    spoil('delete table ip foreign');
+    await nftables.run('add table ip mine; delete table ip mine', netns);
+    assert.deepEqual([await others(), await others()], [true, false]);
+  });
+
   it('takes a script with thousands of elements', async () => {
     const list = Array.from({ length: 5000 }, (_, i) => `10.1.${i >> 8}.${i & 255} : 10.2.0.1`);
     await rig.kernel.nftables.run(`add element ip hatoba backends { ${list.join(', ')} }`, netns);
