@@ -45,17 +45,7 @@ export type NetlinkOp =
       netns?: string;
     }
   | { op: 'link-del'; name: string }
-  | {
-      op: 'bridge-port';
-      name: string;
-      learning?: boolean;
-      flood?: boolean;
-      mcastFlood?: boolean;
-      bcastFlood?: boolean;
-      neighSuppress?: boolean;
-      hairpin?: boolean;
-      isolated?: boolean;
-    }
+  | ({ op: 'bridge-port'; name: string } & Partial<BridgePort>)
   | { op: 'address-add' | 'address-del'; link: string; cidr: string }
   | {
       op: 'route-add' | 'route-del';
@@ -84,6 +74,27 @@ export type NetlinkOp =
       fwmark?: { mark: number; mask: number };
     };
 
+/** How a port of a bridge behaves. */
+export interface BridgePort {
+  learning: boolean;
+  flood: boolean;
+  mcastFlood: boolean;
+  bcastFlood: boolean;
+  /** The bridge answers ARP for who is behind this port, and sends no questions out there. */
+  neighSuppress: boolean;
+  /** The bridge answers ARP questions that come in by this port, where it knows the answer. */
+  proxyArp: boolean;
+  hairpin: boolean;
+  isolated: boolean;
+}
+
+export interface VxlanInfo {
+  vni: number;
+  localAddress: string;
+  port: number;
+  learning: boolean;
+}
+
 export interface LinkInfo {
   index: number;
   name: string;
@@ -93,6 +104,11 @@ export interface LinkInfo {
   mtuBytes: number;
   up: boolean;
   master?: number;
+  /** Of a veth: the index of its other end, in whatever namespace that is. */
+  peer?: number;
+  vxlan?: VxlanInfo;
+  /** Where it has a bridge as its master. */
+  port?: BridgePort;
 }
 export interface NeighbourInfo {
   link: number;
@@ -104,6 +120,11 @@ export interface FdbInfo {
   mac: string;
   where: 'master' | 'self';
   destination?: string;
+  /** Of a bridge: a frame for it is taken in by the host itself. */
+  isLocal?: boolean;
+  /** self: where it differs from the device's own. */
+  port?: number;
+  vni?: number;
 }
 export interface AddressInfo {
   link: number;
@@ -134,11 +155,19 @@ export interface Netlink {
   addresses(netns?: string): Promise<AddressInfo[]>;
   /** Permanent neighbour entries of IPv4. */
   neighbours(netns?: string): Promise<NeighbourInfo[]>;
-  /** Static bridge and VXLAN forwarding entries; neither learned ones nor the ports' own. */
+  /**
+   * Bridge and VXLAN forwarding entries: static ones, those that lead to the host itself (the ports'
+   * own addresses are among them), and those with a destination. None that are of one VLAN alone.
+   */
   fdb(netns?: string): Promise<FdbInfo[]>;
   /** Unicast routes of every table but that of local addresses. */
   routes(netns?: string): Promise<RouteInfo[]>;
   rules(netns?: string): Promise<RuleInfo[]>;
+  /**
+   * Whether anything that the lists above tell may have changed since the last call, by whomever;
+   * true the first time.
+   */
+  hasChanged(netns?: string): Promise<boolean>;
 }
 
 export interface Namespaces {
@@ -164,6 +193,8 @@ export interface Namespaces {
    * {"net.ipv4.ip_forward": "1"} or, for names that hold dots, {"net/ipv4/conf/br.5/rp_filter": "0"}.
    */
   setSysctls(values: Readonly<Record<string, string>>, netns?: string): Promise<void>;
+  /** Kernel parameters as they are, without the final line break; those that do not exist are left out. */
+  sysctls(names: readonly string[], netns?: string): Promise<Record<string, string>>;
 }
 
 /** So many ids, 0 and up, stand for as many others. */
@@ -239,6 +270,11 @@ export interface Nftables {
   run(script: string, netns?: string): Promise<void>;
   /** `list …` commands with JSON output, parsed: the array under "nftables". */
   query(command: string, netns?: string): Promise<unknown[]>;
+  /**
+   * Whether anything but run() has changed any table since the last call: another program, or a
+   * person. True the first time.
+   */
+  isChangedByOthers(netns?: string): Promise<boolean>;
 }
 
 /** File system calls that node:fs does not have. */

@@ -1,6 +1,7 @@
 import { HatobaError } from '../../common/errors.js';
 import type {
   AddressInfo,
+  BridgePort,
   FdbInfo,
   FlowInfo,
   LinkInfo,
@@ -11,11 +12,30 @@ import type {
 } from '../../linux/ports.js';
 
 /** A link in memory, with what LinkInfo does not tell. */
-export interface FakeLink extends LinkInfo {
-  port: Readonly<Record<string, boolean>>;
-  vni?: number;
+export interface FakeLink extends Omit<LinkInfo, 'port' | 'peer'> {
+  port: BridgePort;
   /** Of a veth: the other end. */
-  peer?: { link: FakeLink; network: FakeNetwork };
+  otherEnd?: { link: FakeLink; network: FakeNetwork };
+}
+
+const NEW_PORT: BridgePort = {
+  learning: true,
+  flood: true,
+  mcastFlood: true,
+  bcastFlood: true,
+  neighSuppress: false,
+  proxyArp: false,
+  hairpin: false,
+  isolated: false,
+};
+
+/** What the kernel tells of a link. */
+export function toLinkInfo({ port, otherEnd, ...link }: FakeLink): LinkInfo {
+  return {
+    ...link,
+    ...(otherEnd === undefined ? {} : { peer: otherEnd.link.index }),
+    ...(link.master === undefined ? {} : { port }),
+  };
 }
 
 /** One network namespace in memory: enough of rtnetlink(7) that plans can be applied and read back. */
@@ -73,30 +93,33 @@ export class FakeNetwork {
     this.fdb = this.fdb.filter(isElsewhere);
     this.routes = this.routes.filter(isElsewhere);
     for (const port of this.links) if (port.master === link.index) delete port.master;
-    const { peer } = link;
-    delete link.peer;
-    if (peer !== undefined) peer.network.removeLink(peer.link.name);
+    const { otherEnd } = link;
+    delete link.otherEnd;
+    if (otherEnd !== undefined) otherEnd.network.removeLink(otherEnd.link.name);
   }
 
   #applyLinkAdd(op: Extract<NetlinkOp, { op: 'link-add' }>): void {
     const there = this.links.find((l) => l.name === op.name);
     const details = { ...('mac' in op ? { mac: op.mac } : {}), mtuBytes: op.mtuBytes };
     if (there !== undefined) {
-      const isSame = there.kind === op.kind && (op.kind !== 'vxlan' || there.vni === op.vni);
+      const isSame = there.kind === op.kind && (op.kind !== 'vxlan' || there.vxlan?.vni === op.vni);
       if (!isSame) throw new HatobaError('already-exists', `${op.op} ${op.name}: another link`);
       change(there, details);
       return;
     }
     const link = this.#addLink(op.name, op.kind, details);
-    if (op.kind === 'vxlan') link.vni = op.vni;
+    if (op.kind === 'vxlan') {
+      const { vni, localAddress, port } = op;
+      link.vxlan = { vni, localAddress, port, learning: false };
+    }
     if (op.kind !== 'veth') return;
     const network = this.#namespaceOf(op.peer.netns);
     const peer = network.#addLink(op.peer.name, 'veth', {
       mac: op.peer.mac,
       mtuBytes: op.mtuBytes,
     });
-    link.peer = { link: peer, network };
-    peer.peer = { link, network: this };
+    link.otherEnd = { link: peer, network };
+    peer.otherEnd = { link, network: this };
   }
 
   #applyLinkSet(op: Extract<NetlinkOp, { op: 'link-set' }>): void {
@@ -108,7 +131,11 @@ export class FakeNetwork {
     const link = this.#link(op.name);
     change(link, { up: op.up, mtuBytes: op.mtuBytes, mac: op.mac, name: op.newName });
     if (op.master === null) delete link.master;
-    else if (op.master !== undefined) link.master = this.#link(op.master).index;
+    else if (op.master !== undefined) {
+      const master = this.#link(op.master).index;
+      if (link.master !== master) link.port = NEW_PORT;
+      link.master = master;
+    }
     if (target === this) return;
     this.links.splice(this.links.indexOf(link), 1);
     target.links.push(link);
@@ -187,7 +214,7 @@ export class FakeNetwork {
       mac: details.mac ?? `fe:00:00:00:00:${tail}`,
       mtuBytes: details.mtuBytes ?? 1500,
       up: false,
-      port: {},
+      port: NEW_PORT,
     };
     this.links.push(link);
     return link;
