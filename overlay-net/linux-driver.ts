@@ -132,20 +132,17 @@ class LinuxNetworkDriver implements NetworkDriver {
       );
     }
     const sandbox = await this.#sandboxes.create(config, this.#applied);
-    if (config.hostPorts.length > 0) {
-      await using undo = new DisposableStack();
-      undo.defer('removing the sandbox', () => this.#sandboxes.remove(config.id));
-      await this.#mutex.run(() => this.#applyTable());
-      undo.move();
-    }
+    await using undo = new DisposableStack();
+    undo.defer('removing the sandbox', () => this.#sandboxes.remove(config.id));
+    await this.#mutex.run(() => this.#applyTable());
+    undo.move();
     return sandbox;
   }
 
   async detach(id: string): Promise<void> {
     if (this.#sandboxes.get(id) === undefined) return;
-    const hadHostPorts = this.#sandboxes.hasHostPorts(id);
     await this.#sandboxes.remove(id);
-    if (hadHostPorts) await this.#mutex.run(() => this.#applyTable());
+    await this.#mutex.run(() => this.#applyTable());
   }
 
   list(): Promise<Sandbox[]> {
@@ -202,8 +199,12 @@ class LinuxNetworkDriver implements NetworkDriver {
   async #applyTable(): Promise<void> {
     if (this.#applied === undefined) return;
     const { state, underlay } = this.#applied;
-    const hostPorts = this.#sandboxes.hostPorts();
-    await this.#table.apply({ state, hostPorts, underlayAddress: underlay.address });
+    await this.#table.apply({
+      state,
+      hostPorts: this.#sandboxes.hostPorts(),
+      ports: this.#sandboxes.ports(),
+      underlayAddress: underlay.address,
+    });
   }
 
   /** The networks of whoever asks: a sandbox, or this host by the address of a gateway. */

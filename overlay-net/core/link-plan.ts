@@ -3,8 +3,8 @@ import type { EntryOp } from './kernel-model.js';
 import { HatobaError } from '../../common/errors.js';
 import type { NetworkState } from './network-state.js';
 import { parseCidr } from './ipam.js';
-import { bridgeName, localBridgeName, peerMark, RULE_PRIORITY, vxlanName } from './link-names.js';
-import { bridgeMac, endpointMac, peerGateway } from './mac.js';
+import { bridgeName, localBridgeName, RULE_PRIORITY, vxlanName } from './link-names.js';
+import { bridgeMac, endpointMac } from './mac.js';
 import { firstSubnet } from './subnets.js';
 
 /** Bytes that VXLAN adds to a packet: outer IPv4, UDP and VXLAN headers, inner Ethernet header. */
@@ -176,17 +176,12 @@ function planReturnPaths(
   vni: number,
   entries: Map<string, Entry>,
 ): void {
-  const bridge = bridgeName(vni);
   const vxlan = vxlanName(vni);
   for (const peer of state.peers) {
     if (peer.nodeId === ownNodeId || peer.dataPathAddress === '') continue;
     const mac = bridgeMac(peer.index, vni);
-    const gateway = peerGateway(peer.index);
-    put(entries, neighbourEntry(bridge, gateway, mac));
     put(entries, bridgeFdbEntry(vxlan, mac));
     put(entries, vxlanFdbEntry(vxlan, mac, peer.dataPathAddress));
-    put(entries, routeEntry(bridge, peerMark(peer.index), gateway));
-    put(entries, ruleEntry(bridge, peerMark(peer.index)));
   }
 }
 

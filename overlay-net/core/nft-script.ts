@@ -1,16 +1,23 @@
-import { formatBalanceChain, formatTable, NFT_SETS, NFT_TABLE } from './nft-ruleset.js';
-import type { NftPlan } from './nft-plan.js';
+import type { NftPlan } from './nft-model.js';
+import {
+  familyOf,
+  formatBalanceChain,
+  formatTables,
+  NFT_SETS,
+  NFT_TABLE,
+  type NftSet,
+} from './nft-ruleset.js';
 
-/** The table as the kernel is known to have it. */
+/** The tables as the kernel is known to have them. */
 export interface NftApplied {
   plan: NftPlan;
   /** Balance chains made so far; they are kept, being few. */
   chains: ReadonlySet<string>;
 }
 
-/** A script that replaces the whole table in one transaction; connections live on. */
+/** A script that replaces both tables as a whole in one transaction; connections live on. */
 export function fullScript(plan: NftPlan, underlayAddress: string): string {
-  const lines = [formatTable(underlayAddress), ...[...plan.chains].map(formatBalanceChain)];
+  const lines = [formatTables(underlayAddress), ...[...plan.chains].map(formatBalanceChain)];
   for (const set of NFT_SETS) lines.push(...elements('add', set, plan.elements.get(set)));
   return `${lines.join('\n')}\n`;
 }
@@ -36,10 +43,10 @@ export function changeScript(applied: NftApplied, plan: NftPlan): string {
 
 function elements(
   verb: 'add' | 'delete',
-  set: string,
+  set: NftSet,
   of: ReadonlyMap<string, string> | undefined,
 ): string[] {
   if (of === undefined || of.size === 0) return [];
   const list = [...of].map(([key, data]) => (data === '' ? key : `${key} : ${data}`));
-  return [`${verb} element ip ${NFT_TABLE} ${set} { ${list.join(', ')} }`];
+  return [`${verb} element ${familyOf(set)} ${NFT_TABLE} ${set} { ${list.join(', ')} }`];
 }

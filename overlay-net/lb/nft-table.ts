@@ -1,28 +1,27 @@
 import type { Logger } from '../../common/logger.js';
 import type { Nftables } from '../../linux/ports.js';
-import type { NetworkState } from '../driver.js';
 import { narrow } from '../core/narrow.js';
-import { planNft, type HostPort, type NftPlan } from '../core/nft-plan.js';
-import { NFT_TABLE } from '../core/nft-ruleset.js';
+import type { NftPlan } from '../core/nft-model.js';
+import { planNft, type NftInput } from '../core/nft-plan.js';
+import { formatRemoval, NFT_TABLE } from '../core/nft-ruleset.js';
 import { changeScript, fullScript } from '../core/nft-script.js';
 
-export interface NftInput {
-  state: NetworkState;
-  hostPorts: readonly HostPort[];
+export interface TableInput extends NftInput {
+  /** Own data path address; empty while the node has none. */
   underlayAddress: string;
 }
 
-/** What the table holds, from which its elements follow. */
+/** What the tables hold, from which their elements follow. */
 interface Applied {
-  input: NftInput;
+  input: TableInput;
   slots: NftPlan['slots'];
   /** Balance chains made so far; they are kept, being few. */
   chains: ReadonlySet<string>;
 }
 
 /**
- * The nftables table of this driver, changed by elements; made anew when it is not known what it
- * holds: at first, after a failure, and when another program has emptied it.
+ * The nftables tables of this driver, changed by elements; made anew when it is not known what they
+ * hold: at first, after a failure, and when another program has emptied them.
  */
 export class NftTable {
   readonly #nftables: Nftables;
@@ -34,39 +33,38 @@ export class NftTable {
     this.#logger = modules.logger;
   }
 
-  /** The next change makes the table anew. */
+  /** The next change makes the tables anew. */
   forget(): void {
     this.#applied = undefined;
   }
 
-  /** Whether the kernel has the table at all. */
+  /** Whether the kernel has the tables at all. */
   async exists(): Promise<boolean> {
-    const objects = await this.#nftables.query('list tables ip');
-    return objects.some((o) => tableName(o) === NFT_TABLE);
+    const objects = await this.#nftables.query('list tables');
+    return objects.filter((o) => tableName(o) === NFT_TABLE).length === 2;
   }
 
-  async apply(input: NftInput): Promise<void> {
+  async apply(input: TableInput): Promise<void> {
     const before = this.#applied;
     if (before?.input.underlayAddress === input.underlayAddress) {
       try {
         this.#applied = await this.#change(before, input);
         return;
       } catch (error) {
-        this.#logger.warn('Made the nftables table anew, as a change failed', {}, error);
+        this.#logger.warn('Made the nftables tables anew, as a change failed', {}, error);
       }
     }
     this.#applied = undefined;
-    const { state, hostPorts, underlayAddress } = input;
-    const { slots, chains, elements } = planNft(state, hostPorts, before?.slots ?? new Map());
-    await this.#nftables.run(fullScript({ slots, chains, elements }, underlayAddress));
+    const { slots, chains, elements } = planNft(input, before?.slots ?? new Map());
+    await this.#nftables.run(fullScript({ slots, chains, elements }, input.underlayAddress));
     this.#applied = { input, slots, chains };
   }
 
   /** Plans only what can differ: with ten thousand services that is the most part of a change. */
-  async #change(before: Applied, input: NftInput): Promise<Applied> {
+  async #change(before: Applied, input: TableInput): Promise<Applied> {
     const parts = narrow(before.input.state, input.state);
-    const old = planNft(parts.before, before.input.hostPorts, before.slots);
-    const plan = planNft(parts.after, input.hostPorts, before.slots);
+    const old = planNft({ ...before.input, state: parts.before }, before.slots);
+    const plan = planNft({ ...input, state: parts.after }, before.slots);
     const script = changeScript({ plan: old, chains: before.chains }, plan);
     if (script !== '') await this.#nftables.run(script);
     const slots = new Map(before.slots);
@@ -77,12 +75,11 @@ export class NftTable {
 
   async remove(): Promise<void> {
     this.#applied = undefined;
-    // declaring it first makes the deletion succeed where there is none
-    await this.#nftables.run(`table ip ${NFT_TABLE}\ndelete table ip ${NFT_TABLE}\n`);
+    await this.#nftables.run(formatRemoval());
   }
 }
 
-/** The name in {"table": {"family": "ip", "name": …}}; undefined for other objects. */
+/** The name in {"table": {"family": …, "name": …}}; undefined for other objects. */
 function tableName(object: unknown): unknown {
   if (typeof object !== 'object' || object === null || !('table' in object)) return undefined;
   const { table } = object;

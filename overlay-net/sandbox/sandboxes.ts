@@ -75,10 +75,6 @@ export class Sandboxes {
     return JSON.stringify(this.#store.get(config.id)?.config) === JSON.stringify(config);
   }
 
-  hasHostPorts(id: string): boolean {
-    return (this.#store.get(id)?.config.hostPorts.length ?? 0) > 0;
-  }
-
   hostPorts(): HostPort[] {
     return this.#store
       .all()

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { planNft, type HostPort, type NftPlan } from '../../../../overlay-net/core/nft-plan.js';
+import type { NetworkState } from '../../../../overlay-net/driver.js';
+import { BUCKETS } from '../../../../overlay-net/core/affinity.js';
+import type { NftPlan } from '../../../../overlay-net/core/nft-model.js';
+import { planNft, type HostPort } from '../../../../overlay-net/core/nft-plan.js';
 import { changeScript, fullScript } from '../../../../overlay-net/core/nft-script.js';
 import { assignSlots } from '../../../../overlay-net/core/slots.js';
 import { anyState } from './states.js';
@@ -10,7 +13,7 @@ const anyNames = fc.uniqueArray(fc.integer({ min: 1, max: 8 }).map(String), { ma
 /** Follows add and delete of elements as nft does: deleting what is not there is an error. */
 function runElements(script: string, table: Map<string, Map<string, string>>): void {
   for (const line of script.split('\n')) {
-    const match = /^(add|delete) element ip hatoba (\w+) \{ (.*) \}$/.exec(line);
+    const match = /^(add|delete) element (?:ip|bridge) hatoba (\w+) \{ (.*) \}$/.exec(line);
     if (match === null) continue;
     const [, verb, name = '', list = ''] = match;
     const set = table.get(name) ?? new Map<string, string>();
@@ -23,6 +26,14 @@ function runElements(script: string, table: Map<string, Map<string, string>>): v
     }
   }
 }
+
+/** The plan of a state without sandboxes. */
+function planOf(state: NetworkState, hostPorts: readonly HostPort[] = []): NftPlan {
+  return planNft({ state, hostPorts, ports: [] }, new Map());
+}
+
+const portKey = ({ hostIp, publishedPort }: { hostIp: string; publishedPort: number }): string =>
+  `${hostIp === '' ? '' : `${hostIp} . `}tcp . ${publishedPort}`;
 
 const contentOf = (plan: NftPlan): string[] =>
   [...plan.elements].flatMap(([set, of]) => [...of].map((e) => [set, ...e].join(' '))).sort();
@@ -49,6 +60,12 @@ describe('nftables elements', () => {
     targetPort: 80,
     address: '10.0.1.100',
   };
+  const port = {
+    hostLink: 'hs0123456789ab',
+    networkId: 'net1',
+    address: '10.0.1.100',
+    mac: '02:42:0a:00:01:64',
+  };
 
   it('reach any state from any other by increments', () => {
     fc.assert(
@@ -56,13 +73,14 @@ describe('nftables elements', () => {
         const table = new Map<string, Map<string, string>>();
         let applied: { plan: NftPlan; chains: Set<string> } | undefined;
         for (const state of states) {
-          const plan = planNft(state, [hostPort], applied?.plan.slots ?? new Map());
+          const input = { state, hostPorts: [hostPort], ports: [port] };
+          const plan = planNft(input, applied?.plan.slots ?? new Map());
           const script = applied ? changeScript(applied, plan) : fullScript(plan, '192.0.2.1');
           runElements(script, table);
           const held = [...table].flatMap(([set, of]) => [...of].map((e) => [set, ...e].join(' ')));
           assert.deepEqual(held.sort(), contentOf(plan));
           applied = { plan, chains: new Set([...(applied?.chains ?? []), ...plan.chains]) };
-          assert.equal(changeScript(applied, planNft(state, [hostPort], plan.slots)), '');
+          assert.equal(changeScript(applied, planNft(input, plan.slots)), '');
         }
       }),
     );
@@ -71,7 +89,7 @@ describe('nftables elements', () => {
   it('direct a virtual address to its ready tasks only, by a chain for their number', () => {
     fc.assert(
       fc.property(anyState, (state) => {
-        const { elements } = planNft(state, [], new Map());
+        const { elements } = planOf(state);
         for (const service of state.services) {
           if (service.virtualIp === '') continue;
           const ready = state.endpoints.filter(
@@ -81,9 +99,16 @@ describe('nftables elements', () => {
           const backends = [...(elements.get('vip_backends') ?? [])]
             .filter(([key]) => key.startsWith(`${service.virtualIp} . `))
             .map(([, address]) => address);
-          assert.deepEqual(backends.sort(), ready.map((e) => e.address).sort());
           const chain = elements.get('vip_chains')?.get(service.virtualIp);
-          assert.equal(chain, ready.length === 0 ? undefined : `goto n${ready.length}`);
+          const addresses = ready.map((e) => e.address).sort();
+          const count = addresses.length;
+          if (service.sessionAffinity === 'SESSION_AFFINITY_CLIENT_IP') {
+            assert.deepEqual([...new Set(backends)].sort(), addresses);
+            assert.equal(chain, count === 0 ? undefined : `goto cn${BUCKETS}`);
+          } else {
+            assert.deepEqual(backends.sort(), addresses);
+            assert.equal(chain, count === 0 ? undefined : `goto n${count}`);
+          }
           assert.ok(elements.get('vips')?.has(service.virtualIp));
         }
       }),
@@ -93,16 +118,16 @@ describe('nftables elements', () => {
   it('publish ports of the ingress network alone', () => {
     fc.assert(
       fc.property(anyState, (state) => {
-        const { elements } = planNft(state, [], new Map());
+        const { elements } = planOf(state);
         const ports = [
-          ...(elements.get('port_chains')?.keys() ?? []),
-          ...(elements.get('empty_ports')?.keys() ?? []),
+          ...(elements.get('published_ports')?.keys() ?? []),
+          ...(elements.get('published_ip_ports')?.keys() ?? []),
         ];
         const ingress = state.networks.find((n) => n.ingress)?.networkId;
         const wanted = state.services
           .filter((s) => s.networkId === ingress)
           .flatMap((s) => s.ports);
-        assert.deepEqual(ports.sort(), wanted.map((p) => `tcp . ${p.publishedPort}`).sort());
+        assert.deepEqual(ports.sort(), wanted.map(portKey).sort());
       }),
     );
   });
@@ -110,11 +135,18 @@ describe('nftables elements', () => {
   it('bind host-mode ports to the address given, or to all', () => {
     const state = { nodeId: 'n1', networks: [], endpoints: [], services: [], peers: [] };
     const anywhere: HostPort = { ...hostPort, hostIp: '', protocol: 'udp' };
-    const { elements } = planNft(state, [hostPort, anywhere], new Map());
+    const { elements } = planOf(state, [hostPort, anywhere]);
     assert.deepEqual(
       [...(elements.get('host_ip_ports') ?? [])],
       [['127.0.0.1 . tcp . 99', '10.0.1.100 . 80']],
     );
     assert.deepEqual([...(elements.get('host_ports') ?? [])], [['udp . 99', '10.0.1.100 . 80']]);
+  });
+
+  it('let each link of a sandbox send by its own addresses alone', () => {
+    const state = { nodeId: 'n1', networks: [], endpoints: [], services: [], peers: [] };
+    const { elements } = planNft({ state, hostPorts: [], ports: [port] }, new Map());
+    const senders = [...(elements.get('senders')?.keys() ?? [])];
+    assert.deepEqual(senders, ['"hs0123456789ab" . 02:42:0a:00:01:64 . 10.0.1.100']);
   });
 });

@@ -44,7 +44,7 @@ export const anyState: fc.Arbitrary<NetworkState> = fc
       aliases: [`svc${Math.floor(s / 3)}`],
       mode: s % 4 === 3 ? 'ENDPOINT_MODE_DNSRR' : 'ENDPOINT_MODE_VIP',
       virtualIp: s % 4 === 3 ? '' : `10.0.${1 + (s % 3)}.${10 + s}`,
-      sessionAffinity: 'SESSION_AFFINITY_NONE',
+      sessionAffinity: s % 5 === 2 ? 'SESSION_AFFINITY_CLIENT_IP' : 'SESSION_AFFINITY_NONE',
       ports: [
         {
           name: '',
@@ -52,7 +52,7 @@ export const anyState: fc.Arbitrary<NetworkState> = fc
           targetPort: 80,
           publishedPort: 8000 + s,
           publishMode: 'PUBLISH_MODE_INGRESS',
-          hostIp: '',
+          hostIp: s % 3 === 0 && s > 5 ? '127.0.0.1' : '',
         },
       ],
     })),
