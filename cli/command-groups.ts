@@ -17,7 +17,7 @@ export interface CommandModule {
  */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   {
-    title: 'Services, on all machines of the cluster:',
+    title: 'Services and networks, on all machines of the cluster:',
     modules: [
       {
         commands: ['deploy', 'stack'],
@@ -26,6 +26,10 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       {
         commands: ['service'],
         load: async () => (await import('./commands/service.js')).registerService,
+      },
+      {
+        commands: ['network'],
+        load: async () => (await import('./commands/network.js')).registerNetwork,
       },
       { commands: ['task'], load: async () => (await import('./commands/task.js')).registerTask },
     ],

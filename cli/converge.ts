@@ -5,6 +5,7 @@ import { TaskState, UpdateState, type UpdateStatus } from '../proto/gen/hatoba/v
 import { getService, listTasks } from './api.js';
 import { NotConvergedError } from './failure.js';
 import { Progress } from './output/progress.js';
+import { pause } from './pause.js';
 import type { Session } from './session.js';
 
 const POLL_MS = 100;
@@ -172,18 +173,4 @@ function notConverged(states: readonly Judgement[]): NotConvergedError {
   return new NotConvergedError(
     [...lines, 'see "hatoba service ps" and "hatoba service logs"'].join('\n'),
   );
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      reject(signal.reason as Error);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
 }

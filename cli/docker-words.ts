@@ -16,7 +16,7 @@ const IN_A_GROUP: Readonly<Record<string, readonly string[]>> = {
 
 /** Docker's other names for a command of a group. */
 const ALIASES: Readonly<Record<string, string>> = { list: 'ls', remove: 'rm' };
-const GROUPS: ReadonlySet<string> = new Set(['container', 'image', 'volume', 'node', 'service', 'stack']); // prettier-ignore
+const GROUPS: ReadonlySet<string> = new Set(['container', 'image', 'volume', 'network', 'node', 'service', 'stack']); // prettier-ignore
 
 /**
  * What a user of docker types, as it is called here: "images" is "image ls", "container ls" is

@@ -28,8 +28,8 @@ export function registerContainerRun(program: Command): void {
     ),
   )
     .passThroughOptions()
-    .action((image: string, words: string[], flags: RunFlags & { net?: string }) =>
-      withEngine((session) => runContainer(session, image, words, withNetwork(flags))),
+    .action((image: string, words: string[], flags: RunFlags) =>
+      withEngine((session) => runContainer(session, image, words, flags)),
     );
 
   addContainerOptions(
@@ -39,15 +39,10 @@ export function registerContainerRun(program: Command): void {
       .option('--cidfile <file>', 'write its id to a file'),
   )
     .passThroughOptions()
-    .action(
-      (
-        image: string,
-        words: string[],
-        flags: ContainerFlags & { cidfile?: string; net?: string },
-      ) =>
-        withEngine(async (session) => {
-          print(await makeContainer(session, image, words, withNetwork(flags)));
-        }),
+    .action((image: string, words: string[], flags: ContainerFlags & { cidfile?: string }) =>
+      withEngine(async (session) => {
+        print(await makeContainer(session, image, words, flags));
+      }),
     );
 
   asJoining(
@@ -68,12 +63,6 @@ function asJoining(command: Command): Command {
   return withSigProxy(
     command.option('--detach-keys <keys>', 'leave it running: ctrl-p,ctrl-q', ''),
   );
-}
-
-/** --net is docker's old word for --network. */
-function withNetwork<F extends ContainerFlags & { net?: string }>(flags: F): F {
-  const network = flags.network ?? flags.net;
-  return network === undefined ? flags : { ...flags, network };
 }
 
 async function startJoined(names: readonly string[], flags: StartFlags): Promise<void> {

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { describeError } from '../../common/errors.js';
 import { parseDurationMs } from '../../common/duration.js';
+import { UsageError } from '../failure.js';
 import type { ListingOptions, OutputFormat } from '../output/listing.js';
 
 /** Flags that several commands share, so that they are the same everywhere. */
@@ -69,6 +70,26 @@ export function withSigProxy(command: Command): Command {
 
 export function collect(value: string, former: string[]): string[] {
   return [...former, value];
+}
+
+/**
+ * "key=value" words as a map.
+ * @param mayBeBare whether a word without "=" is a key with an empty value
+ * @throws {UsageError}
+ */
+export function toMap(
+  words: readonly string[],
+  flag: string,
+  mayBeBare: boolean,
+): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const equals = word.indexOf('=');
+      if (equals > 0) return [word.slice(0, equals), word.slice(equals + 1)];
+      if (equals < 0 && mayBeBare && word !== '') return [word, ''];
+      throw new UsageError(`${flag} takes key=value, not "${word}"`);
+    }),
+  );
 }
 
 export function durationOption(text: string): number {

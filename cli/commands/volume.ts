@@ -3,7 +3,6 @@ import { formatBytes } from '../../common/bytes.js';
 import type { Volume } from '../../proto/gen/hatoba/v1/engine.js';
 import { unary } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
-import { UsageError } from '../failure.js';
 import { forEach } from '../for-each.js';
 import { confirm } from '../output/confirm.js';
 import { dockerVolume } from '../output/docker-inspect.js';
@@ -14,6 +13,7 @@ import {
   asInspect,
   asListing,
   collect,
+  toMap,
   type InspectOptions,
   type ListingOptions,
 } from './options.js';
@@ -136,16 +136,4 @@ function volumeRow(volume: Volume): VolumeRow {
     dangling: usedBy.length === 0,
     createdAt: timeText(createdAtMs),
   };
-}
-
-/** @param mayBeBare whether a word without "=" is a key with an empty value */
-function toMap(words: readonly string[], flag: string, mayBeBare: boolean): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const equals = word.indexOf('=');
-      if (equals > 0) return [word.slice(0, equals), word.slice(equals + 1)];
-      if (equals < 0 && mayBeBare && word !== '') return [word, ''];
-      throw new UsageError(`${flag} takes key=value, not "${word}"`);
-    }),
-  );
 }

@@ -162,13 +162,21 @@ function networkSettingsOf(container: Container): object {
   const [first] = container.networks;
   return {
     IPAddress: first?.ipAddress ?? '',
+    IPPrefixLen: first?.prefixLength ?? 0,
     Gateway: first?.gateway ?? '',
     MacAddress: first?.macAddress ?? '',
     Ports: portsOf(container.ports),
     Networks: Object.fromEntries(
       container.networks.map((n) => [
         n.name,
-        { IPAddress: n.ipAddress, Gateway: n.gateway, MacAddress: n.macAddress },
+        {
+          ...(n.aliases.length > 0 && { Aliases: n.aliases }),
+          NetworkID: n.networkId,
+          Gateway: n.gateway,
+          IPAddress: n.ipAddress,
+          IPPrefixLen: n.prefixLength,
+          MacAddress: n.macAddress,
+        },
       ]),
     ),
   };

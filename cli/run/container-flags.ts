@@ -39,7 +39,12 @@ export interface ContainerFlags extends LimitFlags {
   logOpt: string[];
   mount: string[];
   name?: string;
-  network?: string;
+  network: string[];
+  networkAlias: string[];
+  /** Docker's old words for the two. */
+  net: string[];
+  netAlias: string[];
+  ip?: string;
   oomScoreAdj?: number;
   pid?: string;
   platform?: string;
@@ -101,9 +106,17 @@ export function addContainerOptions(command: Command): Command {
 
 function addNetworkOptions(command: Command): void {
   command
-    .option('--network <network>', 'bridge (default), host, none or container:NAME')
-    .addOption(new Option('--net <network>').hideHelp())
-    .option('-p, --publish <ports>', '[IP:][HOST:]CONTAINER[/tcp|udp]', collect, [])
+    .option(
+      '--network <network>',
+      'bridge (default), host, none, container:NAME, or attachable networks of the cluster: NAME or name=NAME,alias=A,ip=ADDRESS; repeatable',
+      collect,
+      [],
+    )
+    .addOption(new Option('--net <network>').argParser(collect).default([]).hideHelp())
+    .option('--network-alias <name>', 'a further name on its network', collect, [])
+    .addOption(new Option('--net-alias <name>').argParser(collect).default([]).hideHelp())
+    .option('--ip <address>', 'its address on its network; any by default')
+    .option('-p, --publish <ports>', '[IP:][HOST:]CONTAINER[/tcp|udp|sctp]', collect, [])
     .option('-P, --publish-all', 'publish all ports the image exposes', false)
     .addOption(new Option('--expose <port>').argParser(collect).default([]).hideHelp())
     .option('-h, --hostname <name>', 'host name')

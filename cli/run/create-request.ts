@@ -23,6 +23,7 @@ import {
 } from '../words/container.js';
 import { wrong } from '../words/wrong.js';
 import { parseMount, parseTmpfs, parseVolume } from '../words/mounts.js';
+import { readNetworkFlags } from '../words/networks.js';
 import { parsePorts } from '../words/ports.js';
 import { splitWords } from '../compose/shell-words.js';
 import type { ContainerFlags } from './container-flags.js';
@@ -55,7 +56,11 @@ export function toCreateRequest(
     name: flags.name ?? '',
     spec: { ...toSpec(image, words, flags, scope), stdinOnce: flags.stdinOnce ?? false },
     limits: toLimit(flags),
-    networkMode: flags.network ?? '',
+    ...readNetworkFlags({
+      networks: [...flags.network, ...flags.net],
+      aliases: [...flags.networkAlias, ...flags.netAlias],
+      ip: flags.ip,
+    }),
     ports: toPorts(flags, scope.exposedPorts),
     ...(flags.logDriver === undefined && flags.logOpt.length === 0
       ? {}

@@ -8,6 +8,7 @@ import {
   type SubnetUsage,
 } from '../../proto/gen/hatoba/v1/control.js';
 import { TaskState, type IPAMConfig } from '../../proto/gen/hatoba/v1/types.js';
+import { configOf, overlayDefaultsOf } from './network-items.js';
 import type { Snapshot } from './snapshot.js';
 
 /** A network with how full it is and who is on it. */
@@ -28,6 +29,7 @@ export function networkDetails(snapshot: Snapshot, network: Network): NetworkDet
     subnets: network.ipam.map((ipam) => usageOf(ipam, held)),
     ...users,
     nodes: [...having].sort().map((nodeId) => ({ nodeId })),
+    mtuBytes: configOf(network, overlayDefaultsOf(snapshot)).mtuBytes,
   };
 }
 

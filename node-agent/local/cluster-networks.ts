@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import { HatobaError, isKind } from '../../common/errors.js';
 import { subnetAround } from '../../overlay-net/core/subnets.js';
 import type { AttachContainerResponse } from '../../proto/gen/hatoba/v1/dispatcher.js';
@@ -51,17 +51,18 @@ export class ClusterNetworks {
   async ready({ networks }: ClusterAttachment): Promise<void> {
     const missing = (): readonly JoinedNetwork[] =>
       networks.filter(({ networkId }) => this.#modules.reasonFor(networkId) !== '');
-    const { clock } = this.#modules;
-    const endMs = clock.nowMs() + PATIENCE_MS;
-    const patience = new AbortController();
-    const late = sleep(clock, PATIENCE_MS, patience.signal).catch(() => undefined);
+    const late = new AbortController();
+    const cancel = this.#modules.clock.setTimer(PATIENCE_MS, () => {
+      late.abort();
+      this.changed(); // all look again
+    });
     try {
       while (missing().length > 0) {
-        if (clock.nowMs() >= endMs) throw this.#notThere(missing());
-        await Promise.race([late, this.#nextChange()]);
+        if (late.signal.aborted) throw this.#notThere(missing());
+        await this.#nextChange();
       }
     } finally {
-      patience.abort();
+      cancel();
     }
   }
 

@@ -262,6 +262,8 @@ export interface NetworkDetails {
   containers: NetworkUser[];
   /** Nodes that have this network. */
   nodes: NodeNetwork[];
+  /** As it is in force; 0 = that of each node's own link. */
+  mtuBytes: number;
 }
 
 /** In addresses; those of the gateway and the subnet itself are in neither. */
@@ -2270,7 +2272,7 @@ export const GetNetworkRequest: MessageFns<GetNetworkRequest> = {
 };
 
 function createBaseNetworkDetails(): NetworkDetails {
-  return { network: undefined, subnets: [], services: [], tasks: [], containers: [], nodes: [] };
+  return { network: undefined, subnets: [], services: [], tasks: [], containers: [], nodes: [], mtuBytes: 0 };
 }
 
 export const NetworkDetails: MessageFns<NetworkDetails> = {
@@ -2292,6 +2294,9 @@ export const NetworkDetails: MessageFns<NetworkDetails> = {
     }
     for (const v of message.nodes) {
       NodeNetwork.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.mtuBytes !== 0) {
+      writer.uint32(56).uint32(message.mtuBytes);
     }
     return writer;
   },
@@ -2357,6 +2362,14 @@ export const NetworkDetails: MessageFns<NetworkDetails> = {
             message.nodes.push(NodeNetwork.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.mtuBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2381,6 +2394,11 @@ export const NetworkDetails: MessageFns<NetworkDetails> = {
         ? object.containers.map((e: any) => NetworkUser.fromJSON(e))
         : [],
       nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => NodeNetwork.fromJSON(e)) : [],
+      mtuBytes: isSet(object.mtuBytes)
+        ? globalThis.Number(object.mtuBytes)
+        : isSet(object.mtu_bytes)
+        ? globalThis.Number(object.mtu_bytes)
+        : 0,
     };
   },
 
@@ -2404,6 +2422,9 @@ export const NetworkDetails: MessageFns<NetworkDetails> = {
     if (message.nodes?.length) {
       obj.nodes = message.nodes.map((e) => NodeNetwork.toJSON(e));
     }
+    if (message.mtuBytes !== 0) {
+      obj.mtuBytes = Math.round(message.mtuBytes);
+    }
     return obj;
   },
 
@@ -2420,6 +2441,7 @@ export const NetworkDetails: MessageFns<NetworkDetails> = {
     message.tasks = object.tasks?.map((e) => NetworkUser.fromPartial(e)) || [];
     message.containers = object.containers?.map((e) => NetworkUser.fromPartial(e)) || [];
     message.nodes = object.nodes?.map((e) => NodeNetwork.fromPartial(e)) || [];
+    message.mtuBytes = object.mtuBytes ?? 0;
     return message;
   },
 };
