@@ -136,8 +136,7 @@ function sameIfEqual(
   let differs = before.size !== after.size;
   for (const [key, item] of after) {
     const old = before.get(key);
-    if (old?.value === item.value) after.set(key, old ?? item);
-    else if (old !== undefined && equalData(old.value, item.value)) after.set(key, old);
+    if (old !== undefined && equalData(old.value, item.value)) after.set(key, old);
     else differs = true;
   }
   return differs ? after : before;

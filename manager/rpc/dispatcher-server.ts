@@ -1,5 +1,6 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import type { Task } from '../../common/model/objects.js';
 import type { Random } from '../../common/random.js';
 import {
   DispatcherService,
@@ -18,6 +19,7 @@ import {
   type UpdateTaskStatusRequest,
   type UpdateTaskStatusResponse,
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import type { TaskState } from '../../proto/gen/hatoba/v1/types.js';
 import { checkNodeDescription } from '../../proto/wire/check.js';
 import {
   bindService,
@@ -31,6 +33,8 @@ import { Attachments } from './attachments.js';
 import { AssignmentFeed, type AssignmentModel } from './assignments.js';
 import type { HostProbe } from './host-probe.js';
 import { heartbeatPeriodMs, HeartbeatMonitor } from './heartbeat-monitor.js';
+import { NetworkOrders } from './network-orders.js';
+import { NodeDescriptions } from './node-descriptions.js';
 import { registerNode, type OwnManager } from './node-registry.js';
 import { Pulse } from './pulse.js';
 import { Sessions, type Session } from './sessions.js';
@@ -72,6 +76,8 @@ export class DispatcherServer<State>
   readonly #statuses: StatusWriter;
   readonly #feed: AssignmentFeed<State>;
   readonly #attachments: Attachments;
+  readonly #orders: NetworkOrders;
+  readonly #descriptions: NodeDescriptions;
 
   constructor(modules: DispatcherModules<State>) {
     const { cluster, own, random, logger, probe } = modules;
@@ -82,7 +88,15 @@ export class DispatcherServer<State>
     this.#sessions = new Sessions({ clock: cluster.clock, random });
     this.#statuses = new StatusWriter(cluster);
     this.#attachments = new Attachments(cluster, random);
-    this.#feed = new AssignmentFeed({ ...cluster, model: modules.model });
+    this.#descriptions = new NodeDescriptions(cluster, { logger });
+    const { view, clock } = cluster;
+    this.#orders = new NetworkOrders({
+      ...{ view, clock },
+      onReleased: (nodeIds) => feed.wake(nodeIds),
+    });
+    const desiredFor = (task: Task): TaskState => this.#orders.desiredFor(task);
+    const feed = new AssignmentFeed({ view, clock, model: modules.model, desiredFor });
+    this.#feed = feed;
     const { nodeId } = own;
     const sessions = this.#sessions;
     this.#monitor = new HeartbeatMonitor(cluster, { sessions, nodeId, logger, probe });
@@ -95,12 +109,20 @@ export class DispatcherServer<State>
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#monitor[Symbol.asyncDispose]();
     await this.#feed[Symbol.asyncDispose]();
+    await this.#orders[Symbol.asyncDispose]();
+    await this.#descriptions[Symbol.asyncDispose]();
     await this.#statuses[Symbol.asyncDispose]();
   }
 
-  /** The revision of the network state that a node connected here shows; undefined without one. */
+  /** Store revision of the network state that the kernel of a node connected here shows. */
   appliedNetworkRevision(nodeId: string): number | undefined {
-    return this.#sessions.of(nodeId)?.appliedNetworkRevision;
+    const revision = this.#sessions.of(nodeId)?.kernel.value ?? 0;
+    return revision === 0 ? undefined : revision;
+  }
+
+  /** What an order for the task waits for, for people; empty when it waits for nothing. */
+  networkWaitOf(taskId: string): string {
+    return this.#orders.waitOf(taskId);
   }
 
   async *session(
@@ -125,8 +147,13 @@ export class DispatcherServer<State>
 
   async heartbeat(request: HeartbeatRequest, context: CallContext): Promise<HeartbeatResponse> {
     const session = this.#require(context, request.sessionId);
-    session.appliedNetworkRevision = request.appliedNetworkRevision;
-    if (request.leaving === true) await this.#monitor.disconnect(session.nodeId);
+    const { nodeId, kernel } = session;
+    kernel.onConfirmed(request.appliedNetworkRevision);
+    this.#orders.onShown(nodeId, kernel.value);
+    const { description } = request;
+    const checked = description === undefined ? undefined : checkNodeDescription(description);
+    this.#descriptions.onHeartbeat(nodeId, checked);
+    if (request.leaving === true) await this.#monitor.disconnect(nodeId);
     return { periodMs: heartbeatPeriodMs(this.#cluster.view) };
   }
 
@@ -145,7 +172,11 @@ export class DispatcherServer<State>
   ): AsyncGenerator<AssignmentsMessage, void, undefined> {
     const session = this.#require(context, request.sessionId);
     const signal = AbortSignal.any([context.signal, session.ended]);
-    yield* this.#feed.messages(session.nodeId, signal);
+    const { nodeId, kernel } = session;
+    yield* this.#feed.messages(nodeId, signal, (revision, isNetworkChanged) => {
+      kernel.onLooked(revision, isNetworkChanged);
+      this.#orders.onShown(nodeId, kernel.value);
+    });
   }
 
   async attachContainer(

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import type { Node, NodeDescription } from '../../common/model/objects.js';
 import * as pb from '../../proto/gen/hatoba/v1/types.js';
 import type { NodeIdentity } from '../../proto/wire/tls.js';
+import type { Plan } from '../core/snapshot.js';
 import { encodeObject } from '../store/codec.js';
 import { keyOf, nameKey, removedNodeKey } from '../store/keys.js';
 import type { Transaction } from '../store/store.js';
@@ -63,6 +64,24 @@ export async function registerNode(
     },
     signal,
   );
+}
+
+/** Writes down what a node tells anew of itself; a node that is gone needs no word any more. */
+export async function describeAgain(
+  cluster: ClusterAccess,
+  nodeId: string,
+  description: NodeDescription,
+  signal: AbortSignal,
+): Promise<void> {
+  const decide = (): Plan | undefined => {
+    const node = cluster.view.node(nodeId);
+    if (node === undefined) return undefined;
+    const status = { ...node.status, addr: hostOf(description.agentAddress) };
+    const object = { ...node, description, status };
+    if (isStoredAs(object, node)) return undefined;
+    return { groups: [[{ action: 'update', kind: 'node', object }]] };
+  };
+  await writePlan(cluster, decide, signal);
 }
 
 /** @throws {HatobaError} permission-denied */
@@ -155,8 +174,11 @@ function refreshed(
       ? { leader: false, addr: managerAddress(own, node.id, description, node.managerStatus?.addr) }
       : undefined;
   const object: Node = { ...node, description, status, managerStatus };
-  const same = Buffer.compare(encodeObject('node', object), encodeObject('node', node)) === 0;
-  return same ? undefined : object;
+  return isStoredAs(object, node) ? undefined : object;
+}
+
+function isStoredAs(a: Node, b: Node): boolean {
+  return Buffer.compare(encodeObject('node', a), encodeObject('node', b)) === 0;
 }
 
 function readyStatus(
@@ -183,7 +205,8 @@ function managerAddress(
   return known === '' ? `${bracketed(hostOf(description.agentAddress))}:${MANAGER_PORT}` : known;
 }
 
-function checkDescription(description: NodeDescription): void {
+/** @throws {HatobaError} invalid-argument for a description that the node could not be reached by */
+export function checkDescription(description: NodeDescription): void {
   const { hostname, agentAddress, dataPathAddress } = description;
   const problems: string[] = [];
   // Both are shown on terminals, and the address is dialled.

@@ -2,6 +2,7 @@ import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import { newId } from '../../common/model/ids.js';
 import type { Random } from '../../common/random.js';
+import { KernelRevision } from '../core/kernel-revision.js';
 
 /** The connection of one node's agent to this manager. Lives in memory only. */
 export interface Session {
@@ -9,8 +10,8 @@ export interface Session {
   readonly nodeId: string;
   /** When the node was last heard of. */
   lastSeenMs: number;
-  /** Store revision of the newest network state that the node's kernel shows. */
-  appliedNetworkRevision: number;
+  /** Which network state the node's kernel shows. */
+  readonly kernel: KernelRevision;
   /** Aborts when the session is over; its streams end with the reason. */
   readonly ended: AbortSignal;
 }
@@ -34,7 +35,7 @@ export class Sessions {
       id: newId(this.#random),
       nodeId,
       lastSeenMs: this.#clock.nowMs(),
-      appliedNetworkRevision: 0,
+      kernel: new KernelRevision(),
       ended: controller.signal,
     };
     this.#byNode.set(nodeId, { session, controller });
