@@ -1,16 +1,13 @@
 import { HatobaError } from '../../common/errors.js';
-import type { Node } from '../../common/model/objects.js';
 import { toWord } from '../../common/model/words.js';
 import { AgentClient } from '../../proto/gen/hatoba/v1/agent.js';
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
 import { openClient } from '../../proto/wire/client.js';
 import type { TlsIdentity } from '../../proto/wire/tls.js';
+import { nodeLabel } from '../core/node-label.js';
 import type { View } from '../view/view.js';
 
-/** How listings and messages call a node. */
-export function nodeLabel(node: Node): string {
-  return node.spec.name !== '' ? node.spec.name : node.description.hostname;
-}
+export { nodeLabel };
 
 /** Connections from this manager to the agents, one per node, opened when first needed. */
 export class AgentConnections implements AsyncDisposable {

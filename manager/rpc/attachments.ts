@@ -10,6 +10,7 @@ import type {
   KeepAttachmentsRequest,
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import { Addresses } from '../core/allocator/addresses.js';
+import { givesAddresses } from '../core/allocator/plan-networks.js';
 import { exhausted, refusalOf } from '../core/allocator/plan-attachments.js';
 import { equalData } from '../core/equal.js';
 import { configOf, overlayDefaultsOf } from '../core/network-items.js';
@@ -21,8 +22,6 @@ import { writePlan, type ClusterAccess } from './write-plan.js';
 /** Longest wait for the leader to give an address; an election takes less. */
 const ADDRESS_WAIT_MS = 15_000;
 const MAX_ALIASES = 64;
-/** Drivers whose addresses the cluster gives. */
-const DRIVERS: ReadonlySet<string> = new Set(['overlay', 'bridge']);
 
 /** Containers outside of services on networks of the cluster. A node touches only its own. */
 export class Attachments {
@@ -195,13 +194,14 @@ function checkRequest({ containerId, address, aliases }: AttachContainerRequest)
 }
 
 /** @throws {HatobaError} failed-precondition */
-function checkAttachable({ spec, pendingDelete }: Network): void {
+function checkAttachable(network: Network): void {
+  const { spec, pendingDelete } = network;
   const refuse = (why: string): never => {
     throw new HatobaError('failed-precondition', `network ${spec.name} ${why}`);
   };
   if (pendingDelete) refuse('is being removed');
   if (spec.ingress) refuse('carries the published ports: publish a port instead');
-  if (!DRIVERS.has(spec.driver)) refuse(`has driver ${spec.driver}, which gives no addresses`);
+  if (!givesAddresses(network)) refuse(`has driver ${spec.driver}, which gives no addresses`);
   if (!spec.attachable) {
     refuse(
       'is for services only: make it with "hatoba network create --attachable" for containers ' +

@@ -1,4 +1,4 @@
-import { HatobaError } from '../../common/errors.js';
+import { HatobaError, isKind } from '../../common/errors.js';
 
 /**
  * IPv4 subnets and addresses as values: what is free follows from what is used, so that no lease is
@@ -71,6 +71,16 @@ export function parseCidr(text: string): Cidr {
     throw new HatobaError('invalid-argument', `"${text}" is not a subnet: write ${right}`);
   }
   return { base, prefixLength };
+}
+
+/** A subnet from "10.0.1.0/24"; undefined when it is none. */
+export function cidrFrom(text: string): Cidr | undefined {
+  try {
+    return parseCidr(text);
+  } catch (error) {
+    if (isKind(error, 'invalid-argument')) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Attachment, Network, Task } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { nodeLabel } from '../node-label.js';
 import { taskName } from '../orchestrator/slots.js';
 import type { Snapshot } from '../snapshot.js';
 import { AddressSpace, addressOf } from './address-space.js';
@@ -92,5 +93,5 @@ export function holderText(
 ): string {
   const name = containerName === '' ? containerId.slice(0, 12) : containerName;
   const node = snapshot.node(nodeId);
-  return `container ${name} on node ${node?.description.hostname || nodeId}`;
+  return `container ${name} on node ${node === undefined ? nodeId : nodeLabel(node)}`;
 }

@@ -6,7 +6,7 @@ import { publishesIngress } from '../orchestrator/spec-comparison.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { Addresses, type AddressCursors } from './addresses.js';
 import { exhausted, planAttachments } from './plan-attachments.js';
-import { planNetworks } from './plan-networks.js';
+import { givesAddresses, planNetworks } from './plan-networks.js';
 import { PortTable, portText } from './ports.js';
 
 export type { AddressCursors };
@@ -28,7 +28,7 @@ export function planAllocation(
   nowMs: number,
   cursors: AddressCursors = new Map(),
 ): Allocation {
-  const { changes, problems } = planNetworks(snapshot);
+  const { group, problems } = planNetworks(snapshot);
   const addresses = new Addresses(snapshot, cursors);
   const allocator = new Allocator(snapshot, nowMs, addresses, problems);
   const services = [...snapshot.services()].sort(
@@ -38,7 +38,12 @@ export function planAllocation(
   const attachments = planAttachments(snapshot, addresses);
   for (const task of snapshot.tasks()) allocator.task(task);
   return {
-    plan: { groups: [...changes, ...attachments, ...allocator.changes].map((change) => [change]) },
+    plan: {
+      groups: [
+        ...(group.length > 0 ? [group] : []),
+        ...[...attachments, ...allocator.changes].map((change) => [change]),
+      ],
+    },
     cursors: addresses.cursors(),
   };
 }
@@ -109,7 +114,9 @@ class Allocator {
 
   #virtualIpsOf(service: Service, lacks: string[]): Endpoint['virtualIps'] {
     const given = service.endpoint.virtualIps;
-    const wanted = this.#networksOf(service, service.spec.taskTemplate.networks);
+    const wanted = this.#networksOf(service, service.spec.taskTemplate.networks).filter(
+      (id) => !this.#isWithoutAddresses(id),
+    );
     const hasVips = service.spec.endpointSpec.mode === EndpointMode.VIP;
     const kept = given.filter(
       (v) => (hasVips && wanted.includes(v.networkId)) || this.#isInUse(service, v.networkId),
@@ -134,11 +141,17 @@ class Allocator {
       );
   }
 
-  /** Ids of the overlay networks that tasks of the service are on: those asked for, and ingress. */
+  /** Ids of the networks that tasks of the service are on: those asked for, and ingress. */
   #networksOf(service: Service, asked: Task['spec']['networks']): string[] {
     const ids = asked.map((n) => n.target);
     const ingress = publishesIngress(service) ? this.#ingress?.id : undefined;
     return ingress === undefined || ids.includes(ingress) ? ids : [...ids, ingress];
+  }
+
+  /** The host's own network, or none. */
+  #isWithoutAddresses(networkId: string): boolean {
+    const network = this.#snapshot.network(networkId);
+    return network !== undefined && !givesAddresses(network);
   }
 
   #takeAddress(networkId: string, lacks: string[]): string | undefined {
@@ -177,8 +190,11 @@ class Allocator {
 
   #attach(service: Service, task: Task, lacks: string[]): Task['networksAttachments'] {
     return this.#networksOf(service, task.spec.networks).flatMap((networkId) => {
-      const address = this.#takeAddress(networkId, lacks);
       const networkName = this.#snapshot.network(networkId)?.spec.name ?? '';
+      if (this.#isWithoutAddresses(networkId)) {
+        return [{ networkId, networkName, addresses: [], aliases: [] }];
+      }
+      const address = this.#takeAddress(networkId, lacks);
       // Names that lead to all tasks of the service are the service's, see network-state.ts.
       return address === undefined
         ? []

@@ -9,6 +9,7 @@ import type {
 } from '../../../common/model/objects.js';
 import type { StackChange } from '../../../proto/gen/hatoba/v1/control.js';
 import type { NetworkSpec } from '../../../proto/gen/hatoba/v1/types.js';
+import { grantGuard, NetworkGrants } from '../allocator/network-grants.js';
 import { portsHeldBy, PortTable } from '../allocator/ports.js';
 import { equalData } from '../equal.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
@@ -20,7 +21,9 @@ import {
   withSpec,
 } from '../service/plan-service-update.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
-import { networkWithDefaults, validateNetworkSpec } from '../validate/network-spec.js';
+import { planNetwork } from '../network/plan-network.js';
+import { usersOf } from '../network/users.js';
+import { networkWithDefaults } from '../validate/network-spec.js';
 import type { Problem } from '../validate/problem.js';
 import { validateServiceSpec, withDefaults } from '../validate/service-spec.js';
 import { validateStackSpec } from '../validate/stack-spec.js';
@@ -74,12 +77,14 @@ class StackPlanner {
   readonly #changes: StackChange[] = [];
   readonly #networkIds: Map<string, string>;
   readonly #services: Service[] = [];
+  readonly #grants: NetworkGrants;
 
   constructor(snapshot: Snapshot, spec: StackSpec, options: StackOptions) {
     this.#snapshot = snapshot;
     this.#spec = spec;
     this.#options = options;
     this.#networkIds = networkIds(snapshot);
+    this.#grants = new NetworkGrants(snapshot);
   }
 
   plan(): StackPlan {
@@ -102,10 +107,7 @@ class StackPlanner {
   #network(spec: NetworkSpec, path: string): void {
     const there = [...this.#snapshot.networks()].find((n) => n.spec.name === spec.name);
     if (there === undefined) {
-      this.#addProblems(path, validateNetworkSpec(spec, this.#snapshot));
-      const object = newNetwork(spec, this.#options);
-      this.#networkIds.set(spec.name, object.id);
-      this.#write({ action: 'create', kind: 'network', object });
+      this.#newNetwork(spec, path);
       return;
     }
     if (!isOfStack(there, this.#spec.name)) {
@@ -119,6 +121,13 @@ class StackPlanner {
     const object = { ...there, spec, pendingDelete: false };
     if (equalData(object, there)) this.#note('STACK_CHANGE_ACTION_NONE', 'network', there);
     else this.#write({ action: 'update', kind: 'network', object });
+  }
+
+  #newNetwork(spec: NetworkSpec, path: string): void {
+    const made = planNetwork(this.#snapshot, spec, this.#options, this.#grants);
+    this.#addProblems(path, made.problems);
+    this.#networkIds.set(spec.name, made.network.id);
+    this.#write({ action: 'create', kind: 'network', object: made.network });
   }
 
   #service(spec: ServiceSpec, path: string, ports: PortTable): void {
@@ -182,7 +191,10 @@ class StackPlanner {
     }
     for (const network of this.#snapshot.networks()) {
       const isLeft = isOfStack(network, this.#spec.name) && !networks.has(network.spec.name);
-      if (isLeft && usersOutside(this.#snapshot, network, this.#spec.name).length === 0) {
+      if (
+        isLeft &&
+        usersOf(this.#snapshot, network, { besidesStack: this.#spec.name }).length === 0
+      ) {
         this.#markNetwork(network);
       }
     }
@@ -222,11 +234,19 @@ class StackPlanner {
     }
   }
 
+  /** Each step that makes networks carries the guard of what they were granted. */
+  #steps(): Change[][] {
+    return inSteps(this.#writes).map((step) => {
+      const makesNetwork = step.some((c) => c.kind === 'network' && c.action === 'create');
+      return makesNetwork ? [...step, ...grantGuard(this.#snapshot)] : step;
+    });
+  }
+
   #toPlan(): Plan {
     const written = new Set(this.#writes.map((c) => c.object.id));
     const guards = networkGuards(this.#snapshot, this.#services);
     return {
-      groups: inSteps(this.#writes),
+      groups: this.#steps(),
       guards: guards.filter((g) => !written.has(g.object.id)),
     };
   }
@@ -242,12 +262,12 @@ export function planRemoveStack(snapshot: Snapshot, stackId: string): StackPlan 
   const { name } = stack.spec;
   const networks = [...snapshot.networks()].filter((n) => isOfStack(n, name));
   for (const network of networks) {
-    const users = usersOutside(snapshot, network, name);
+    const users = usersOf(snapshot, network, { besidesStack: name });
     if (users.length === 0) continue;
     throw new HatobaError(
       'failed-precondition',
-      `network ${network.spec.name} of stack ${name} is used by service ${users.join(', ')}: ` +
-        'remove or update that first',
+      `network ${network.spec.name} of stack ${name} is used by ${users.join(', ')}: ` +
+        'remove or disconnect them first',
     );
   }
   const services = [...snapshot.services()].filter((s) => isOfStack(s, name));
@@ -291,23 +311,9 @@ function isOfStack(
   return object.spec.labels[STACK_LABEL] === stack;
 }
 
-/** Names of services of other stacks, or of none, that ask for the network. */
-function usersOutside(snapshot: Snapshot, network: Network, stack: string): string[] {
-  return [...snapshot.services()]
-    .filter((s) => !s.pendingDelete && !isOfStack(s, stack))
-    .filter((s) => s.spec.taskTemplate.networks.some((n) => n.target === network.id))
-    .map((s) => s.spec.name);
-}
-
 function newStack(spec: StackSpec, { nowMs, newId }: PlanContext): Stack {
   const times = { createdAtMs: nowMs, updatedAtMs: nowMs };
   return { id: newId(), version: 0, ...times, spec, pendingDelete: false };
-}
-
-/** A network that the allocator still has to give a subnet. */
-export function newNetwork(spec: NetworkSpec, { nowMs, newId }: PlanContext): Network {
-  const times = { createdAtMs: nowMs, updatedAtMs: nowMs };
-  return { id: newId(), version: 0, ...times, spec, ipam: [], vni: 0, pendingDelete: false };
 }
 
 function compareWords(a: string, b: string): number {

@@ -6,6 +6,7 @@ import type { Change } from '../../../../manager/core/snapshot.js';
 import { controlMethods } from '../../../../manager/rpc/control-server.js';
 import type { ControlService } from '../../../../proto/gen/hatoba/v1/control.js';
 import {
+  Attachment,
   NetworkSpec,
   NodeAvailability,
   NodeRole,
@@ -16,7 +17,14 @@ import {
 } from '../../../../proto/gen/hatoba/v1/types.js';
 import { applyPlan } from '../../../../manager/store/write.js';
 import type { CallContext, Implementation } from '../../../../proto/wire/service.js';
-import { aCluster, aNode, aService, aTask, type Some } from '../../../support/builders.js';
+import {
+  aCluster,
+  aNetwork,
+  aNode,
+  aService,
+  aTask,
+  type Some,
+} from '../../../support/builders.js';
 import { createClusterRig, type ClusterRig } from '../../../support/cluster-rig.js';
 
 const OWN = { nodeId: 'm1', address: '10.0.0.1:4400' };
@@ -361,12 +369,57 @@ describe('control API', () => {
     const network = (name: string, some: Some<NetworkSpec> = {}): Promise<unknown> =>
       control.createNetwork({ spec: NetworkSpec.fromPartial({ ...some, name }) }, call);
 
-    it('are overlays unless they say otherwise', async () => {
+    it('are overlays unless they say otherwise, and have their subnet at once', async () => {
       await network('back');
-      const { spec: made, ipam } = await control.getNetwork({ network: 'back' }, call);
+      const { spec: made, ipam, vni } = await control.getNetwork({ network: 'back' }, call);
       assert.equal(made?.driver, 'overlay');
-      assert.deepEqual(ipam, [], 'the allocator gives it a subnet');
+      assert.deepEqual(ipam, [{ subnet: '10.128.0.0/24', gateway: '10.128.0.1', ipRange: '' }]);
+      assert.equal(vni, 4096);
       await assert.rejects(network('back'), { kind: 'already-exists' });
+    });
+
+    it('made at the same time have different subnets', async () => {
+      const names = Array.from({ length: 8 }, (_, i) => `net${i}`);
+      const making = Promise.all(names.map((name) => network(name)));
+      await rig.clock.advance(5000);
+      await making;
+      const made = [...rig.view.networks()];
+      assert.equal(new Set(made.map((n) => n.ipam[0]?.subnet)).size, names.length);
+      assert.equal(new Set(made.map((n) => n.vni)).size, names.length);
+    });
+
+    it('that cannot be had are refused by the call', async () => {
+      const route = { description: { hostSubnets: ['10.20.0.0/16', 'what?'] } };
+      await rig.put('node', aNode({ id: 'n7', ...route }));
+      await network('back', { ipam: [{ subnet: '10.9.0.0/24' }] });
+      await assert.rejects(network('x', { ipam: [{ subnet: '10.9.0.128/25' }] }), {
+        kind: 'already-exists',
+        message: /10\.9\.0\.128\/25 overlaps 10\.9\.0\.0\/24 of network back: choose another/,
+      });
+      await assert.rejects(network('x', { ipam: [{ subnet: '10.20.3.0/24' }] }), {
+        kind: 'failed-precondition',
+        message: /10\.20\.3\.0\/24 overlaps 10\.20\.0\.0\/16 of a route of node n7/,
+      });
+      assert.equal(rig.view.findByName('network', 'x'), undefined);
+    });
+
+    it('stay while containers are on them, and those that every cluster has for ever', async () => {
+      await network('back', { attachable: true });
+      const { id: networkId } = rig.view.findByPrefix('network', 'back');
+      await rig.put('node', aNode({ id: 'n7' }));
+      const on = { nodeId: 'n7', networkId, containerName: 'db', containerId: 'c1' };
+      const attachment = Attachment.fromPartial({ id: 'a1', ...on, address: '10.128.0.2/24' });
+      await rig.put('attachment', attachment);
+      await assert.rejects(control.removeNetwork({ network: 'back' }, call), {
+        kind: 'failed-precondition',
+        message:
+          'network back is in use by container db on node n7: remove or disconnect them first',
+      });
+      await rig.put('network', aNetwork({ id: 'host', spec: { name: 'host', driver: 'host' } }));
+      await assert.rejects(control.removeNetwork({ network: 'host' }, call), {
+        kind: 'failed-precondition',
+        message: /every cluster has/,
+      });
     });
 
     it('are resolved to ids in services, and not removed while one uses them', async () => {

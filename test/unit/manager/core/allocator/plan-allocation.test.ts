@@ -119,7 +119,7 @@ describe('allocator', () => {
     });
     assert.equal(
       tasks?.[0]?.status.message,
-      'network second has no subnet: no /24 is left in the address pools 10.200.0.0/24 (subnets in use: 1)',
+      'network second has no subnet: no /24 is left in the address pools 10.200.0.0/24 (room for 1: 1 used by networks, 0 free): remove networks that are not needed, or name a subnet elsewhere',
     );
   });
 

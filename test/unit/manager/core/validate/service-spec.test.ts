@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import type { ServiceSpec } from '../../../../../common/model/objects.js';
-import { validateNetworkSpec } from '../../../../../manager/core/validate/network-spec.js';
 import { problemsError } from '../../../../../manager/core/validate/problem.js';
 import {
   validateServiceSpec,
@@ -9,7 +8,6 @@ import {
 import {
   EndpointMode,
   MountType,
-  NetworkSpec,
   PublishMode,
   UpdateFailureAction,
   type ServiceSpec as ServiceSpecMessage,
@@ -316,49 +314,4 @@ describe('service validation', () => {
     assert.equal(full.rollbackConfig.monitorMs, 70);
     assert.deepEqual(withDefaults(full), full);
   });
-});
-
-describe('network validation', () => {
-  const cases: readonly [string, Some<NetworkSpec>, string[]][] = [
-    ['a plain network', { name: 'x', driver: 'overlay' }, []],
-    ['a name taken', { name: 'backend', driver: 'overlay' }, ['network backend exists already']],
-    [
-      'another driver',
-      { name: 'x', driver: 'macvlan' },
-      ['driver "macvlan" is not offered: use overlay'],
-    ],
-    [
-      'a second ingress network',
-      { name: 'x', driver: 'overlay', ingress: true },
-      ['ingress is the ingress network already'],
-    ],
-    [
-      'a subnet in use',
-      { name: 'x', driver: 'overlay', ipam: [{ subnet: '10.1.0.128/25' }] },
-      ['10.1.0.128/25 overlaps 10.1.0.0/24 of network backend'],
-    ],
-    [
-      'no subnet',
-      { name: 'x', driver: 'overlay', ipam: [{ subnet: '10.2.0.1/24' }] },
-      ['"10.2.0.1/24" is not a subnet: write 10.2.0.0/24'],
-    ],
-    [
-      'a gateway and a range elsewhere',
-      {
-        name: 'x',
-        driver: 'overlay',
-        ipam: [{ subnet: '10.2.0.0/24', gateway: '10.3.0.1', ipRange: '10.2.0.0/16' }],
-      },
-      ['"10.3.0.1" is not an address of 10.2.0.0/24', '10.2.0.0/16 is not inside of 10.2.0.0/24'],
-    ],
-  ];
-  for (const [name, some, expected] of cases) {
-    it(name, () => {
-      const problems = validateNetworkSpec(NetworkSpec.fromPartial(some), snapshot);
-      assert.deepEqual(
-        problems.map((p) => p.message),
-        expected,
-      );
-    });
-  }
 });
