@@ -26,6 +26,16 @@ export interface NetworkDriver extends AsyncDisposable {
   attach(config: SandboxConfig): Promise<Sandbox>;
   /** Unknown id: success. */
   detach(id: string): Promise<void>;
+  /**
+   * How many connections others have opened to these addresses, of containers of this node, by which
+   * data may still come. Of protocols without connections, none.
+   */
+  openConnections(addresses: readonly string[]): Promise<number>;
+  /**
+   * Ends connections to addresses of the networks that nobody has, by the state applied last: left
+   * from a time when no process kept up with the changes. For once that state is known to be newer.
+   */
+  endStaleConnections(): Promise<void>;
   /** The sandboxes there are, also those of a former process. */
   list(): Promise<Sandbox[]>;
   /** Takes down everything this driver made on this machine. */

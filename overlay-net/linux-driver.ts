@@ -3,6 +3,7 @@ import { DisposableStack } from '../common/disposable.js';
 import { HatobaError } from '../common/errors.js';
 import type { Logger } from '../common/logger.js';
 import type { Kernel } from '../linux/ports.js';
+import { Flows } from './conntrack/flows.js';
 import { checkSandbox, checkState } from './core/check-state.js';
 import { createZone, type Zone } from './core/dns-zone.js';
 import { dataPathAddress, linkedNetworks, type Underlay } from './core/link-plan.js';
@@ -35,7 +36,7 @@ export interface NetworkDriverOptions {
 }
 
 export interface NetworkDriverModules {
-  kernel: Pick<Kernel, 'netlink' | 'namespaces' | 'nftables'>;
+  kernel: Pick<Kernel, 'netlink' | 'namespaces' | 'nftables' | 'conntrack'>;
   clock: Clock;
   logger: Logger;
 }
@@ -64,7 +65,8 @@ class LinuxNetworkDriver implements NetworkDriver {
   readonly #links: KernelLinks;
   readonly #table: NftTable;
   readonly #sandboxes: Sandboxes;
-  readonly #dns: DnsServer;
+  readonly #flows: Flows;
+  readonly #names: NameService;
   readonly #mutex = new Mutex();
   /** The last state that was found valid: of the next one, only what differs is looked at. */
   #checked = emptyState();
@@ -80,23 +82,9 @@ class LinuxNetworkDriver implements NetworkDriver {
     this.#links = new KernelLinks(options, parts);
     this.#table = new NftTable({ nftables: kernel.nftables, logger });
     this.#sandboxes = new Sandboxes(options, parts);
-    const upstreams = options.upstreams;
-    const responder = new Responder({
-      forwarder: new Forwarder(
-        {
-          upstreams:
-            upstreams === undefined ? hostResolvers('/etc/resolv.conf', clock) : () => upstreams,
-        },
-        { clock },
-      ),
-      logger,
-      zone: () => this.#applied?.zone ?? createZone(emptyState()),
-      networksOf: (address) => this.#networksOf(address),
-    });
-    this.#dns = new DnsServer(
-      { port: DNS_PORT },
-      { clock, logger, respond: (...question) => responder.respond(...question) },
-    );
+    this.#flows = new Flows({ conntrack: kernel.conntrack, logger });
+    const containerAt = (address: string): Client | undefined => this.#sandboxes.clientAt(address);
+    this.#names = new NameService(options, { clock, logger, containerAt });
   }
 
   async start(): Promise<void> {
@@ -141,8 +129,21 @@ class LinuxNetworkDriver implements NetworkDriver {
 
   async detach(id: string): Promise<void> {
     if (this.#sandboxes.get(id) === undefined) return;
+    const addresses = this.#sandboxes.addressesOf(id);
     await this.#sandboxes.remove(id);
     await this.#mutex.run(() => this.#applyTable());
+    this.#flows.cut(addresses);
+  }
+
+  openConnections(addresses: readonly string[]): Promise<number> {
+    return this.#flows.countOpen(addresses);
+  }
+
+  async endStaleConnections(): Promise<void> {
+    const state = this.#applied?.state;
+    if (state === undefined) return;
+    const sandboxes = this.#sandboxes.list().flatMap(({ id }) => this.#sandboxes.addressesOf(id));
+    await this.#flows.clean(state, sandboxes);
   }
 
   list(): Promise<Sandbox[]> {
@@ -164,7 +165,8 @@ class LinuxNetworkDriver implements NetworkDriver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#cancelRepair();
-    await this.#mutex.run(() => this.#dns[Symbol.asyncDispose]());
+    await this.#mutex.run(() => this.#names[Symbol.asyncDispose]());
+    await this.#flows.settled();
   }
 
   async #applyNow(state: NetworkState): Promise<void> {
@@ -174,7 +176,8 @@ class LinuxNetworkDriver implements NetworkDriver {
       await this.#links.apply(state, underlay, async () => {
         this.#applied = { state, networks, underlay, zone: createZone(state) };
         await this.#applyTable();
-        await this.#dns.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
+        this.#flows.follow(state);
+        await this.#names.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
       });
     } catch (error) {
       this.#links.forget();

@@ -94,14 +94,15 @@ export class Sandboxes {
     );
   }
 
-  /** The networks, in their order, of the sandbox with that address. */
-  networksOf(address: string): readonly string[] | undefined {
-    for (const { config } of this.#store.all()) {
-      if (config.attachments.some((a) => a.address.startsWith(`${address}/`))) {
-        return config.attachments.map((a) => a.networkId);
-      }
-    }
-    return undefined;
+  /** The sandbox with that address, as one that asks for names. */
+  clientAt(address: string): Client | undefined {
+    return this.#store.clients.at(address);
+  }
+
+  /** The addresses of a sandbox on its networks; none of one that is not there. */
+  addressesOf(id: string): string[] {
+    const attachments = this.#store.get(id)?.config.attachments ?? [];
+    return attachments.map(({ address }) => address.split('/')[0] ?? '');
   }
 
   /** Makes namespace, links and record; all undone if it throws. */

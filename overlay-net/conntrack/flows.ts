@@ -1,0 +1,106 @@
+import type { Logger } from '../../common/logger.js';
+import type { Conntrack } from '../../linux/ports.js';
+import { planFlowCuts, planStaleFlows } from '../core/flow-plan.js';
+import type { NetworkState } from '../core/network-state.js';
+
+export interface FlowsModules {
+  conntrack: Conntrack;
+  logger: Logger;
+}
+
+/**
+ * The connections that this node knows of. The kernel leads every packet of one as it led the
+ * first, whatever the tables say by now; so those to an endpoint that has changed are forgotten here
+ * and looked at anew.
+ * 1. Nothing waits for the removal of flows, and it fails with a line in the log only.
+ * 2. What is asked for during one look through the kernel's table is done together by the next:
+ *    a look takes 10 ms and more.
+ */
+export class Flows {
+  readonly #modules: FlowsModules;
+  #followed: NetworkState | undefined;
+  #cuts = { all: new Set<string>(), udp: new Set<string>() };
+  #cutting: Promise<void> | undefined;
+  #counting: { addresses: Set<string>; counts: Promise<ReadonlyMap<string, number>> } | undefined;
+  #lastCount: Promise<unknown> = Promise.resolve();
+
+  constructor(modules: FlowsModules) {
+    this.#modules = modules;
+  }
+
+  /** Says by what the tables lead from now on; what differs from before decides what is cut. */
+  follow(state: NetworkState): void {
+    const before = this.#followed;
+    this.#followed = state;
+    if (before === undefined) return;
+    const { all, udp } = planFlowCuts(before, state);
+    this.cut(all, udp);
+  }
+
+  /**
+   * Cuts all flows to some addresses, and to others those of UDP.
+   * @param all nobody is there any more
+   */
+  cut(all: readonly string[], udp: readonly string[] = []): void {
+    for (const address of all) this.#cuts.all.add(address);
+    for (const address of udp) this.#cuts.udp.add(address);
+    if (this.#cuts.all.size === 0 && this.#cuts.udp.size === 0) return;
+    this.#cutting ??= this.#cutAll().finally(() => {
+      this.#cutting = undefined;
+    });
+  }
+
+  /**
+   * Cuts what a former process of this node, or the time without one, has left.
+   * @param sandboxes addresses of the containers of this node
+   */
+  async clean(state: NetworkState, sandboxes: readonly string[]): Promise<void> {
+    const { within, except, udp } = planStaleFlows(state, sandboxes);
+    this.cut([], udp);
+    if (within.length > 0) await this.#remove({ reached: { within, except } });
+  }
+
+  /** How many connections others have open to these addresses. */
+  async countOpen(addresses: readonly string[]): Promise<number> {
+    const waiting = (this.#counting ??= this.#nextCount());
+    for (const address of addresses) waiting.addresses.add(address);
+    const counts = await waiting.counts;
+    return addresses.reduce((sum, address) => sum + (counts.get(address) ?? 0), 0);
+  }
+
+  /** Resolves when nothing is being removed. */
+  async settled(): Promise<void> {
+    await this.#cutting;
+  }
+
+  /** One count for all who ask until the one before it is done. */
+  #nextCount(): { addresses: Set<string>; counts: Promise<ReadonlyMap<string, number>> } {
+    const addresses = new Set<string>();
+    const counts = this.#lastCount.then(() => {
+      this.#counting = undefined;
+      return this.#modules.conntrack.countFlows({ reached: [...addresses], isOpen: true });
+    });
+    this.#lastCount = counts.catch(() => undefined); // who asked hears of it
+    return { addresses, counts };
+  }
+
+  async #cutAll(): Promise<void> {
+    while (this.#cuts.all.size > 0 || this.#cuts.udp.size > 0) {
+      const { all, udp } = this.#cuts;
+      this.#cuts = { all: new Set(), udp: new Set() };
+      if (all.size > 0) await this.#remove({ reached: [...all] });
+      if (udp.size > 0) await this.#remove({ reached: [...udp], protocols: ['udp'] });
+    }
+  }
+
+  async #remove(filter: Parameters<Conntrack['removeFlows']>[0]): Promise<void> {
+    const { conntrack, logger } = this.#modules;
+    try {
+      const removed = await conntrack.removeFlows(filter);
+      if (removed > 0)
+        logger.debug('Removed flows to endpoints that are gone or leave', { removed });
+    } catch (error) {
+      logger.warn('Could not remove flows to endpoints that are gone or leave', {}, error);
+    }
+  }
+}
