@@ -36,7 +36,8 @@ export function checkState(state: NetworkState): void {
   }
   for (const { virtualIp, name, ports } of state.services) {
     check(virtualIp === '' || isAddress(virtualIp), `service ${name}: address "${virtualIp}"`);
-    for (const { publishedPort, targetPort } of ports) {
+    for (const { publishedPort, targetPort, hostIp } of ports) {
+      check(hostIp === '' || isAddress(hostIp), `service ${name}: host address "${hostIp}"`);
       check(isPort(publishedPort), `service ${name}: published port ${publishedPort}`);
       check(isPort(targetPort), `service ${name}: target port ${targetPort}`);
     }

@@ -30,6 +30,46 @@ u.on('message', (m) => { console.log(String(m)); process.exit(0); });
 u.send('hello', Number(port), host);
 setTimeout(() => process.exit(1), 2000);`;
 
+/** Sends back what comes, by TCP and UDP. */
+const MIRROR_SERVER = `
+const [, port] = process.argv;
+require('net').createServer((s) => { s.on('error', () => {}); s.pipe(s); })
+  .listen(Number(port), '0.0.0.0', () => console.log('ready'));
+const u = require('dgram').createSocket('udp4');
+u.on('message', (m, from) => u.send(m, from.port, from.address)).bind(Number(port));`;
+
+/** Prints how often each answer came to so many new connections, from each source in turn. */
+const MANY_CLIENTS = `
+const [, protocol, host, port, count, ...sources] = process.argv;
+const counts = {};
+let left = Number(count), open = 0, next = 0;
+function done(answer) {
+  counts[answer] = (counts[answer] ?? 0) + 1;
+  if (--open === 0 && left === 0) console.log(JSON.stringify(counts));
+  start();
+}
+function start() {
+  while (left > 0 && open < 100) {
+    left--; open++;
+    const source = sources.length === 0 ? undefined : sources[next++ % sources.length];
+    let answer = '', isDone = false;
+    const end = (s) => (text) => { if (isDone) return; isDone = true; s(); done((source ? source + ': ' : '') + text); };
+    if (protocol === 'tcp') {
+      const s = require('net').connect({ host, port: Number(port), ...(source ? { localAddress: source } : {}) });
+      const finish = end(() => s.destroy());
+      s.setTimeout(5000, () => finish('timeout'));
+      s.on('data', (d) => (answer += d)).on('end', () => finish(answer.trim())).on('error', (e) => finish(e.code));
+    } else {
+      const u = require('dgram').createSocket('udp4');
+      const timer = setTimeout(() => finish('timeout'), 5000);
+      const finish = end(() => { clearTimeout(timer); u.close(); });
+      u.on('message', (m) => finish(String(m))).on('error', (e) => finish(e.code));
+      u.bind(0, source, () => u.send('hello', Number(port), host));
+    }
+  }
+}
+start();`;
+
 /**
  * Machines as network namespaces on one underlay bridge, which is in a namespace of its own:
  * n1…nN at 192.0.2.1…, and a client outside of the cluster at 192.0.2.50.
@@ -71,19 +111,32 @@ export class NetLab {
   }
 
   /** An echo server in a namespace, named so in its answers. */
-  async serve(netnsPath: string, name: string, ports: readonly number[] = [80]): Promise<void> {
-    const args = [`--net=${netnsPath}`, process.execPath, '-e', ECHO_SERVER, name];
-    const child = spawn('nsenter', [...args, ...ports.map(String)], {
+  serve(netnsPath: string, name: string, ports: readonly number[] = [80]): Promise<void> {
+    return this.#start(netnsPath, process.execPath, '-e', ECHO_SERVER, name, ...ports.map(String));
+  }
+
+  /** A server in a namespace that sends back what it gets. */
+  mirror(netnsPath: string, port: number): Promise<void> {
+    return this.#start(netnsPath, process.execPath, '-e', MIRROR_SERVER, String(port));
+  }
+
+  /** A server in a namespace by a program for Python, which prints a line once it is ready. */
+  servePython(netnsPath: string, program: string, ...args: string[]): Promise<void> {
+    return this.#start(netnsPath, 'python3', '-c', program, ...args);
+  }
+
+  async #start(netnsPath: string, ...command: string[]): Promise<void> {
+    const child = spawn('nsenter', [`--net=${netnsPath}`, ...command], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#processes.push(child);
     await new Promise<void>((resolve, reject) => {
       child.stdout.once('data', () => resolve());
-      child.once('exit', (code) => reject(new Error(`echo server ended with ${code}`)));
+      child.once('exit', (code) => reject(new Error(`a server ended with ${code}`)));
     });
   }
 
-  /** Ends the echo servers; a namespace lives on while a process is in it. */
+  /** Ends the servers; a namespace lives on while a process is in it. */
   async stopServers(): Promise<void> {
     for (const child of this.#processes.splice(0)) await end(child);
   }
@@ -221,4 +274,20 @@ export function askTcp(netnsPath: string, host: string, port = 80): Promise<stri
 /** The same by UDP; empty when nothing comes back within 2 s. */
 export function askUdp(netnsPath: string, host: string, port = 80): Promise<string> {
   return runIn(netnsPath, process.execPath, '-e', UDP_CLIENT, host, String(port));
+}
+
+/**
+ * How often each answer of an echo server came to `count` new connections ("timeout" and error codes
+ * are answers too), a hundred at a time.
+ * @param sources own addresses to come from in turn; answers are then "<source>: <answer>"
+ */
+export async function askMany(
+  netnsPath: string,
+  protocol: 'tcp' | 'udp',
+  target: { host: string; port: number; count: number; sources?: readonly string[] },
+): Promise<Map<string, number>> {
+  const { host, port, count, sources = [] } = target;
+  const args = [protocol, host, String(port), String(count), ...sources];
+  const output = await runIn(netnsPath, process.execPath, '-e', MANY_CLIENTS, ...args);
+  return new Map(Object.entries(JSON.parse(output) as Record<string, number>));
 }
