@@ -6,7 +6,7 @@ import type { TaskStatusUpdate } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { Change, Plan } from '../core/snapshot.js';
 import { writePlan, type ClusterAccess } from './write-plan.js';
 
-/** How long the first report of a batch waits for others. */
+/** How long the first report of a batch waits for others, unless others wait for it. */
 const GATHER_MS = 10;
 const MAX_TEXT_LENGTH = 4096;
 const MAX_ID_LENGTH = 128;
@@ -26,7 +26,8 @@ interface Batch {
 
 /**
  * Writes the task states that nodes report, many in one transaction. While one batch is being
- * written the next gathers, so a slow store makes batches larger, not queues longer.
+ * written the next gathers, so a slow store makes batches larger, not queues longer. That a task has
+ * come up or ended is written at once, as load balancers wait for it.
  */
 export class StatusWriter implements AsyncDisposable {
   readonly #cluster: ClusterAccess;
@@ -50,6 +51,7 @@ export class StatusWriter implements AsyncDisposable {
     this.#gathered ??= this.#startGathering();
     const { done } = this.#gathered;
     this.#gathered.reports.push(...reports);
+    if (reports.some(isNews)) this.#flushNow();
     await done;
   }
 
@@ -102,10 +104,14 @@ export class StatusWriter implements AsyncDisposable {
   }
 
   #flushSoon(): void {
-    this.#cancelTimer = this.#cluster.clock.setTimer(GATHER_MS, () => {
-      this.#isWriting = true;
-      this.#writing = this.#flush();
-    });
+    this.#cancelTimer = this.#cluster.clock.setTimer(GATHER_MS, () => this.#flushNow());
+  }
+
+  #flushNow(): void {
+    if (this.#isWriting) return; // then it comes next
+    this.#cancelTimer();
+    this.#isWriting = true;
+    this.#writing = Promise.resolve().then(() => this.#flush()); // with what comes in this turn
   }
 
   async #flush(): Promise<void> {
@@ -139,6 +145,11 @@ export class StatusWriter implements AsyncDisposable {
     }
     return [...latest.values()].map((object) => ({ action: 'update', kind: 'task', object }));
   }
+}
+
+/** Whether it decides on who gets connections. */
+function isNews({ status }: Report): boolean {
+  return rankOf(status.state) >= rankOf(pb.TaskState.RUNNING);
 }
 
 function containerStatusOf({ containerStatus }: pb.TaskStatus): pb.ContainerStatus {

@@ -1,5 +1,6 @@
+import { Alarm } from '../../common/alarm.js';
 import { sleep, type Clock } from '../../common/clock.js';
-import { isKind, isRetryable } from '../../common/errors.js';
+import { isRetryable } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Dispatcher } from './dispatcher.js';
 
@@ -29,18 +30,19 @@ export class Heartbeat {
   readonly #modules: HeartbeatModules;
   readonly #sessionId: string;
   #periodMs: number;
-  #hurry = new AbortController();
+  readonly #alarm: Alarm;
   #isLeaving = false;
 
   constructor(options: { sessionId: string; periodMs: number }, modules: HeartbeatModules) {
     this.#sessionId = options.sessionId;
     this.#periodMs = clampPeriod(options.periodMs);
     this.#modules = modules;
+    this.#alarm = new Alarm(modules.clock);
   }
 
   /** The next one goes at once. */
   hurry(): void {
-    this.#hurry.abort();
+    this.#alarm.ring();
   }
 
   /**
@@ -59,7 +61,7 @@ export class Heartbeat {
     let failures = 0;
     for (;;) {
       const startedAtMs = clock.nowMs();
-      this.#hurry = new AbortController();
+      this.#alarm.clear();
       try {
         await this.#send(signal, Math.max(this.#periodMs, DEFAULT_PERIOD_MS));
         failures = 0;
@@ -68,8 +70,9 @@ export class Heartbeat {
         if (!isRetryable(error) || failures >= MAX_FAILURES) throw error;
         log.warn('Lost a heartbeat', {}, error);
       }
-      await sleep(clock, MIN_GAP_MS, signal);
-      await this.#untilNext(startedAtMs + this.#periodMs - clock.nowMs(), signal);
+      const spentMs = (): number => Math.max(0, clock.nowMs() - startedAtMs); // clocks are set back
+      if (spentMs() < MIN_GAP_MS) await sleep(clock, MIN_GAP_MS - spentMs(), signal);
+      await this.#alarm.sleep(this.#periodMs - spentMs(), signal);
     }
   }
 
@@ -82,21 +85,6 @@ export class Heartbeat {
     };
     const { periodMs } = await dispatcher.heartbeat(request, { timeoutMs, signal });
     this.#periodMs = clampPeriod(periodMs);
-  }
-
-  async #untilNext(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (delayMs <= 0 || this.#hurry.signal.aborted) return;
-    const hurry = this.#hurry;
-    const onAbort = (): void => hurry.abort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      await sleep(this.#modules.clock, delayMs, hurry.signal);
-    } catch (error) {
-      if (!isKind(error, 'cancelled')) throw error;
-      signal.throwIfAborted();
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
   }
 }
 

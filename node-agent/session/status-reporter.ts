@@ -1,10 +1,13 @@
 import { backoffMs } from '../../common/backoff.js';
+import { Alarm } from '../../common/alarm.js';
 import { sleep, type Clock } from '../../common/clock.js';
 import { isKind, isRetryable, type ErrorKind } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { TaskStatus } from '../../common/model/objects.js';
+import { rankOf } from '../../common/model/task-state.js';
 import type { Random } from '../../common/random.js';
 import type { TaskStatusUpdate } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import { TaskState } from '../../proto/gen/hatoba/v1/types.js';
 
 export interface StatusReporterModules {
   readonly clock: Clock;
@@ -12,7 +15,7 @@ export interface StatusReporterModules {
   readonly log: Logger;
 }
 
-/** How long a status waits for others to go with it. */
+/** How long a status waits for others to go with it, unless others wait for it. */
 const BATCH_WINDOW_MS = 20;
 const MAX_BATCH = 1000;
 /** Answers about a status itself, not about the session or the connection. */
@@ -21,6 +24,7 @@ const RETRY = { baseMs: 100, maxMs: 2000 } as const;
 
 /**
  * Brings statuses to the managers in batches: of each task the newest one, until it is accepted.
+ * That a task has come up or ended goes at once, as load balancers wait for it.
  * 1. Statuses of one task arrive in the order they were reported; older ones may be left out.
  * 2. Without a session nothing is kept: run() begins with all statuses there are.
  */
@@ -31,13 +35,16 @@ export class StatusReporter {
   /** How many statuses are to go alone, as one of them spoilt a batch for the others. */
   #oneByOne = 0;
   #wake: () => void = () => undefined;
+  readonly #alarm: Alarm;
 
   constructor(modules: StatusReporterModules) {
     this.#modules = modules;
+    this.#alarm = new Alarm(modules.clock);
   }
 
   report(taskId: string, status: TaskStatus): void {
     this.#pending.set(taskId, status);
+    if (isNews(status)) this.#alarm.ring();
     this.#wake();
   }
 
@@ -55,7 +62,8 @@ export class StatusReporter {
     let attempt = 0;
     for (;;) {
       if (pending.size === 0) await this.#somethingPending(signal);
-      if (attempt === 0) await sleep(this.#modules.clock, BATCH_WINDOW_MS, signal);
+      if (attempt === 0) await this.#alarm.sleep(BATCH_WINDOW_MS, signal);
+      this.#alarm.clear();
       attempt = await this.#flush(pending, send, attempt);
       if (attempt > 0) await this.#backOff(attempt, signal);
     }
@@ -111,4 +119,9 @@ export class StatusReporter {
       };
     });
   }
+}
+
+/** Whether it decides on who gets connections. */
+function isNews({ state }: TaskStatus): boolean {
+  return rankOf(state) >= rankOf(TaskState.RUNNING);
 }

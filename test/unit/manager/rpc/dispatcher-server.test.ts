@@ -363,6 +363,13 @@ describe('DispatcherServer', () => {
       await report('w', 'no-such-task', running);
     });
 
+    it('that say that a task runs are written at once', async () => {
+      const sessionId = sessions.get('w') ?? '';
+      const updates = [{ taskId: 't1', status: TaskStatus.fromPartial(running) }];
+      await dispatcher.updateTaskStatus({ sessionId, updates }, as('w'));
+      assert.equal(rig.view.task('t1')?.status.state, TaskState.RUNNING);
+    });
+
     it('of many tasks share transactions', async () => {
       const tasks = Array.from({ length: 200 }, (_, i) =>
         aTask({

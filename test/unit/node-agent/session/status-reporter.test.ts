@@ -3,6 +3,7 @@ import { HatobaError } from '../../../../common/errors.js';
 import { silentLogger } from '../../../../common/logger.js';
 import { StatusReporter } from '../../../../node-agent/session/status-reporter.js';
 import type { TaskStatusUpdate } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
+import { TaskState } from '../../../../proto/gen/hatoba/v1/types.js';
 import { FakeClock } from '../../../support/fake-clock.js';
 import { taskStatus } from '../tasks.js';
 
@@ -50,6 +51,44 @@ describe('StatusReporter', () => {
     report('t1', 'c');
     await clock.advance(20);
     assert.deepEqual(sent, ['t1 c, t2 b']);
+  });
+
+  it('sends at once that a task has come up or ended, with what waits', async () => {
+    run();
+    report('t1', 'a');
+    await clock.advance(5);
+    assert.deepEqual(sent, []);
+    reporter.report('t2', taskStatus({ state: TaskState.RUNNING, message: 'up' }));
+    await clock.advance(0);
+    assert.deepEqual(sent, ['t1 a, t2 up']);
+    reporter.report('t2', taskStatus({ state: TaskState.FAILED, message: 'down' }));
+    await clock.advance(0);
+    report('t1', 'b');
+    await clock.advance(19);
+    assert.deepEqual(sent.slice(1), ['t2 down']);
+    await clock.advance(1);
+    assert.deepEqual(sent.slice(2), ['t1 b']);
+  });
+
+  it('sends together what comes while a batch is on its way', async () => {
+    let answer: () => void = () => undefined;
+    const sending = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    stop = new AbortController();
+    const slowly = async (updates: TaskStatusUpdate[]): Promise<void> => {
+      sent.push(say(updates));
+      await sending;
+    };
+    ended = reporter.run(new Map(), slowly, stop.signal).catch((error: unknown) => error);
+    for (const id of ['t1', 't2', 't3']) {
+      reporter.report(id, taskStatus({ state: TaskState.RUNNING, message: 'up' }));
+      await clock.advance(0);
+    }
+    assert.deepEqual(sent, ['t1 up']);
+    answer();
+    await clock.advance(0);
+    assert.deepEqual(sent, ['t1 up', 't2 up, t3 up']);
   });
 
   it('begins with all statuses', async () => {
