@@ -9,7 +9,7 @@ import { UsageError } from '../failure.js';
 import { daemonPid } from '../node/daemons.js';
 import { startAgent, startManager, systemInfo, type NodeSettings } from '../node/bring-up.js';
 import { print } from '../output/print.js';
-import { collect } from './options.js';
+import { collect, integerOption } from './options.js';
 
 interface NodeFlags {
   root: string;
@@ -27,6 +27,8 @@ interface InitFlags extends NodeFlags {
   etcdCert?: string;
   etcdKey?: string;
   defaultAddrPool: string[];
+  defaultAddrPoolMaskLength?: number;
+  dataPathPort?: number;
 }
 
 const MANAGER_PORT = 4400;
@@ -46,6 +48,16 @@ export function registerCluster(program: Command): void {
       collect,
       [],
     )
+    .option(
+      '--default-addr-pool-mask-length <bits>',
+      'prefix length of the networks cut from there; 24 by default',
+      integerOption,
+    )
+    .option(
+      '--data-path-port <port>',
+      'UDP port of the tunnels between nodes; 4789 by default',
+      integerOption,
+    )
     .action(init);
   asNode(
     program
@@ -59,7 +71,7 @@ export function registerCluster(program: Command): void {
 function asNode(command: Command): Command {
   return command
     .option('--advertise-addr <address>', 'address at which other nodes reach this one')
-    .option('--data-path-addr <address>', 'address for the overlay networks, if another')
+    .option('--data-path-addr <address>', 'address of this end of the tunnels, if another')
     .option('--hostname <name>', 'name of the node; the host name by default')
     .option(
       '--insecure-registry <host:port>',
@@ -84,6 +96,7 @@ async function init(flags: InitFlags): Promise<void> {
     ...(etcdEndpoints === undefined ? {} : { etcdEndpoints: etcdEndpoints.split(',') }),
     ...{ etcdCa, etcdCert, etcdKey },
     ...(flags.defaultAddrPool.length > 0 ? { defaultAddrPool: flags.defaultAddrPool } : {}),
+    ...{ subnetSize: flags.defaultAddrPoolMaskLength, dataPathPort: flags.dataPathPort },
   });
   const address = `${node.advertiseAddr}:${MANAGER_PORT}`;
   await startAgent(node, [address]);

@@ -18,7 +18,11 @@ const TASKS: Listing<TaskRow> = {
     { title: 'DESIRED', value: (t) => t.desiredState },
     { title: 'STATE', value: (t) => `${t.state} ${agoText(t.stateChangedAt, Date.now())}`.trim() },
     { title: 'ERROR', value: (t) => (t.error === '' ? waitingFor(t) : t.error) },
-    { title: 'ADDRESSES', value: (t) => t.addresses.map((a) => a.ip).join(' '), wide: true },
+    {
+      title: 'ADDRESSES',
+      value: (t) => t.addresses.map((a) => `${a.network}=${a.ip}`).join(' '),
+      wide: true,
+    },
     { title: 'PID', value: (t) => (t.pid === 0 ? '' : String(t.pid)), wide: true },
   ],
 };

@@ -4,6 +4,7 @@ import {
   Limit,
   Resources,
   RestartCondition,
+  SessionAffinity,
   UpdateFailureAction,
   UpdateOrder,
 } from '../../proto/gen/hatoba/v1/types.js';
@@ -40,6 +41,11 @@ export function readDeploy(value: Value, spec: ServiceSpec): void {
       const mode = v.oneOf(['vip', 'dnsrr']);
       if (mode === 'dnsrr') spec.endpointSpec.mode = EndpointMode.DNSRR;
     },
+    session_affinity: (v) => {
+      const affinity = v.oneOf(['none', 'client_ip']);
+      if (affinity === 'client_ip') spec.endpointSpec.sessionAffinity = SessionAffinity.CLIENT_IP;
+    },
+    drain: (v) => (spec.endpointSpec.drainMs = v.durationMs()),
     update_config: (v) => readUpdateConfig(v, spec.updateConfig, true),
     rollback_config: (v) => readUpdateConfig(v, spec.rollbackConfig, false),
     restart_policy: (v) => {

@@ -14,7 +14,7 @@ export function readPorts(value: Value): PortConfig[] {
 }
 
 function readLong(value: Value): PortConfig[] {
-  let target: number | undefined;
+  let target: string | undefined;
   const words: Omit<PortWords, 'target'> = {
     published: undefined,
     hostIp: '',
@@ -24,7 +24,7 @@ function readLong(value: Value): PortConfig[] {
   };
   value.fields({
     name: (v) => (words.name = v.string() ?? ''),
-    target: (v) => (target = v.integer(1)),
+    target: (v) => (target = v.string()),
     published: (v) => (words.published = v.string()),
     host_ip: (v) => (words.hostIp = v.string() ?? ''),
     protocol: (v) => (words.protocol = v.oneOf(PROTOCOL_WORDS) ?? words.protocol),
@@ -38,7 +38,7 @@ function readLong(value: Value): PortConfig[] {
     value.problem('needs "target", the port inside the container');
     return [];
   }
-  const wanted = { ...words, target: String(target) };
+  const wanted = { ...words, target };
   return noting(value, () => expandPorts(wanted));
 }
 

@@ -32,7 +32,7 @@ export interface ServiceScope extends MountScope {
 
 /** Keys of the compose specification that are an error until they are honoured. */
 const NOT_YET = [
-  'build', 'extends', 'secrets', 'configs', 'depends_on', 'profiles', 'network_mode',
+  'build', 'extends', 'secrets', 'configs', 'depends_on', 'profiles',
   'cgroup_parent', 'links', 'external_links', 'mac_address', 'scale', 'cpu_quota', 'cpu_period',
   'cpu_rt_period', 'cpu_rt_runtime', 'cpu_count', 'cpu_percent', 'mem_swappiness',
   'oom_kill_disable', 'gpus', 'platform', 'pull_policy', 'runtime', 'storage_opt', 'volumes_from',
@@ -57,6 +57,7 @@ export function readService(name: string, value: Value, scope: ServiceScope): Se
       networks: (v) => {
         readNetworks(name, v, spec, scope);
       },
+      network_mode: (v) => readNetworkMode(v, value, spec),
       volumes: (v) =>
         container.mounts.push(...v.items().flatMap((item) => readMount(item, scope) ?? [])),
       healthcheck: (v) => readHealthcheck(v, container),
@@ -73,7 +74,7 @@ export function readService(name: string, value: Value, scope: ServiceScope): Se
     NOT_YET,
   );
   if (container.image === '') value.problem('needs "image"');
-  if (!value.entries().some(([key]) => key === 'networks')) {
+  if (!value.entries().some(([key]) => key === 'networks' || key === 'network_mode')) {
     const target = scope.networkName('default', value);
     spec.taskTemplate.networks.push({ target, aliases: [name] });
   }
@@ -156,6 +157,19 @@ function readNetworks(service: string, value: Value, spec: ServiceSpec, scope: S
       ]); // prettier-ignore
     }
     networks.push({ target: scope.networkName(name, options), aliases });
+  }
+}
+
+/** The networks that every cluster has. */
+function readNetworkMode(value: Value, service: Value, spec: ServiceSpec): void {
+  const text = value.string();
+  if (text === undefined) return;
+  if (service.entries().some(([key]) => key === 'networks')) {
+    value.problem('cannot be together with "networks": leave one of them out');
+  } else if (text === 'host' || text === 'none') {
+    spec.taskTemplate.networks.push({ target: text, aliases: [] });
+  } else {
+    value.problem(`must be "host" or "none", not "${text}"; others are named under "networks"`);
   }
 }
 

@@ -1,8 +1,9 @@
 import { LineCounter, parseDocument } from 'yaml';
 import { STACK_LABEL } from '../../common/model/labels.js';
 import type { StackSpec } from '../../common/model/objects.js';
-import { NetworkSpec } from '../../proto/gen/hatoba/v1/types.js';
 import { definedOf } from './deploy-section.js';
+import { fullName } from './full-name.js';
+import { readNetwork, type StackNetwork } from './network-section.js';
 import { Value, type Problem, type Source } from './reader.js';
 import { readService, type ServiceScope } from './service-section.js';
 
@@ -54,7 +55,7 @@ function readTop(root: Value, spec: StackSpec, input: StackFile): void {
     root.problem('a compose file is a map with "services:" at the top');
     return;
   }
-  const networks = new Map<string, NetworkSpec & { external: boolean }>();
+  const networks = new Map<string, StackNetwork>();
   const volumes = new Map<string, string>();
   const services: [string, Value][] = [];
   root.fields(
@@ -93,7 +94,7 @@ function readTop(root: Value, spec: StackSpec, input: StackFile): void {
 }
 
 interface TopLevel {
-  networks: Map<string, NetworkSpec & { external: boolean }>;
+  networks: Map<string, StackNetwork>;
   volumes: ReadonlyMap<string, string>;
   /** Networks that a service named. */
   used: Set<string>;
@@ -131,54 +132,6 @@ function scopeOf(stack: string, input: StackFile, top: TopLevel): ServiceScope {
   };
 }
 
-function readNetwork(
-  stack: string,
-  key: string,
-  value: Value | undefined,
-): NetworkSpec & { external: boolean } {
-  const spec = NetworkSpec.fromPartial({ driver: 'overlay', labels: { [STACK_LABEL]: stack } });
-  const own: { name?: string | undefined; external: boolean } = { external: false };
-  if (value !== undefined && !value.isNull) {
-    value.fields(
-      {
-        name: (v) => (own.name = v.string()),
-        external: (v) => (own.external = v.boolean() ?? false),
-        driver: (v) => (spec.driver = v.oneOf(['overlay']) ?? 'overlay'),
-        internal: (v) => (spec.internal = v.boolean() ?? false),
-        attachable: (v) => (spec.attachable = v.boolean() ?? false),
-        labels: (v) => Object.assign(spec.labels, definedOf(v)),
-        driver_opts: (v) => (spec.options = definedOf(v)),
-        ipam: (v) => readIpam(v, spec),
-      },
-      ['enable_ipv4', 'enable_ipv6'],
-    );
-  }
-  return { ...spec, name: fullName(stack, key, own), external: own.external };
-}
-
-function readIpam(value: Value, spec: NetworkSpec): void {
-  value.fields(
-    {
-      driver: (v) => void v.oneOf(['default']),
-      config: (v) => {
-        spec.ipam = v.items().map((config) => {
-          const ipam = { subnet: '', gateway: '', ipRange: '' };
-          config.fields(
-            {
-              subnet: (s) => (ipam.subnet = s.string() ?? ''),
-              gateway: (g) => (ipam.gateway = g.string() ?? ''),
-              ip_range: (r) => (ipam.ipRange = r.string() ?? ''),
-            },
-            ['aux_addresses'],
-          );
-          return ipam;
-        });
-      },
-    },
-    ['options'],
-  );
-}
-
 function readVolume(stack: string, key: string, value: Value): string {
   const own: { name?: string | undefined; external: boolean } = { external: false };
   if (!value.isNull) {
@@ -193,14 +146,6 @@ function readVolume(stack: string, key: string, value: Value): string {
     );
   }
   return fullName(stack, key, own);
-}
-
-function fullName(
-  stack: string,
-  key: string,
-  own: { name?: string | undefined; external: boolean },
-): string {
-  return own.name ?? (own.external ? key : `${stack}_${key}`);
 }
 
 /** "compose.yaml:12:7: services.web.imagee: unknown key …", one line for each mistake. */

@@ -19,6 +19,9 @@ export interface NodeSettings extends NodeFolders {
   cgroupParent?: string;
   insecureRegistries?: readonly string[];
   defaultAddrPool?: readonly string[];
+  /** Prefix length of the subnets cut from the pools. */
+  subnetSize?: number | undefined;
+  dataPathPort?: number | undefined;
   /** argv in front of the daemons', to start them in a namespace. */
   launcher?: readonly string[];
 }
@@ -34,6 +37,8 @@ export async function startManager(node: NodeSettings): Promise<void> {
     etcdCert: node.etcdCert,
     etcdKey: node.etcdKey,
     defaultAddrPool: node.defaultAddrPool,
+    subnetSize: node.subnetSize,
+    dataPathPort: node.dataPathPort,
   });
   await runManager(node);
 }

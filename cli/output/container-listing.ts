@@ -28,7 +28,15 @@ const CONTAINERS: Listing<ContainerRow> = {
       field: 'Names',
       value: (c) => (c.task === '' ? c.name : `${c.name} (task)`),
     },
-    { title: 'ADDRESSES', value: (c) => c.networks.map((n) => n.ip).join(' '), wide: true },
+    {
+      title: 'ADDRESSES',
+      value: (c) =>
+        c.networks
+          .filter((n) => n.ip !== '')
+          .map((n) => `${n.network}=${n.ip}`)
+          .join(' '),
+      wide: true,
+    },
     { title: 'PID', value: (c) => (c.pid === 0 ? '' : String(c.pid)), wide: true },
   ],
   fields: {
