@@ -1,21 +1,25 @@
 import { Load } from '../support/load.js';
-import { addReports, type LoadOptions, type LoadReport } from '../support/load-report.js';
+import { addReports, type LoadReport } from '../support/load-report.js';
 import { OutsideHost } from '../support/outside-host.js';
 import { ADDRESS, type DevCluster } from './cluster.js';
 
 /** Requests of a worker follow each other so closely that no gap of a service goes unseen. */
 const PAUSE_MS = 10;
-/** Connections are kept for at most this long: less than a task may drain. */
-const KEEP_MS = 2000;
-const WORKERS = { connectionWorkers: 3, keepAliveWorkers: 4, datagramWorkers: 2, socketWorkers: 1 };
+/** Connections are kept for between half of this and all of it: less than a task may drain. */
+const KEEP_MS = 1000;
+const CONNECTIONS = { connectionWorkers: 3, keepAliveWorkers: 4 };
+const DATAGRAMS = { datagramWorkers: 2, socketWorkers: 1 };
 
 export interface LoadPlan {
   /** Published ports, asked on every node from a host outside. */
   published: readonly number[];
   /** Services asked by name, so by virtual address, from inside: "app:80". */
   inside?: readonly string[];
+  /** Names of the tasks themselves: "tasks.app:80". By TCP alone: datagrams have no end to wait for. */
+  direct?: readonly string[];
   /** Service whose tasks are the clients inside. */
   clients?: string;
+  keepMs?: number;
 }
 
 /** Clients outside and inside of a dev cluster, that ask all the time. */
@@ -30,19 +34,20 @@ export class NetworkLoad implements AsyncDisposable {
 
   static async start(cluster: DevCluster, plan: LoadPlan): Promise<NetworkLoad> {
     const outside = await OutsideHost.plugIn();
-    const common: Omit<LoadOptions, 'targets'> = { pauseMs: PAUSE_MS, keepMs: KEEP_MS, ...WORKERS };
+    const { published, clients, inside = [], direct = [] } = plan;
+    const common = { pauseMs: PAUSE_MS, keepMs: plan.keepMs ?? KEEP_MS, ...CONNECTIONS };
     const targets = Object.values(ADDRESS).flatMap((address) =>
-      plan.published.map((port) => `${address}:${port}`),
+      published.map((port) => `${address}:${port}`),
     );
-    const loads = [
-      await Load.start(outside.netnsPath, { ...common, targets, checksAddress: true }),
-    ];
-    if (plan.inside !== undefined && plan.clients !== undefined) {
-      const { pid, nameserver } = await insideClient(cluster, plan.clients);
-      const inside = { ...common, targets: plan.inside, nameserver };
-      loads.push(await Load.start(`/proc/${pid}/ns/net`, inside));
+    const fromOutside = { ...common, ...DATAGRAMS, targets, checksAddress: true };
+    const starts = [Load.start(outside.netnsPath, fromOutside)];
+    if (clients !== undefined) {
+      const { netnsPath, nameserver } = await insideClient(cluster, clients);
+      const fromInside = { ...common, nameserver };
+      starts.push(Load.start(netnsPath, { ...fromInside, ...DATAGRAMS, targets: inside }));
+      if (direct.length > 0) starts.push(Load.start(netnsPath, { ...fromInside, targets: direct }));
     }
-    return new NetworkLoad(outside, loads);
+    return new NetworkLoad(outside, await Promise.all(starts));
   }
 
   /** Ends all clients after the requests that are under way. */
@@ -60,9 +65,9 @@ export class NetworkLoad implements AsyncDisposable {
 async function insideClient(
   cluster: DevCluster,
   service: string,
-): Promise<{ pid: number; nameserver: string }> {
+): Promise<{ netnsPath: string; nameserver: string }> {
   const [task] = await cluster.runningTasks(service);
   if (task === undefined) throw new Error(`no task of ${service} runs`);
   const address = task.addresses[0]?.ip ?? '';
-  return { pid: task.pid, nameserver: address.replace(/\.\d+$/, '.1') };
+  return { netnsPath: `/proc/${task.pid}/ns/net`, nameserver: address.replace(/\.\d+$/, '.1') };
 }
