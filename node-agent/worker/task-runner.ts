@@ -4,7 +4,7 @@ import { sleep, type Clock } from '../../common/clock.js';
 import { describeError, isKind, kindOf } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Task, TaskStatus } from '../../common/model/objects.js';
-import { isTerminal } from '../../common/model/task-state.js';
+import { isTerminal, rankOf } from '../../common/model/task-state.js';
 import type { Random } from '../../common/random.js';
 import {
   afterAction,
@@ -88,10 +88,16 @@ export class TaskRunner {
     return false;
   }
 
-  /** Takes over a newer version of the task; its own status stays. */
+  /**
+   * Takes over a newer version of the task; its own status stays. A wish only goes forward: a
+   * manager that has just taken over may still keep back what another one has let out.
+   */
   update(task: Task): void {
-    const isReplaced = desiredOf(task) !== this.#task.desiredState || !this.#isAssigned;
-    this.#task = { ...task, desiredState: desiredOf(task), status: this.#task.status };
+    const { desiredState: before } = this.#task;
+    const told = desiredOf(task);
+    const desiredState = this.#isAssigned && rankOf(told) < rankOf(before) ? before : told;
+    const isReplaced = desiredState !== before || !this.#isAssigned;
+    this.#task = { ...task, desiredState, status: this.#task.status };
     this.#isAssigned = true;
     if (isReplaced) this.lookAgain();
   }

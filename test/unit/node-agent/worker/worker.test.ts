@@ -114,6 +114,16 @@ describe('Worker', () => {
     assert.equal(rig.status()?.state, TaskState.RUNNING);
   });
 
+  it('does not take back a stop that it was told of', async () => {
+    const rig = new Rig();
+    await rig.assign(assignedTask());
+    await rig.assign(assignedTask({ desiredState: TaskState.SHUTDOWN }));
+    await rig.assign(assignedTask({ desiredState: TaskState.RUNNING }));
+    assert.equal(rig.worker.task('t1')?.desiredState, TaskState.SHUTDOWN);
+    await rig.assign(assignedTask({ desiredState: TaskState.REMOVE }));
+    assert.equal(rig.worker.task('t1')?.desiredState, TaskState.REMOVE);
+  });
+
   it('reports how a task ended, after it gave back what others may need', async () => {
     const rig = new Rig({ scripts: { t1: { exits: { afterMs: 100, code: 3 } } } });
     await rig.assign(assignedTask());
