@@ -112,7 +112,7 @@ export class Attachments {
   /** What is plain to see is said without asking the leader. */
   #refuseEarly(network: Network, wantedAddress: string): void {
     const { view } = this.#cluster;
-    const space = new Addresses(view).of(network.id);
+    const space = new Addresses(view, new Map(), new Set([network.id])).of(network.id);
     if (space === undefined) return; // about to get its subnet
     if (wantedAddress === '') {
       if (space.take() !== undefined) return;

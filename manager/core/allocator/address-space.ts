@@ -109,11 +109,20 @@ export class AddressSpace {
 
   /** "10.0.1.0/24: 254 addresses, 254 used, 0 free" */
   describe(): string {
+    return `${this.from()}: ${this.counts()}`;
+  }
+
+  /** "10.0.1.0/24, 10.0.2.128/25 of 10.0.2.0/24" */
+  from(): string {
+    return this.#ipam
+      .map(({ subnet, ipRange }) => (ipRange === '' ? subnet : `${ipRange} of ${subnet}`))
+      .join(', ');
+  }
+
+  /** "254 addresses, 254 used, 0 free" */
+  counts(): string {
     const { total, used, free } = this.usage();
-    const from = this.#ipam.map(({ subnet, ipRange }) =>
-      ipRange === '' ? subnet : `${ipRange} of ${subnet}`,
-    );
-    return `${from.join(', ')}: ${total} addresses, ${used} used, ${free} free`;
+    return `${total} addresses, ${used} used, ${free} free`;
   }
 
   #give(address: string): string {

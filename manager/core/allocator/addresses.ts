@@ -13,8 +13,11 @@ export type AddressCursors = ReadonlyMap<string, string>;
 export class Addresses {
   readonly #spaces = new Map<string, AddressSpace>();
 
-  constructor(snapshot: Snapshot, cursors: AddressCursors = new Map()) {
-    for (const network of snapshot.networks()) this.open(network, cursors.get(network.id));
+  /** @param only ids of the networks that matter; all by default */
+  constructor(snapshot: Snapshot, cursors: AddressCursors = new Map(), only?: ReadonlySet<string>) {
+    for (const network of snapshot.networks()) {
+      if (only?.has(network.id) !== false) this.open(network, cursors.get(network.id));
+    }
     for (const { endpoint } of snapshot.services()) {
       for (const { networkId, addr } of endpoint.virtualIps) this.of(networkId)?.occupy(addr);
     }

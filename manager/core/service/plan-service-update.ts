@@ -2,6 +2,7 @@ import { HatobaError } from '../../../common/errors.js';
 import type { Network, Service, ServiceSpec } from '../../../common/model/objects.js';
 import { UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import { equalData } from '../equal.js';
+import { NetworkRoom } from '../network/room.js';
 import { isOutdated, rollbackPatch } from '../orchestrator/plan-update.js';
 import { isOccupied, slotsOf } from '../orchestrator/slots.js';
 import { SpecComparison } from '../orchestrator/spec-comparison.js';
@@ -25,8 +26,8 @@ export function planCreateService(
   context: PlanContext,
 ): ServicePlan {
   const full = withDefaults(spec);
-  const problems = validateServiceSpec(full, snapshot);
   const service = newService(resolveNetworks(full, networkIds(snapshot)), context);
+  const problems = orRoom(validateServiceSpec(full, snapshot), snapshot, service);
   if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
   const groups = [[{ action: 'create', kind: 'service', object: service } as const]];
   return { plan: { groups, guards: networkGuards(snapshot, [service]) }, service, problems };
@@ -44,9 +45,10 @@ export function planUpdateService(
 ): ServicePlan {
   const service = existing(snapshot, request.serviceId, request.version);
   const full = withDefaults(request.spec);
-  const problems = validateServiceSpec(full, snapshot, { serviceId: service.id });
-  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
   const spec = resolveNetworks(full, networkIds(snapshot));
+  const found = validateServiceSpec(full, snapshot, { serviceId: service.id });
+  const problems = orRoom(found, snapshot, { ...service, spec });
+  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
   const changed = withSpec(snapshot, service, spec, context.nowMs);
   if (changed === undefined) return { plan: EMPTY_PLAN, service, problems };
   return { ...updatePlan(snapshot, changed), problems };
@@ -89,7 +91,8 @@ export function planRollbackService(
       `service ${service.spec.name} was never updated, so there is nothing to roll back to`,
     );
   }
-  const problems = validateServiceSpec(previousSpec, snapshot, { serviceId: service.id });
+  const found = validateServiceSpec(previousSpec, snapshot, { serviceId: service.id });
+  const problems = orRoom(found, snapshot, { ...service, spec: previousSpec });
   if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
   const patch = rollbackPatch({ ...service, previousSpec }, context.nowMs, 'rollback requested');
   return { ...updatePlan(snapshot, { ...service, ...patch }), problems };
@@ -105,6 +108,15 @@ export function planRemoveService(snapshot: Snapshot, serviceId: string): Servic
   const object = { ...service, pendingDelete: true };
   const groups = [[{ action: 'update', kind: 'service', object } as const]];
   return { plan: { groups }, service: object, problems: [] };
+}
+
+/** The problems found; without any, whether the service's networks have room for it. */
+function orRoom(
+  found: readonly Problem[],
+  snapshot: Snapshot,
+  service: Service,
+): readonly Problem[] {
+  return found.length > 0 ? found : new NetworkRoom(snapshot).check(service);
 }
 
 function existing(snapshot: Snapshot, serviceId: string, version: number): Service {

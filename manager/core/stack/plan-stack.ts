@@ -22,6 +22,7 @@ import {
 } from '../service/plan-service-update.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { planNetwork } from '../network/plan-network.js';
+import { NetworkRoom } from '../network/room.js';
 import { usersOf } from '../network/users.js';
 import { networkWithDefaults } from '../validate/network-spec.js';
 import type { Problem } from '../validate/problem.js';
@@ -78,6 +79,7 @@ class StackPlanner {
   readonly #networkIds: Map<string, string>;
   readonly #services: Service[] = [];
   readonly #grants: NetworkGrants;
+  readonly #newNetworks: Network[] = [];
 
   constructor(snapshot: Snapshot, spec: StackSpec, options: StackOptions) {
     this.#snapshot = snapshot;
@@ -96,6 +98,7 @@ class StackPlanner {
     this.#spec.services.forEach((spec, i) => {
       this.#service(spec, `services[${i}]`, ports);
     });
+    this.#checkRoom();
     const stack = this.#stack();
     if (this.#options.prune) this.#prune();
     this.#changes.sort((a, b) => compareWords(a.kind, b.kind) || compareWords(a.name, b.name));
@@ -127,6 +130,7 @@ class StackPlanner {
     const made = planNetwork(this.#snapshot, spec, this.#options, this.#grants);
     this.#addProblems(path, made.problems);
     this.#networkIds.set(spec.name, made.network.id);
+    this.#newNetworks.push(made.network);
     this.#write({ action: 'create', kind: 'network', object: made.network });
   }
 
@@ -155,6 +159,16 @@ class StackPlanner {
     this.#services.push(object);
     if (object === there) this.#note('STACK_CHANGE_ACTION_NONE', 'service', there);
     else this.#write({ action: 'update', kind: 'service', object });
+  }
+
+  /** Networks and services that are wrong by themselves are to be put right first. */
+  #checkRoom(): void {
+    if (this.#problems.length > 0) return;
+    const room = new NetworkRoom(this.#snapshot, this.#newNetworks);
+    for (const service of this.#services) {
+      const index = this.#spec.services.findIndex((s) => s.name === service.spec.name);
+      this.#addProblems(`services[${index}]`, room.check(service));
+    }
   }
 
   /** Of the services that stay beside this stack; its own ports are claimed one by one. */
