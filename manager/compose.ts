@@ -145,7 +145,7 @@ async function serve(
       onSession: (nodeId) => agents.forget(nodeId),
     }),
   );
-  const control = controlService({ cluster: modules, own, random, agents });
+  const control = controlService({ cluster: modules, networks: dispatcher, own, random, agents });
   const remote: BoundService[] = [control, dispatcher.service(), caService(modules)];
   parts.use(
     'server',

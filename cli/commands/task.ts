@@ -29,7 +29,8 @@ const TASKS: Listing<TaskRow> = {
 
 /** For a task that waits: on what. */
 function waitingFor(task: TaskRow): string {
-  return ['new', 'pending'].includes(task.state) ? task.message : '';
+  const isToStop = task.state === 'running' && task.desiredState !== 'running';
+  return isToStop || ['new', 'pending'].includes(task.state) ? task.message : '';
 }
 
 /** Prints tasks, newest of each slot last; the body of every `ps`. */

@@ -6,8 +6,17 @@ import { problemsError, type Problem } from '../../core/validate/problem.js';
 import type { OwnManager } from '../node-registry.js';
 import type { ClusterAccess } from '../write-plan.js';
 
+/** What the dispatcher of this manager knows of the nodes' networks. */
+export interface NetworkProgress {
+  /** Store revision of the network state that the kernel of a node connected here shows. */
+  appliedNetworkRevision(nodeId: string): number | undefined;
+  /** What an order for the task waits for, for people; empty when it waits for nothing. */
+  networkWaitOf(taskId: string): string;
+}
+
 /** What the methods of the control API work with. */
 export interface ControlModules {
+  readonly networks: NetworkProgress;
   readonly cluster: ClusterAccess;
   readonly own: OwnManager;
   readonly random: Random;

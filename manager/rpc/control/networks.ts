@@ -37,8 +37,14 @@ export function networkMethods(
 
     getNetwork: (request) => Promise.resolve(view.findByPrefix('network', request.network)),
 
-    inspectNetwork: (request) =>
-      Promise.resolve(networkDetails(view, view.findByPrefix('network', request.network))),
+    inspectNetwork: (request) => {
+      const details = networkDetails(view, view.findByPrefix('network', request.network));
+      const nodes = details.nodes.map(({ nodeId }) => {
+        const appliedRevision = modules.networks.appliedNetworkRevision(nodeId);
+        return { nodeId, ...(appliedRevision === undefined ? {} : { appliedRevision }) };
+      });
+      return Promise.resolve({ ...details, nodes });
+    },
 
     removeNetwork: async (request, { signal }) => {
       const { id } = view.findByPrefix('network', request.network);

@@ -8,6 +8,7 @@ import type { ControlMethods, ControlModules } from './methods.js';
 
 export function taskMethods(modules: ControlModules): ControlMethods<'listTasks' | 'getTask'> {
   const { view } = modules.cluster;
+  const shown = (task: Task): Task => whileItWaits(modules, onLostNode(view, task));
   return {
     listTasks: (request) => {
       const serviceId =
@@ -19,15 +20,15 @@ export function taskMethods(modules: ControlModules): ControlMethods<'listTasks'
       const tasks = (request.history ? [...inScope] : presentTasks(inScope))
         .filter((t) => nodeId === undefined || t.nodeId === nodeId)
         .sort(compareForPeople)
-        .map((t) => shown(view, t));
+        .map(shown);
       return Promise.resolve({ tasks });
     },
-    getTask: (request) => Promise.resolve(shown(view, view.findByPrefix('task', request.task))),
+    getTask: (request) => Promise.resolve(shown(view.findByPrefix('task', request.task))),
   };
 }
 
 /** With what the last report of a node that is lost cannot say; never stored. */
-function shown(snapshot: Snapshot, task: Task): Task {
+function onLostNode(snapshot: Snapshot, task: Task): Task {
   if (task.nodeId === '' || isTerminal(task.status.state) || task.status.err !== '') return task;
   const node = snapshot.node(task.nodeId);
   if (node !== undefined && node.status.state !== NodeState.DOWN) return task;
@@ -35,6 +36,12 @@ function shown(snapshot: Snapshot, task: Task): Task {
   const label = node === undefined ? task.nodeId : nodeLabel(node);
   const err = `node ${label} ${what}: whether the container still runs is not known`;
   return { ...task, status: { ...task.status, err } };
+}
+
+/** With what its order waits for, which its node cannot tell as it has not been given it. */
+function whileItWaits({ networks }: ControlModules, task: Task): Task {
+  const message = networks.networkWaitOf(task.id);
+  return message === '' ? task : { ...task, status: { ...task.status, message } };
 }
 
 /**

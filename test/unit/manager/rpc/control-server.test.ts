@@ -45,7 +45,8 @@ describe('control API', () => {
     await rig.put('cluster', aCluster({ rootCaCertificatePem: ROOT, rootCaKeyPem: 'secret' }));
     const identity = { caPem: '', certPem: '', keyPem: '' };
     agents = new AgentConnections({ view: rig.view, identity });
-    control = controlMethods({ cluster: rig, own: OWN, random: rig.random, agents });
+    const networks = { appliedNetworkRevision: () => undefined, networkWaitOf: () => '' };
+    control = controlMethods({ cluster: rig, networks, own: OWN, random: rig.random, agents });
   });
   afterEach(async () => {
     await agents[Symbol.asyncDispose]();
