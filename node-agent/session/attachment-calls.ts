@@ -5,6 +5,9 @@ import type {
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { Session } from './session.js';
 
+/** An address is given by the leader, and an election takes a while. */
+const ATTACH_TIMEOUT_MS = 20_000;
+
 /**
  * What the managers do for containers of this node alone. All throw HatobaErrors, `unavailable`
  * and `deadline` when no manager can be reached.
@@ -24,16 +27,18 @@ export interface AttachmentCalls {
 export function attachmentCalls(
   session: () => Pick<Session, 'call' | 'isConnected'> | undefined,
 ): AttachmentCalls {
-  const call: Session['call'] = (run) => {
+  const call: Session['call'] = (run, timeoutMs) => {
     const present = session();
     if (present === undefined) throw new HatobaError('unavailable', 'no manager is connected yet');
-    return present.call(run);
+    return present.call(run, timeoutMs);
   };
   return {
     isConnected: () => session()?.isConnected ?? false,
     attach: async (request) =>
-      call((dispatcher, sessionId, options) =>
-        dispatcher.attachContainer({ ...request, sessionId }, options),
+      call(
+        (dispatcher, sessionId, options) =>
+          dispatcher.attachContainer({ ...request, sessionId }, options),
+        ATTACH_TIMEOUT_MS,
       ),
     detach: async (containerId) =>
       call((dispatcher, sessionId, options) =>

@@ -62,12 +62,13 @@ export class Session {
    */
   async call<T>(
     run: (dispatcher: Dispatcher, sessionId: string, options: CallOptions) => Promise<T>,
+    timeoutMs = CALL_TIMEOUT_MS,
   ): Promise<T> {
     if (this.#call === undefined) {
       throw new HatobaError('unavailable', 'this node has no connection to a manager now');
     }
     const { dispatcher, signal } = this.#call;
-    return run(dispatcher, this.#sessionId, { timeoutMs: CALL_TIMEOUT_MS, signal });
+    return run(dispatcher, this.#sessionId, { timeoutMs, signal });
   }
 
   /** The applied network revision has changed: managers may wait for it. */

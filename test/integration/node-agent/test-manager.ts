@@ -8,11 +8,17 @@ import type { TaskStatus } from '../../../common/model/objects.js';
 import { CertificateAuthority, createRootCa } from '../../../manager/security/ca.js';
 import { createJoinToken } from '../../../manager/security/join-token.js';
 import { CAService, type IssueNodeCertificateResponse } from '../../../proto/gen/hatoba/v1/ca.js';
-import type { AssignmentsMessage } from '../../../proto/gen/hatoba/v1/dispatcher.js';
+import type {
+  AssignmentsMessage,
+  AttachContainerRequest,
+  NetworkConfig,
+} from '../../../proto/gen/hatoba/v1/dispatcher.js';
 import {
   AssignmentAction,
   AssignmentsType,
+  AttachContainerResponse,
   DispatcherService,
+  NetworkEndpoint,
   SessionMessage,
   type AssignmentChange,
   type HeartbeatRequest,
@@ -37,6 +43,10 @@ export class TestManager implements AsyncDisposable {
   readonly statuses = new Map<string, TaskStatus>();
   /** Every reported status in order: "t1 RUNNING". */
   readonly history: string[] = [];
+  /** What containers of nodes may join. */
+  readonly attachable: NetworkConfig[] = [];
+  /** Who has joined, by container and network. */
+  readonly attachments = new Map<string, AttachContainerRequest>();
   token = '';
   /** What it tells agents of where managers are; empty: nothing. */
   advertised = '';
@@ -48,6 +58,7 @@ export class TestManager implements AsyncDisposable {
   /** What the node is to have, by a key of the item. */
   #assigned = new Map<string, Item>();
   #revision = 1;
+  #lastAddress = 10;
   #changed = new Set<() => void>();
 
   private constructor(ca: CertificateAuthority) {
@@ -128,9 +139,15 @@ export class TestManager implements AsyncDisposable {
         return Promise.resolve({});
       },
       assignments: (_request: unknown, context: CallContext) => this.#assignments(context.signal),
-      attachContainer: () => Promise.reject(refused()),
-      detachContainer: () => Promise.resolve({}),
-      keepAttachments: () => Promise.resolve({}),
+      attachContainer: (request: AttachContainerRequest) => Promise.resolve(this.#attach(request)),
+      detachContainer: ({ containerId }: { containerId: string }) => {
+        this.#detach((id) => id === containerId);
+        return Promise.resolve({});
+      },
+      keepAttachments: ({ containerIds }: { containerIds: string[] }) => {
+        this.#detach((id) => !containerIds.includes(id));
+        return Promise.resolve({});
+      },
     };
     return bindService(DispatcherService, implementation, {
       session: 'node',
@@ -141,6 +158,45 @@ export class TestManager implements AsyncDisposable {
       detachContainer: 'node',
       keepAttachments: 'node',
     });
+  }
+
+  /** The next address of the network, and the network itself for the node. */
+  #attach(request: AttachContainerRequest): AttachContainerResponse {
+    const network = this.attachable.find(({ networkId, name }) =>
+      [networkId, name].includes(request.network),
+    );
+    if (network === undefined) {
+      throw new HatobaError('not-found', `no network has the name or id "${request.network}"`);
+    }
+    const { networkId, subnets } = network;
+    const [base = '', prefix = ''] = (subnets[0]?.subnet ?? '').split('/');
+    const key = `${request.containerId} ${networkId}`;
+    const free = (): string => base.replace(/\d+$/, String(this.#lastAddress++));
+    const address = request.address || this.attachments.get(key)?.address || free();
+    this.attachments.set(key, { ...request, network: networkId, address });
+    const endpoint = NetworkEndpoint.fromPartial({
+      ...{ networkId, taskId: request.containerId, nodeId: 'n1', address },
+      ...{ name: request.containerName, aliases: request.aliases, ready: request.active },
+    });
+    this.assign({ $case: 'network', value: network }, { $case: 'endpoint', value: endpoint });
+    return AttachContainerResponse.fromPartial({
+      attachment: { address: `${address}/${prefix}` },
+      network,
+    });
+  }
+
+  #detach(isGone: (containerId: string) => boolean): void {
+    for (const [key, { containerId: taskId, network: networkId }] of this.attachments) {
+      if (!isGone(taskId)) continue;
+      this.attachments.delete(key);
+      this.unassign({
+        $case: 'endpoint',
+        value: NetworkEndpoint.fromPartial({ networkId, taskId }),
+      });
+      const isUsed = [...this.attachments.values()].some((a) => a.network === networkId);
+      const network = this.attachable.find((n) => n.networkId === networkId);
+      if (!isUsed && network !== undefined) this.unassign({ $case: 'network', value: network });
+    }
   }
 
   #heard(taskId: string, status: unknown): void {
@@ -244,8 +300,4 @@ function keyOf(item: Item): string {
     case 'peer':
       return `peer ${item.value.nodeId}`;
   }
-}
-
-function refused(): HatobaError {
-  return new HatobaError('not-found', 'this manager has no attachable network');
 }

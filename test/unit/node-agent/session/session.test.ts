@@ -239,6 +239,21 @@ describe('Session', () => {
     assert.deepEqual(rig.learned, [['m1:4400', 'm2:4400']]);
   });
 
+  it('makes calls within the present session, and none without one', async () => {
+    const request = { containerId: 'c1', containerName: 'web', network: 'front', aliases: [], address: '', active: true }; // prettier-ignore
+    const attach = (): Promise<unknown> =>
+      rig.session.call((dispatcher, sessionId, options) =>
+        dispatcher.attachContainer({ ...request, sessionId }, options),
+      );
+    await start();
+    await attach();
+    assert.deepEqual(rig.manager().attached, [{ ...request, sessionId: 'session-1' }]);
+    rig.manager().isReachable = false;
+    rig.manager().sessionStream.end(unavailable);
+    await rig.clock.advance(100);
+    await assert.rejects(attach(), { kind: 'unavailable' });
+  });
+
   it('tries on without any manager', async () => {
     rig = new Rig([]);
     await rig.clock.advance(5000);
