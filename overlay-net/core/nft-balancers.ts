@@ -1,8 +1,12 @@
-import type { NetworkEndpoint, NetworkService } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import type {
+  NetworkConfig,
+  NetworkEndpoint,
+  NetworkService,
+} from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { PortConfig, PortProtocol } from '../../proto/gen/hatoba/v1/types.js';
 import { assignBuckets } from './affinity.js';
 import { BACKEND_MARK_TAG } from './link-names.js';
-import { linkedNetworks } from './link-plan.js';
+import { bridgeOf, linkedNetworks } from './link-plan.js';
 import type { NetworkState } from './network-state.js';
 import type { NftDraft, NftPlan } from './nft-model.js';
 import { balanceChain, type Frontend } from './nft-ruleset.js';
@@ -27,16 +31,12 @@ export function planBalancers(
 ): Pick<NftPlan, 'slots' | 'chains'> {
   const slots = new Map<string, readonly string[]>();
   const chains = new Set<string>();
-  const ingress = new Set(
-    linkedNetworks(state)
-      .filter((n) => n.ingress)
-      .map((n) => n.networkId),
-  );
+  const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
   const groups = groupByService(state.endpoints);
   for (const service of state.services) {
     const endpoints = groups.get(groupKey(service)) ?? [];
-    for (const balancer of balancersOf(service, ingress.has(service.networkId))) {
-      const { key, frontend } = balancer;
+    for (const balancer of balancersOf(service, networks.get(service.networkId))) {
+      const { key, frontend, entry = key } = balancer;
       const isByClient = service.sessionAffinity === 'SESSION_AFFINITY_CLIENT_IP';
       const places = isByClient
         ? bucketsOf(endpoints)
@@ -47,7 +47,7 @@ export function planBalancers(
       if (places.length === 0) continue;
       const chain = balanceChain(frontend, places.length, isByClient);
       chains.add(chain);
-      draft[SETS[frontend].chains].set(key, `goto ${chain}`);
+      draft[SETS[frontend].chains].set(entry, `goto ${chain}`);
       for (const [place, address] of places.entries()) {
         const mark = `0x${(BACKEND_MARK_TAG + place).toString(16)}`;
         draft[SETS[frontend].backends].set(`${key} . ${mark}`, `${address}${balancer.target}`);
@@ -68,17 +68,22 @@ interface Balancer {
   frontend: Frontend;
   /** What it is known by in the sets. */
   key: string;
+  /** What leads to its chain, if more than the key. */
+  entry?: string;
   /** What follows the address of a backend: " . 80". */
   target: string;
 }
 
-function balancersOf(service: NetworkService, isIngress: boolean): Balancer[] {
-  const { virtualIp, ports } = service;
-  const published = ports.filter((p) => isIngress && p.publishMode === 'PUBLISH_MODE_INGRESS');
-  return [
-    ...(virtualIp === '' ? [] : [{ frontend: 'vip' as const, key: virtualIp, target: '' }]),
-    ...published.map(portBalancer),
-  ];
+/** @param network the service's; undefined: this node does not have it */
+function balancersOf(service: NetworkService, network: NetworkConfig | undefined): Balancer[] {
+  if (network === undefined) return [];
+  const { virtualIp: key, ports } = service;
+  const published = network.ingress
+    ? ports.filter((p) => p.publishMode === 'PUBLISH_MODE_INGRESS').map(portBalancer)
+    : [];
+  if (key === '') return published;
+  const entry = `"${bridgeOf(network)}" . ${key}`;
+  return [{ frontend: 'vip', key, entry, target: '' }, ...published];
 }
 
 function portBalancer(port: PortConfig): Balancer {

@@ -15,10 +15,9 @@ const PUBLISHED = [
  */
 export function natChains(underlayAddress: string): string[] {
   return [
-    // Gateways answer DNS themselves; a virtual address without backends is refused, below.
+    // gateways answer DNS themselves
     'chain published {',
     'ip daddr @gateways return',
-    'ip daddr @vips return',
     // containers reach published ports by the gateway too, but names are answered there
     `ip daddr @local_gateways ${DNS} return`,
     'ip daddr . meta l4proto . th dport vmap @ip_port_chains',
@@ -27,7 +26,7 @@ export function natChains(underlayAddress: string): string[] {
     'dnat to meta l4proto . th dport map @host_ports',
     '}',
     'chain prerouting { type nat hook prerouting priority -100;',
-    'ip daddr vmap @vip_chains',
+    'iifname . ip daddr vmap @vip_chains',
     // a neighbour on the wire could send this, and must not get at what is for this host alone
     'iifname != "lo" ip daddr 127.0.0.0/8 return',
     'fib daddr type local jump published',
@@ -56,9 +55,9 @@ export function natChains(underlayAddress: string): string[] {
 export function filterChains(): string[] {
   return [
     'chain forward { type filter hook forward priority 0;',
+    // led nowhere: it has no backend
+    'ip daddr @vips goto refuse',
     'iifname . oifname @same_bridge accept',
-    // the virtual address of a network that the sender is not in
-    'ct status dnat ct original ip daddr @vips goto forbid',
     'ct status dnat accept',
     'iifname @bridges oifname @bridges goto forbid',
     'iifname @bridges ip daddr @nodes ct state new jump to_node',
@@ -74,7 +73,6 @@ export function filterChains(): string[] {
     '}',
     // A published port that gets here was led nowhere: it has no backend.
     'chain input { type filter hook input priority 0;',
-    'ip daddr @vips goto refuse',
     'ct state established,related accept',
     ...PUBLISHED.map((published) => `fib daddr type local ${published} goto refuse`),
     'iifname @bridges goto from_container',
@@ -124,6 +122,8 @@ export function markChains(underlayAddress: string): string[] {
     backend,
     '}',
     'chain output_filter { type filter hook output priority 0;',
+    // a virtual address is for containers: no link of this host has it
+    'ip daddr @vips goto refuse',
     // a virtual address in the sender's own subnet is reached in a detour on purpose
     'oifname @bridges icmp type redirect drop',
     // Nobody answers names while the agent is away, but it will be back: a resolver that hears

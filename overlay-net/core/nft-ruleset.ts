@@ -29,8 +29,11 @@ const IP_SETS = {
   /** Bridge and gateway address of each network. */
   own_gateways: 'set { type ifname . ipv4_addr; }',
   vips: 'set { type ipv4_addr; }',
-  /** Virtual address → the chain that picks a backend; none while there are no backends. */
-  vip_chains: 'map { type ipv4_addr : verdict; }',
+  /**
+   * Bridge of its network and virtual address → the chain that picks a backend; none while there are
+   * no backends.
+   */
+  vip_chains: 'map { type ifname . ipv4_addr : verdict; }',
   vip_backends: 'map { type ipv4_addr . mark : ipv4_addr; }',
   /** Ports published by ingress on all addresses of each node, likewise. */
   published_ports: 'set { type inet_proto . inet_service; }',

@@ -27,7 +27,8 @@ const UDP_CLIENT = `
 const [, host, port] = process.argv;
 const u = require('dgram').createSocket('udp4');
 u.on('message', (m) => { console.log(String(m)); process.exit(0); });
-u.send('hello', Number(port), host);
+u.on('error', (e) => { console.log(e.code); process.exit(1); });
+u.connect(Number(port), host, () => u.send('hello'));
 setTimeout(() => process.exit(1), 2000);`;
 
 /** Sends back what comes, by TCP and UDP. */
@@ -271,7 +272,7 @@ export function askTcp(netnsPath: string, host: string, port = 80): Promise<stri
   return runIn(netnsPath, 'busybox', 'nc', '-w', '2', host, String(port));
 }
 
-/** The same by UDP; empty when nothing comes back within 2 s. */
+/** The same by UDP, or the code of the error; empty when nothing comes back within 2 s. */
 export function askUdp(netnsPath: string, host: string, port = 80): Promise<string> {
   return runIn(netnsPath, process.execPath, '-e', UDP_CLIENT, host, String(port));
 }

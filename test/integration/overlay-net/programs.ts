@@ -84,3 +84,46 @@ try:
 except socket.timeout:
     print('timeout')
 `;
+
+/**
+ * Sends three frames by eth0 to the container at 10.128.1.11: with a wrong address of one kind, or
+ * "own" with none; or one frame of a tunnel ("tunnel", host, VNI).
+ */
+export const FORGER = `
+import socket, struct, sys
+kind, own, target = sys.argv[1:4]
+def mac(text): return bytes.fromhex(text.replace(':', ''))
+def of(address): return b'\\x02\\x42' + socket.inet_aton(address)
+def checksum(b):
+    total = sum(struct.unpack('!%dH' % (len(b) // 2), b))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def ip(source, destination):
+    payload = struct.pack('!HHHH', 4000, 4001, 8, 0)
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 28, 1, 0, 64, 17, 0,
+                       socket.inet_aton(source), socket.inet_aton(destination))
+    return head[:10] + struct.pack('!H', checksum(head)) + head[12:] + payload
+def arp(sender_mac, sender):
+    return struct.pack('!HHBBH6s4s6s4s', 1, 0x800, 6, 4, 2, sender_mac,
+                       socket.inet_aton(sender), of(target), socket.inet_aton(target))
+def frame(source, kind, content): return of(target) + source + struct.pack('!H', kind) + content
+if kind == 'tunnel':
+    inner = (b'\\x02\\x42' + socket.inet_aton('10.128.1.10') + of('10.128.1.11') + b'\\x08\\x00'
+             + ip('10.128.1.11', '10.128.1.10'))
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.sendto(struct.pack('!II', 0x08000000, int(target) << 8) + inner, (own, 4789))
+    sys.exit()
+frames = {
+    'own': frame(of(own), 0x800, ip(own, target)),
+    'mac': frame(mac('02:42:0a:80:01:63'), 0x800, ip(own, target)),
+    'ip': frame(of(own), 0x800, ip('10.128.1.99', target)),
+    'arp': frame(of(own), 0x806, arp(of(own), '10.128.1.1')),
+    'arp-mac': frame(of(own), 0x806, arp(mac('02:42:0a:80:01:63'), own)),
+    'vlan': frame(of(own), 0x8100, struct.pack('!HH', 5, 0x800) + ip(own, target)),
+    'ipv6': frame(of(own), 0x86dd, bytes([0x60]) + bytes(39)),
+    'other': frame(of(own), 0x88b5, bytes(46)),
+}
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('eth0', 0))
+for _ in range(3): s.send(frames[kind])
+`;

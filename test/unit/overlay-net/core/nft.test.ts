@@ -35,6 +35,12 @@ function planOf(state: NetworkState, hostPorts: readonly HostPort[] = []): NftPl
 const portKey = ({ hostIp, publishedPort }: { hostIp: string; publishedPort: number }): string =>
   `${hostIp === '' ? '' : `${hostIp} . `}tcp . ${publishedPort}`;
 
+/** Where a virtual address leads to, by its network's bridge. */
+function chainOf(elements: NftPlan['elements'], address: string): string | undefined {
+  const chains = [...(elements.get('vip_chains') ?? [])];
+  return chains.find(([key]) => key.endsWith(` . ${address}`))?.[1];
+}
+
 const contentOf = (plan: NftPlan): string[] =>
   [...plan.elements].flatMap(([set, of]) => [...of].map((e) => [set, ...e].join(' '))).sort();
 
@@ -91,7 +97,8 @@ describe('nftables elements', () => {
       fc.property(anyState, (state) => {
         const { elements } = planOf(state);
         for (const service of state.services) {
-          if (service.virtualIp === '') continue;
+          const isHere = state.networks.some((n) => n.networkId === service.networkId);
+          if (service.virtualIp === '' || !isHere) continue;
           const ready = state.endpoints.filter(
             (e) =>
               e.ready && e.serviceId === service.serviceId && e.networkId === service.networkId,
@@ -99,7 +106,7 @@ describe('nftables elements', () => {
           const backends = [...(elements.get('vip_backends') ?? [])]
             .filter(([key]) => key.startsWith(`${service.virtualIp} . `))
             .map(([, address]) => address);
-          const chain = elements.get('vip_chains')?.get(service.virtualIp);
+          const chain = chainOf(elements, service.virtualIp);
           const addresses = ready.map((e) => e.address).sort();
           const count = addresses.length;
           if (service.sessionAffinity === 'SESSION_AFFINITY_CLIENT_IP') {
