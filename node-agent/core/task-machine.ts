@@ -22,6 +22,10 @@ export interface TaskView {
   readonly assigned: boolean;
   /** Why the networks of the task cannot be used yet, for people; empty when they can. */
   readonly networkWait: string;
+  /** How long its open connections may go on once it is not wanted; 0: not at all. */
+  readonly drainMs: number;
+  /** None is left, or their time is over. */
+  readonly isDrained: boolean;
 }
 
 export type Action =
@@ -34,6 +38,8 @@ export type Action =
   | { readonly type: 'start' }
   /** Resolves when the container has become healthy, or has ended, or is unhealthy. */
   | { readonly type: 'watch'; readonly until: 'healthy' | 'ended' }
+  /** Lets go on what others have begun, at most so long in all. */
+  | { readonly type: 'drain'; readonly limitMs: number }
   /** Stop signal and grace period; also undoes a half-made prepare. */
   | { readonly type: 'shutdown' }
   /** Removes the container and all that belongs to it. */
@@ -60,6 +66,8 @@ export type Observation =
 export type Outcome =
   | { readonly type: 'done' }
   | { readonly type: 'observed'; readonly container: Observation }
+  /** Of a drain: so many connections are still open. */
+  | { readonly type: 'open'; readonly connections: number }
   | { readonly type: 'failed'; readonly err: string }
   | { readonly type: 'retry'; readonly err: string };
 
@@ -72,7 +80,8 @@ export const MAX_ATTEMPTS = 2;
 export function nextAction(view: TaskView): Action {
   const { status, desired, assigned } = view;
   if (isTerminal(status.state)) return assigned ? { type: 'idle' } : { type: 'remove' };
-  if (!assigned || !isWanted(desired) || status.err !== '') return { type: 'shutdown' };
+  if (!assigned || status.err !== '') return { type: 'shutdown' };
+  if (!isWanted(desired)) return actionWhileLeaving(view);
   if (rankOf(status.state) < rankOf(TaskState.ACCEPTED)) {
     return { type: 'advance', to: TaskState.ACCEPTED, message: 'accepted' };
   }
@@ -96,6 +105,24 @@ function actionWhilePreparing({ status, networkWait }: TaskView): Action {
   if (networkWait === '') return { type: 'prepare' };
   if (status.message === networkWait) return { type: 'idle' };
   return { type: 'advance', to: TaskState.PREPARING, message: networkWait };
+}
+
+/**
+ * What is not wanted any more lets its connections end first. Not so what has failed, and what the
+ * managers took away altogether: by then no node leads anything to it.
+ */
+function actionWhileLeaving({ status, drainMs, isDrained }: TaskView): Action {
+  const isServing =
+    status.state === TaskState.RUNNING ||
+    (status.state === TaskState.STARTING && hasProcess(status));
+  const mustDrain = isServing && drainMs > 0 && !isDrained;
+  return mustDrain ? { type: 'drain', limitMs: drainMs } : { type: 'shutdown' };
+}
+
+/** Whether an action that is under way is still the one to do. */
+export function isSameAction(a: Action, b: Action): boolean {
+  if (a.type === 'drain' && b.type === 'drain') return a.limitMs === b.limitMs;
+  return a.type === b.type;
 }
 
 function hasProcess(status: TaskStatus): boolean {
@@ -135,6 +162,8 @@ function changeAfter(status: TaskStatus, action: Action, outcome: Outcome): Chan
     case 'start':
     case 'watch':
       return afterContainerAction(status, outcome);
+    case 'drain':
+      return afterDrain(status, outcome);
     case 'shutdown':
       return afterShutdown(status, outcome);
   }
@@ -144,6 +173,7 @@ function afterPrepare(status: TaskStatus, outcome: Outcome): Change | undefined 
   switch (outcome.type) {
     case 'done':
     case 'observed':
+    case 'open':
       return { state: TaskState.READY, message: 'prepared' };
     case 'failed':
       return { state: TaskState.REJECTED, message: 'preparing', err: outcome.err };
@@ -155,6 +185,7 @@ function afterPrepare(status: TaskStatus, outcome: Outcome): Change | undefined 
 function afterContainerAction(status: TaskStatus, outcome: Outcome): Change | undefined {
   switch (outcome.type) {
     case 'done':
+    case 'open':
       return undefined;
     case 'observed':
       return afterObservation(status, outcome.container);
@@ -211,6 +242,26 @@ function afterRunning(
   return isNews ? { state: TaskState.RUNNING, message: 'running', containerStatus } : undefined;
 }
 
+/** What ends by itself meanwhile has ended as it did; its health is of no interest any more. */
+function afterDrain(status: TaskStatus, outcome: Outcome): Change | undefined {
+  switch (outcome.type) {
+    case 'done':
+      return undefined;
+    case 'observed':
+      return outcome.container.status === 'running'
+        ? undefined
+        : afterObservation(status, outcome.container);
+    case 'open': {
+      const { connections } = outcome;
+      const noun = connections === 1 ? 'connection' : 'connections';
+      return messageChange(status, `draining: ${connections} open ${noun}`);
+    }
+    case 'failed':
+    case 'retry':
+      return messageChange(status, `draining, trying again: ${outcome.err}`);
+  }
+}
+
 function afterShutdown(status: TaskStatus, outcome: Outcome): Change | undefined {
   if (outcome.type === 'failed' || outcome.type === 'retry') {
     return messageChange(status, `stopping, trying again: ${outcome.err}`);
@@ -264,6 +315,19 @@ export function outcomeOfError(
     default:
       return { type: 'retry', err };
   }
+}
+
+/**
+ * How long a task's connections may go on: those that the managers count as dead get no time, nor
+ * those without an address of their own, whose connections cannot be told from others'.
+ */
+export function drainMsOf(task: {
+  readonly drainMs: number;
+  readonly networksAttachments: readonly { readonly addresses: readonly string[] }[];
+  readonly status: { readonly state: TaskState };
+}): number {
+  const hasAddress = task.networksAttachments.some((a) => a.addresses.length > 0);
+  return hasAddress && !isTerminal(task.status.state) ? Math.max(0, task.drainMs) : 0;
 }
 
 /** The managers' wish as the machine reads it: a task they count as dead is not wanted either. */

@@ -62,9 +62,14 @@ function dnsOf(task: Task, network: TaskNetwork): ContainerConfig['dns'] {
 function ownHosts(task: Task, hostname: string): ContainerConfig['hosts'] {
   const { domainname } = task.spec.containerSpec;
   const names = domainname === '' ? [hostname] : [`${hostname}.${domainname}`, hostname];
+  return addressesOf(task).map((address) => ({ address, names }));
+}
+
+/** The addresses of a task on its networks, "10.0.1.7". */
+export function addressesOf(task: Task): string[] {
   return task.networksAttachments
     .flatMap((attachment) => attachment.addresses)
-    .map((cidr) => ({ address: cidr.split('/')[0] ?? cidr, names }));
+    .map((cidr) => cidr.split('/')[0] ?? cidr);
 }
 
 function labelsOf(task: Task): Record<string, string> {

@@ -4,18 +4,19 @@ import type { NetworkDriver, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig, ContainerState, Engine } from '../../runtime/engine.js';
 import type { Observation } from '../core/task-machine.js';
 import {
+  addressesOf,
   TASK_ID_LABEL,
   toContainerConfig,
   toSandboxConfig,
   type TaskNetwork,
 } from './container-config.js';
-import type { Executor } from './executor.js';
+import type { Executor, WatchedFor } from './executor.js';
 import { containerOfSandbox } from '../local/attachment.js';
 import { Semaphore } from './semaphore.js';
 
 export interface ContainerExecutorModules {
   readonly engine: Pick<Engine, 'images' | 'containers'>;
-  readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list'>;
+  readonly driver: Pick<NetworkDriver, 'attach' | 'detach' | 'list' | 'openConnections'>;
   /** Driver of a network of this node ("overlay", "host" …), by network id. */
   readonly driverOf: (networkId: string) => string | undefined;
   /** Runs `attach` unless a container of this node alone has one of these ports: then throws. */
@@ -73,13 +74,17 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
     return toObservation(await this.#containers.start(task.id));
   }
 
-  async watch(task: Task, until: 'healthy' | 'ended', signal: AbortSignal): Promise<Observation> {
+  async watch(task: Task, until: WatchedFor, signal: AbortSignal): Promise<Observation> {
     for (;;) {
       signal.throwIfAborted();
       const state = this.#containers.get(task.id);
       if (isReached(state, until)) return toObservation(state);
       await this.#nextEvent(task.id, signal);
     }
+  }
+
+  openConnections(task: Task): Promise<number> {
+    return this.#modules.driver.openConnections(addressesOf(task));
   }
 
   async shutdown(task: Task): Promise<Observation> {
@@ -191,8 +196,10 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   }
 }
 
-function isReached(state: ContainerState | undefined, until: 'healthy' | 'ended'): boolean {
-  if (!isAlive(state) || state.health === 'unhealthy') return true;
+function isReached(state: ContainerState | undefined, until: WatchedFor): boolean {
+  if (!isAlive(state)) return true;
+  if (until === 'exited') return false;
+  if (state.health === 'unhealthy') return true;
   return until === 'healthy' && state.health !== 'starting';
 }
 

@@ -1,6 +1,9 @@
 import type { Task } from '../../common/model/objects.js';
 import type { Observation } from '../core/task-machine.js';
 
+/** What of a container is waited for. */
+export type WatchedFor = 'healthy' | 'ended' | 'exited';
+
 /**
  * What a machine can do for a task. Every call may come again after a crash of the agent and then
  * finds its work done or half done: "already so" is success. Calls for one task never overlap: one
@@ -18,9 +21,15 @@ export interface Executor {
    * Resolves at once if it is already so, else as soon as it is so.
    * `healthy`: the container is healthy (or has no health check), unhealthy, ended or gone.
    * `ended`: it is unhealthy, ended or gone.
+   * `exited`: it has ended or is gone.
    * @throws the signal's reason when it aborts
    */
-  watch(task: Task, until: 'healthy' | 'ended', signal: AbortSignal): Promise<Observation>;
+  watch(task: Task, until: WatchedFor, signal: AbortSignal): Promise<Observation>;
+  /**
+   * How many connections others have open to the task. Changes nothing, so it may be asked for during
+   * a watch.
+   */
+  openConnections(task: Task): Promise<number>;
   /** Ends the container with the task's stop signal and grace period; keeps its logs. */
   shutdown(task: Task): Promise<Observation>;
   /** Gives back what others may need, addresses and ports; nothing of the task runs after it. */

@@ -5,7 +5,10 @@ import type { Engine } from '../../runtime/engine.js';
 export type LocalEngine = Engine;
 
 /** What the agent needs of the networks of its machine. */
-export type LocalNetworks = Pick<NetworkDriver, 'apply' | 'attach' | 'detach' | 'list'>;
+export type LocalNetworks = Pick<
+  NetworkDriver,
+  'apply' | 'attach' | 'detach' | 'list' | 'openConnections' | 'endStaleConnections'
+>;
 
 export type {
   Containers,

@@ -9,6 +9,8 @@ import type { Random } from '../../common/random.js';
 import {
   afterAction,
   desiredOf,
+  drainMsOf,
+  isSameAction,
   nextAction,
   outcomeOfError,
   type Action,
@@ -16,6 +18,7 @@ import {
   type TaskView,
 } from '../core/task-machine.js';
 import type { Executor } from '../executor/executor.js';
+import { Drain } from './drain.js';
 
 export interface TaskRunnerModules {
   readonly executor: Executor;
@@ -41,13 +44,16 @@ export class TaskRunner {
   readonly #stop = new AbortController();
   #task: Task;
   #isAssigned = true;
+  /** Once it is to leave. */
+  #drain: Drain | undefined;
+  #isDrained = false;
   #running: { readonly action: Action; readonly abort: AbortController } | undefined;
   #wake: () => void = () => undefined;
   #changed: Promise<void>;
 
   /** @param task its status is the one to begin with */
   constructor(task: Task, modules: TaskRunnerModules) {
-    this.#task = task;
+    this.#task = { ...task, drainMs: drainMsOf(task) };
     this.#modules = modules;
     this.#changed = this.#newLatch();
   }
@@ -96,8 +102,14 @@ export class TaskRunner {
     const { desiredState: before } = this.#task;
     const told = desiredOf(task);
     const desiredState = this.#isAssigned && rankOf(told) < rankOf(before) ? before : told;
-    const isReplaced = desiredState !== before || !this.#isAssigned;
-    this.#task = { ...task, desiredState, status: this.#task.status };
+    const drainMs = drainMsOf(task);
+    const isReplaced =
+      desiredState !== before || drainMs !== this.#task.drainMs || !this.#isAssigned;
+    this.#task = { ...task, desiredState, drainMs, status: this.#task.status };
+    if (!this.#isAssigned) {
+      this.#drain = undefined;
+      this.#isDrained = false;
+    }
     this.#isAssigned = true;
     if (isReplaced) this.lookAgain();
   }
@@ -114,7 +126,7 @@ export class TaskRunner {
     this.#changed = this.#newLatch();
     const running = this.#running;
     if (running === undefined) return;
-    if (nextAction(this.#view()).type !== running.action.type) running.abort.abort();
+    if (!isSameAction(nextAction(this.#view()), running.action)) running.abort.abort();
   }
 
   /** Ends the loop; the container stays as it is. */
@@ -130,6 +142,8 @@ export class TaskRunner {
       desired: this.#task.desiredState,
       assigned: this.#isAssigned,
       networkWait: this.#modules.networkWait(this.#task),
+      drainMs: this.#task.drainMs,
+      isDrained: this.#isDrained,
     };
   }
 
@@ -167,6 +181,8 @@ export class TaskRunner {
         return { type: 'observed', container: await executor.start(task) };
       case 'watch':
         return { type: 'observed', container: await executor.watch(task, action.until, signal) };
+      case 'drain':
+        return await this.#performDrain(action.limitMs, signal);
       case 'shutdown':
         return { type: 'observed', container: await executor.shutdown(task) };
       case 'remove':
@@ -175,6 +191,13 @@ export class TaskRunner {
       default:
         return assertNever(action);
     }
+  }
+
+  async #performDrain(limitMs: number, signal: AbortSignal): Promise<Outcome> {
+    this.#drain ??= new Drain(this.#modules);
+    const outcome = await this.#drain.next(this.#task, limitMs, signal);
+    if (outcome.type === 'done') this.#isDrained = true;
+    return outcome;
   }
 
   async #apply(status: TaskStatus): Promise<void> {

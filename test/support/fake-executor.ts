@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../../common/clock.js';
 import type { HatobaError } from '../../common/errors.js';
 import type { Task } from '../../common/model/objects.js';
 import type { Observation } from '../../node-agent/core/task-machine.js';
-import type { Executor } from '../../node-agent/executor/executor.js';
+import type { Executor, WatchedFor } from '../../node-agent/executor/executor.js';
 
 /** What happens when a step is tried; by default it succeeds at once. */
 export interface StepScript {
@@ -50,6 +50,8 @@ export class FakeMachine {
   readonly containers = new Map<string, FakeContainer>();
   /** Ids of the tasks that hold a network sandbox. */
   readonly sandboxes = new Set<string>();
+  /** How many connections others have open, by task; an error where that cannot be told. */
+  readonly connections = new Map<string, number | Error>();
   readonly listeners = new Set<() => void>();
   nextPid = 1000;
 
@@ -133,15 +135,22 @@ export class FakeExecutor implements Executor {
     return this.#observe(task.id);
   }
 
-  async watch(task: Task, until: 'healthy' | 'ended', signal: AbortSignal): Promise<Observation> {
+  async watch(task: Task, until: WatchedFor, signal: AbortSignal): Promise<Observation> {
     this.calls.push(`watch ${task.id}`);
     for (;;) {
       signal.throwIfAborted();
       const seen = this.#observe(task.id);
-      if (seen.status !== 'running' || seen.health === 'unhealthy') return seen;
+      if (seen.status !== 'running') return seen;
+      if (until !== 'exited' && seen.health === 'unhealthy') return seen;
       if (until === 'healthy' && seen.health !== 'starting') return seen;
       await this.#nextChange(signal);
     }
+  }
+
+  openConnections(task: Task): Promise<number> {
+    this.calls.push(`openConnections ${task.id}`);
+    const open = this.machine.connections.get(task.id) ?? 0;
+    return open instanceof Error ? Promise.reject(open) : Promise.resolve(open);
   }
 
   async shutdown(task: Task): Promise<Observation> {

@@ -51,6 +51,7 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
     type: fc.constantFrom('failed' as const, 'retry' as const),
     err: fc.string({ minLength: 1 }),
   }),
+  fc.record({ type: fc.constant('open' as const), connections: fc.nat() }),
 );
 const wish = fc.constantFrom(
   TaskState.READY,
@@ -63,6 +64,8 @@ const step = fc.record({
   desired: wish,
   assigned: fc.boolean(),
   networkWait: fc.constantFrom('', 'waiting for network "a"'),
+  drainMs: fc.constantFrom(0, 5000),
+  isDrained: fc.boolean(),
   outcome,
 });
 const anyState = fc.constantFrom(...ALIVE, ...ENDED);
@@ -122,16 +125,18 @@ describe('task machine, whatever happens', () => {
           status = afterAction(status, nextAction({ ...rest, status }), result, NOW);
         }
         const actions: string[] = [];
+        const rest = { desired, assigned: true, networkWait: '', drainMs: 5000 };
         for (let i = 0; i < 10; i++) {
-          const action = nextAction({ status, desired, assigned: true, networkWait: '' });
+          const isDrained = actions.includes('drain');
+          const action = nextAction({ ...rest, isDrained, status });
           actions.push(action.type);
           status = afterAction(status, action, obliging(action, action.type === 'shutdown'), NOW);
         }
-        const rest = actions.at(-1);
-        if (isTerminal(status.state)) assert.equal(rest, 'idle');
+        const last = actions.at(-1);
+        if (isTerminal(status.state)) assert.equal(last, 'idle');
         else if (desired === TaskState.READY && status.state === TaskState.READY)
-          assert.equal(rest, 'idle');
-        else assert.deepEqual([status.state, rest], [TaskState.RUNNING, 'watch']);
+          assert.equal(last, 'idle');
+        else assert.deepEqual([status.state, last], [TaskState.RUNNING, 'watch']);
         if (!isTerminal(status.state))
           assert.ok(desired !== TaskState.SHUTDOWN && desired !== TaskState.REMOVE);
       }),
@@ -145,7 +150,14 @@ describe('task machine, whatever happens', () => {
         let status = taskStatus({ state });
         const actions: string[] = [];
         for (let i = 0; i < 3; i++) {
-          const action = nextAction({ status, desired, assigned: false, networkWait: '' });
+          const drain = { drainMs: 5000, isDrained: false };
+          const action = nextAction({
+            ...drain,
+            status,
+            desired,
+            assigned: false,
+            networkWait: '',
+          });
           actions.push(action.type);
           status = afterAction(status, action, obliging(action, true), NOW);
         }

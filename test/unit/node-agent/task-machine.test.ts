@@ -23,6 +23,8 @@ const view = (
   desired: TaskState.RUNNING,
   assigned: true,
   networkWait: '',
+  drainMs: 0,
+  isDrained: false,
   ...changes,
   status: taskStatus(changes.status),
 });
@@ -32,6 +34,8 @@ const short = (action: Action): string => {
       return `advance ${action.to}: ${action.message}`;
     case 'watch':
       return `watch until ${action.until}`;
+    case 'drain':
+      return `drain ${action.limitMs}`;
     default:
       return action.type;
   }
@@ -142,6 +146,7 @@ describe('afterAction', () => {
   const watch = { type: 'watch', until: 'ended' } as const;
   const start = { type: 'start' } as const;
   const shutdown = { type: 'shutdown' } as const;
+  const drain = { type: 'drain', limitMs: 5000 } as const;
   const prepare = { type: 'prepare' } as const;
 
   interface Case {
@@ -328,6 +333,68 @@ describe('afterAction', () => {
       expected: { message: 'stopping, trying again: why', err: '' },
     },
     {
+      name: 'draining',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: { type: 'open', connections: 3 },
+      to: TaskState.RUNNING,
+      expected: { message: 'draining: 3 open connections', err: '' },
+    },
+    {
+      name: 'draining the last',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: { type: 'open', connections: 1 },
+      to: TaskState.RUNNING,
+      expected: { message: 'draining: 1 open connection' },
+    },
+    {
+      name: 'drained',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: done,
+      to: TaskState.RUNNING,
+    },
+    {
+      name: 'finished while draining',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: exited(0),
+      to: TaskState.COMPLETE,
+      expected: { message: 'finished', err: '' },
+    },
+    {
+      name: 'crashed while draining',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: exited(3),
+      to: TaskState.FAILED,
+      expected: { err: 'task: non-zero exit (3)' },
+    },
+    {
+      name: 'vanished while draining',
+      from: TaskState.STARTING,
+      action: drain,
+      outcome: missing,
+      to: TaskState.FAILED,
+    },
+    {
+      name: 'unhealthy while draining',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: alive('unhealthy'),
+      to: TaskState.RUNNING,
+      expected: { err: '' },
+    },
+    {
+      name: 'drain again',
+      from: TaskState.RUNNING,
+      action: drain,
+      outcome: retry,
+      to: TaskState.RUNNING,
+      expected: { message: 'draining, trying again: why', err: '' },
+    },
+    {
       name: 'shut down later, whatever the error',
       from: TaskState.RUNNING,
       action: shutdown,
@@ -401,6 +468,7 @@ describe('outcomeOfError', () => {
   }
   for (const action of [
     { type: 'watch', until: 'ended' },
+    { type: 'drain', limitMs: 5000 },
     { type: 'shutdown' },
     { type: 'remove' },
   ] as const) {

@@ -97,6 +97,9 @@ class FakeDriver {
   list(): Promise<Sandbox[]> {
     return Promise.resolve([...this.sandboxes.values()]);
   }
+  openConnections(addresses: readonly string[]): Promise<number> {
+    return Promise.resolve(addresses.join() === '10.0.1.5,10.0.2.5' ? 3 : 0);
+  }
 }
 
 /** A container of the node alone has it. */
@@ -335,6 +338,26 @@ describe('ContainerExecutor', () => {
     containers.set('t1', 'health', { health: 'unhealthy', healthOutput: 'no' });
     const seen = await ended;
     assert.equal(seen.status === 'running' && seen.healthOutput, 'no');
+  });
+
+  it('watches for the end alone, whatever the health', async () => {
+    containers.health = 'starting';
+    const executor = await open();
+    const task = assignedTask();
+    await executor.prepare(task, never);
+    await executor.start(task);
+    const exited = executor.watch(task, 'exited', never);
+    containers.set('t1', 'health', { health: 'unhealthy' });
+    containers.set('t1', 'exited', { status: 'exited', exitCode: 0, oomKilled: false });
+    assert.equal((await exited).status, 'exited');
+  });
+
+  it('counts connections to all addresses of a task', async () => {
+    const executor = await open();
+    const on = (...addresses: string[]): NetworkAttachment =>
+      NetworkAttachment.fromPartial({ networkId: 'a', addresses });
+    const networksAttachments = [on('10.0.1.5/24'), on('10.0.2.5/24')];
+    assert.equal(await executor.openConnections(assignedTask({ networksAttachments })), 3);
   });
 
   it('gives up watching when told', async () => {
