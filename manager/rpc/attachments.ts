@@ -121,7 +121,7 @@ export class Attachments {
     const taken = space.takeThis(wantedAddress);
     if ('address' in taken) return;
     const kind: ErrorKind = taken.refusal === 'taken' ? 'conflict' : 'invalid-argument';
-    throw new HatobaError(kind, refusalOf(view, network, wantedAddress));
+    throw new HatobaError(kind, refusalOf(view, network, wantedAddress, taken.refusal));
   }
 
   async #addressed(name: string, network: Network, signal: AbortSignal): Promise<Attachment> {

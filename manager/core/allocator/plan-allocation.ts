@@ -1,12 +1,18 @@
 import type { Network, Service, Task } from '../../../common/model/objects.js';
 import { isTerminal, isWanted } from '../../../common/model/task-state.js';
-import { EndpointMode, TaskState, type Endpoint } from '../../../proto/gen/hatoba/v1/types.js';
+import {
+  EndpointMode,
+  TaskState,
+  type Endpoint,
+  type PortProtocol,
+} from '../../../proto/gen/hatoba/v1/types.js';
 import { equalData } from '../equal.js';
 import { publishesIngress } from '../orchestrator/spec-comparison.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { Addresses, type AddressCursors } from './addresses.js';
 import { exhausted, planAttachments } from './plan-attachments.js';
 import { givesAddresses, planNetworks } from './plan-networks.js';
+import { NodePorts } from './node-ports.js';
 import { PortTable, portText } from './ports.js';
 
 export type { AddressCursors };
@@ -56,6 +62,7 @@ class Allocator {
   /** Network id → why it has no subnet. */
   readonly #problems: ReadonlyMap<string, string>;
   readonly #ports = new PortTable();
+  #nodePorts: NodePorts | undefined;
   readonly #ingress: Network | undefined;
   /** Service id → why it lacks something; '' when it has all. */
   readonly #services = new Map<string, string>();
@@ -96,7 +103,7 @@ class Allocator {
         equalData({ ...p, publishedPort: wanted.publishedPort }, wanted),
       );
       const publishedPort =
-        wanted.publishedPort || given?.publishedPort || this.#ports.nextDynamic(wanted.protocol);
+        wanted.publishedPort || given?.publishedPort || this.#nextDynamic(wanted.protocol);
       if (publishedPort === undefined) {
         lacks.push(`no free published port for ${wanted.targetPort} is left`);
         return [];
@@ -110,6 +117,12 @@ class Allocator {
       this.#ports.claim(service, port);
       return [port];
     });
+  }
+
+  #nextDynamic(protocol: PortProtocol): number | undefined {
+    this.#nodePorts ??= new NodePorts(this.#snapshot);
+    const nodePorts = this.#nodePorts;
+    return this.#ports.nextDynamic(protocol, (p, port) => nodePorts.isUsed(p, port));
   }
 
   #virtualIpsOf(service: Service, lacks: string[]): Endpoint['virtualIps'] {

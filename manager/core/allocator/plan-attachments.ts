@@ -33,16 +33,24 @@ function giveAddress(
   }
   const taken = space.takeThis(wantedAddress);
   if ('address' in taken) return taken;
-  return { problem: refusalOf(snapshot, network, wantedAddress) };
+  return { problem: refusalOf(snapshot, network, wantedAddress, taken.refusal) };
 }
 
-/** Why an address of a network cannot be given to a container. */
-export function refusalOf(snapshot: Snapshot, network: Network, address: string): string {
-  const holder = holderOfAddress(snapshot, network, address);
+/** Why an address of a network cannot be given to a container. @param refusal of AddressSpace */
+export function refusalOf(
+  snapshot: Snapshot,
+  network: Network,
+  address: string,
+  refusal: 'outside' | 'taken',
+): string {
   const { name } = network.spec;
-  if (holder !== undefined) return `address ${address} of network ${name} is taken by ${holder}`;
-  const subnets = network.ipam.map(({ subnet }) => subnet).join(', ');
-  return `network ${name} cannot give the address ${address}: its subnets are ${subnets}`;
+  if (refusal === 'outside') {
+    const subnets = network.ipam.map(({ subnet }) => subnet).join(', ');
+    return `network ${name} cannot give the address ${address}: its subnets are ${subnets}`;
+  }
+  const holder =
+    holderOfAddress(snapshot, network, address) ?? 'another that came at the same time';
+  return `address ${address} of network ${name} is taken by ${holder}`;
 }
 
 /** @param usage of AddressSpace.describe */

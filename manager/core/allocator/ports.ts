@@ -5,6 +5,7 @@ import {
   type PortConfig,
   type PortProtocol,
 } from '../../../proto/gen/hatoba/v1/types.js';
+import { addressesMeet } from './node-ports.js';
 
 /** Where published ports are chosen from when the user names none. */
 export const DYNAMIC_PORTS = { first: 30_000, last: 32_767 } as const;
@@ -17,7 +18,7 @@ export interface PortHolder {
 
 /**
  * Who publishes which port. An ingress port is taken on every node, so it excludes every other use
- * of its number; two services may publish one port in host mode, as they go to different nodes.
+ * of its number on the addresses it answers on; two services may publish one port in host mode, as they go to different nodes.
  */
 export class PortTable {
   readonly #holders = new Map<string, PortHolder[]>();
@@ -36,10 +37,13 @@ export class PortTable {
     this.#holders.set(key, [...(this.#holders.get(key) ?? []), holder]);
   }
 
-  /** A free dynamic port. */
-  nextDynamic(protocol: PortProtocol): number | undefined {
+  /** A free dynamic port. @param isUsed whether something other than services has a port */
+  nextDynamic(
+    protocol: PortProtocol,
+    isUsed: (protocol: PortProtocol, port: number) => boolean = () => false,
+  ): number | undefined {
     for (let port: number = DYNAMIC_PORTS.first; port <= DYNAMIC_PORTS.last; port++) {
-      if (!this.#holders.has(keyOf(protocol, port))) return port;
+      if (!this.#holders.has(keyOf(protocol, port)) && !isUsed(protocol, port)) return port;
     }
     return undefined;
   }
@@ -50,14 +54,13 @@ function keyOf(protocol: PortProtocol, port: number): string {
 }
 
 function cannotShare(a: PortConfig, b: PortConfig): boolean {
-  const sameAddress = a.hostIp === '' || b.hostIp === '' || a.hostIp === b.hostIp;
   const bothHost = a.publishMode === PublishMode.HOST && b.publishMode === PublishMode.HOST;
-  return sameAddress && !bothHost;
+  return addressesMeet(a.hostIp, b.hostIp) && !bothHost;
 }
 
-/** "8080/tcp" */
-export function portText(port: PortConfig): string {
-  return `${port.publishedPort}/${toWord(port.protocol)}`;
+/** "8080/tcp", "10.0.0.5:8080/tcp" */
+export function portText({ hostIp, publishedPort, protocol }: PortConfig): string {
+  return `${hostIp === '' ? '' : `${hostIp}:`}${publishedPort}/${toWord(protocol)}`;
 }
 
 /** The ports a service has been given, and those it asks for by number. */

@@ -1,6 +1,7 @@
 import { formatBytes } from '../../../common/bytes.js';
 import { toWord } from '../../../common/model/words.js';
 import { NodeAvailability, NodeState, type Resources } from '../../../proto/gen/hatoba/v1/types.js';
+import { portText } from '../allocator/ports.js';
 import { matchesConstraint, matchesPlatform } from './constraint.js';
 import type { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
@@ -22,15 +23,19 @@ function verb(failed: readonly NodeView[], one: string, many: string): string {
   return failed.length === 1 ? one : many;
 }
 
+/** The first few of a list. */
+function shortened(items: readonly string[]): string {
+  return items.length > 3 ? `${items.slice(0, 3).join(', ')}, …` : items.join(', ');
+}
+
 const ready: Filter = {
   name: 'ready',
   appliesTo: () => true,
   check: ({ node }) =>
     node.status.state === NodeState.READY && node.spec.availability === NodeAvailability.ACTIVE,
   explain: (failed) => {
-    const why = failed.slice(0, 3).map((v) => `${v.name} is ${conditionOf(v)}`);
-    const more = failed.length > 3 ? ', …' : '';
-    return `${verb(failed, 'takes', 'take')} no tasks (${why.join(', ')}${more})`;
+    const why = failed.map((v) => `${v.name} is ${conditionOf(v)}`);
+    return `${verb(failed, 'takes', 'take')} no tasks (${shortened(why)})`;
   },
 };
 
@@ -107,8 +112,14 @@ const hostPorts: Filter = {
   check: (view, { task }) => !task.hostPorts.some((port) => view.hasHostPort(port)),
   explain: (failed, { task }) => {
     const taken = task.hostPorts.filter((port) => failed.some((v) => v.hasHostPort(port)));
-    const ports = taken.map((p) => `${p.publishedPort}/${toWord(p.protocol)}`).join(', ');
-    return `${verb(failed, 'has', 'have')} port ${ports} in use`;
+    const holders = taken.flatMap((port) =>
+      failed.flatMap((v) => {
+        const holder = v.usedPort(port)?.holder;
+        return holder === undefined ? [] : `on ${v.name} by ${holder}`;
+      }),
+    );
+    const by = holders.length === 0 ? '' : ` (${shortened(holders)})`;
+    return `${verb(failed, 'has', 'have')} port ${taken.map(portText).join(', ')} in use${by}`;
   },
 };
 

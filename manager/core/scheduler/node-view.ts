@@ -5,7 +5,9 @@ import {
   TaskState,
   type PortConfig,
   type Resources,
+  type UsedPort,
 } from '../../../proto/gen/hatoba/v1/types.js';
+import { addressesMeet } from '../allocator/node-ports.js';
 import type { Snapshot } from '../snapshot.js';
 import { failureKeyOf } from './request.js';
 
@@ -46,7 +48,17 @@ export class NodeView {
 
   hasHostPort(port: PortConfig): boolean {
     const used = this.#hostPorts.get(portKey(port)) ?? [];
-    return used.some((ip) => ip === '' || port.hostIp === '' || ip === port.hostIp);
+    return used.some((ip) => addressesMeet(ip, port.hostIp)) || this.usedPort(port) !== undefined;
+  }
+
+  /** What has a port of this node beside tasks. */
+  usedPort(port: PortConfig): UsedPort | undefined {
+    return this.node.description.usedPorts.find(
+      (use) =>
+        use.port === port.publishedPort &&
+        use.protocol === port.protocol &&
+        addressesMeet(use.hostIp, port.hostIp),
+    );
   }
 
   /** Counts a task that the snapshot shows on this node. */

@@ -6,6 +6,7 @@ import {
   type AddressCursors,
 } from '../../../../../manager/core/allocator/plan-allocation.js';
 import {
+  Attachment,
   EndpointMode,
   TaskState,
   type PortConfig,
@@ -13,6 +14,7 @@ import {
 import {
   aCluster,
   aNetwork,
+  aNode,
   aService,
   aTask,
   snapshotOf,
@@ -161,6 +163,79 @@ describe('allocator', () => {
     assert.equal(tasks[4].status.state, TaskState.NEW);
   });
 
+  it('gives from the first subnet that has some left, within its range, and never a gateway', () => {
+    const network = aNetwork({
+      vni: 4096,
+      ipam: [
+        { subnet: '10.9.0.0/24', gateway: '10.9.0.17', ipRange: '10.9.0.16/30' },
+        { subnet: '10.9.4.0/29', gateway: '10.9.4.1' },
+      ],
+    });
+    const services = [onBackend()];
+    const { tasks, services: given } = allocate({
+      ...{ networks: [network], services, tasks: tasksOnBackend(8) },
+    });
+    assert.equal(given?.[0]?.endpoint.virtualIps[0]?.addr, '10.9.0.18/24');
+    assert.deepEqual(addressesOf(tasks), [
+      ...['10.9.0.19/24', '10.9.0.16/24'],
+      ...[2, 3, 4, 5, 6].map((i) => `10.9.4.${i}/29`),
+    ]);
+    assert.equal(
+      tasks?.[7]?.status.message,
+      'no address is left on network backend (10.9.0.16/30 of 10.9.0.0/24, 10.9.4.0/29: 10 addresses, 10 used, 0 free)',
+    );
+  });
+
+  it('gives tasks on the host’s own network no addresses, and their service none', () => {
+    const host = aNetwork({ id: 'host', spec: { name: 'host', driver: 'host' } });
+    const networks = [{ target: 'host' }];
+    const { services, tasks } = allocate({
+      networks: [host, ingress],
+      services: [aService({ spec: { taskTemplate: { networks } } })],
+      tasks: [aTask({ spec: { networks } })],
+    });
+    assert.deepEqual(services?.[0]?.endpoint.virtualIps, []);
+    assert.deepEqual(tasks?.[0]?.networksAttachments, [
+      { networkId: 'host', networkName: 'host', addresses: [], aliases: [] },
+    ]);
+    assert.equal(tasks[0].status.state, TaskState.PENDING);
+  });
+
+  it('gives single containers addresses beside tasks, the one asked for if it is free', () => {
+    const attach = (id: string, wantedAddress = ''): Attachment =>
+      Attachment.fromPartial({
+        ...{ id, version: 1, nodeId: 'n1', containerId: id, containerName: id },
+        ...{ networkId: backend.id, wantedAddress },
+      });
+    const wanted = [
+      attach('a'),
+      attach('b', '10.9.0.6'),
+      attach('c', '10.9.0.6'),
+      attach('d', '10.9.0.1'),
+      attach('e', '10.9.0.7'),
+      attach('f', '10.8.0.3'),
+    ];
+    const snapshot = snapshotOf({
+      ...{ networks: [backend], attachments: wanted, nodes: [aNode({ id: 'n1' })] },
+      ...{ services: [onBackend()], tasks: tasksOnBackend(1) },
+    });
+    const { plan } = planAllocation(snapshot, T0);
+    const given = plan.groups.flatMap(([change]) =>
+      change?.kind === 'attachment' ? [change.object] : [],
+    );
+    assert.deepEqual(
+      given.map((a) => `${a.id} ${a.address}${a.problem}`),
+      [
+        'a 10.9.0.3/29',
+        'b 10.9.0.6/29',
+        'c address 10.9.0.6 of network backend is taken by another that came at the same time',
+        'd address 10.9.0.1 of network backend is taken by the gateway of the network',
+        'e network backend cannot give the address 10.9.0.7: its subnets are 10.9.0.0/29',
+        'f network backend cannot give the address 10.8.0.3: its subnets are 10.9.0.0/29',
+      ],
+    );
+  });
+
   it('lets released addresses rest', () => {
     const services = allocate({ networks: [backend], services: [onBackend()] }).services ?? [];
     const cursors = new Map([[backend.id, '10.9.0.4']]);
@@ -215,6 +290,13 @@ describe('allocator', () => {
       [30_000, 8080],
     );
     assert.equal(tasks?.[0]?.status.message, 'port 8080/tcp is already published by service first');
+  });
+
+  it('chooses no published port that a program of a node has', () => {
+    const nodes = [aNode({ description: { usedPorts: [{ port: 30_000 }, { port: 30_001 }] } })];
+    const services = [aService({ spec: published({ targetPort: 80 }) })];
+    const after = allocate({ networks: [ingress], services, nodes });
+    assert.equal(after.services?.[0]?.endpoint.ports[0]?.publishedPort, 30_002);
   });
 
   it('never gives one address twice, whatever comes and goes', () => {

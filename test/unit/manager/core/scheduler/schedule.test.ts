@@ -128,6 +128,20 @@ describe('scheduler', () => {
     assert.equal(waiting?.status.message, 'no suitable node: 3 of 3 nodes have port 80/tcp in use');
   });
 
+  it('keeps host ports off nodes where another program has them', () => {
+    const hostPorts = [{ targetPort: 80, publishedPort: 80, publishMode: PublishMode.HOST }];
+    const usedPorts = [{ port: 80, holder: 'nginx (pid 9)' }];
+    const nodes = [1, 2, 3].map((i) =>
+      aNode({ id: `n${i}`, ...(i === 2 ? {} : { description: { usedPorts } }) }),
+    );
+    const [first, second] = schedule(nodes, pending(2, { hostPorts }));
+    assert.equal(first?.nodeId, 'n2');
+    assert.equal(
+      second?.status.message,
+      'no suitable node: 3 of 3 nodes have port 80/tcp in use (on n1 by nginx (pid 9), on n3 by nginx (pid 9))',
+    );
+  });
+
   it('frees what ended tasks held, not what stopping ones hold', () => {
     const spec = { resources: { reservations: { nanoCpus: 3e9 } } };
     const held = (state: TaskState): Task =>

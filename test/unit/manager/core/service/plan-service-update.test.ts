@@ -6,10 +6,16 @@ import {
   planScaleService,
   planUpdateService,
 } from '../../../../../manager/core/service/plan-service-update.js';
+import { planReplicated } from '../../../../../manager/core/orchestrator/plan-replicated.js';
 import { withDefaults } from '../../../../../manager/core/validate/service-spec.js';
-import { TaskState, UpdateState } from '../../../../../proto/gen/hatoba/v1/types.js';
+import {
+  SessionAffinity,
+  TaskState,
+  UpdateState,
+} from '../../../../../proto/gen/hatoba/v1/types.js';
 import {
   aNetwork,
+  aNode,
   aService,
   aTask,
   snapshotOf,
@@ -49,6 +55,26 @@ describe('calls on services', () => {
     const snapshot = snapshotOf({ services: [service], tasks: [running] });
     const request = { serviceId: service.id, version: 7, spec: service.spec };
     assert.deepEqual(planUpdateService(snapshot, request, context).plan.groups, []);
+  });
+
+  it('restart nothing for another affinity or drain time', () => {
+    const service = web();
+    const snapshot = snapshotOf({ services: [service], tasks: [running] });
+    const endpointSpec = {
+      ...service.spec.endpointSpec,
+      sessionAffinity: SessionAffinity.CLIENT_IP,
+      drainMs: 60_000,
+    };
+    const { service: next, problems } = planUpdateService(
+      snapshot,
+      { serviceId: service.id, version: 0, spec: { ...service.spec, endpointSpec } },
+      context,
+    );
+    assert.deepEqual(problems, []);
+    assert.equal(next.specVersion, 2);
+    assert.equal(next.updateStatus, undefined);
+    const after = snapshotOf({ services: [next], tasks: [running], nodes: [aNode()] });
+    assert.deepEqual(planReplicated(after, next.id, context).groups, []);
   });
 
   it('begin the update in the same write as its spec', () => {

@@ -8,12 +8,14 @@ import {
 import {
   EndpointMode,
   MountType,
+  NodeState,
+  PortProtocol,
   PublishMode,
   UpdateFailureAction,
   type ServiceSpec as ServiceSpecMessage,
   type TaskSpec,
 } from '../../../../../proto/gen/hatoba/v1/types.js';
-import { aNetwork, aService, snapshotOf, type Some } from '../../../../support/builders.js';
+import { aNetwork, aNode, aService, snapshotOf, type Some } from '../../../../support/builders.js';
 
 const snapshot = snapshotOf({
   services: [
@@ -35,6 +37,23 @@ const snapshot = snapshotOf({
     aNetwork({ spec: { name: 'ingress', ingress: true } }),
     aNetwork({ spec: { name: 'old' }, pendingDelete: true }),
     aNetwork({ spec: { name: 'local', driver: 'bridge' } }),
+    ...['host', 'none'].map((name) => aNetwork({ id: name, spec: { name, driver: name } })),
+  ],
+  nodes: [
+    aNode({
+      id: 'n1',
+      description: {
+        usedPorts: [
+          { port: 22, holder: 'sshd (pid 812)' },
+          { port: 53, protocol: PortProtocol.UDP, hostIp: '127.0.0.1', holder: 'dnsmasq (pid 9)' },
+        ],
+      },
+    }),
+    aNode({
+      id: 'n2',
+      description: { usedPorts: [{ port: 25, holder: 'exim (pid 7)' }] },
+      status: { state: NodeState.DOWN },
+    }),
   ],
 });
 
@@ -45,6 +64,9 @@ function problemsOf(some: Some<ServiceSpecMessage>): string[] {
 const task = (taskTemplate: Some<TaskSpec>): Some<ServiceSpecMessage> => ({ taskTemplate });
 const port = (some: object): Some<ServiceSpecMessage> => ({
   endpointSpec: { ports: [{ targetPort: 80, ...some }] },
+});
+const onDns = (hostIp: string) => ({
+  ...{ protocol: PortProtocol.UDP, targetPort: 53, publishedPort: 53, hostIp },
 });
 
 describe('service validation', () => {
@@ -198,7 +220,6 @@ describe('service validation', () => {
         'taskTemplate.networks[1].target: there is no network nowhere',
         'taskTemplate.networks[2].target: services join network ingress by publishing ports, not by name',
         'taskTemplate.networks[3].target: network old is being removed',
-        'taskTemplate.networks[4].target: network local has driver bridge: services need overlay',
       ],
     ],
     [
@@ -239,13 +260,69 @@ describe('service validation', () => {
         'endpointSpec.ports[0].hostIp: "localhost" is not an IPv4 address',
       ],
     ],
+    ['a port on one address of each node', port({ publishedPort: 8090, hostIp: '10.0.0.5' }), []],
     [
-      'an address of the host for a port that every node answers on',
-      port({ publishedPort: 8090, hostIp: '127.0.0.1' }),
+      'a port on one address, of which another service has all',
+      port({ publishedPort: 8080, hostIp: '10.0.0.5' }),
+      ['endpointSpec.ports[0]: port 10.0.0.5:8080/tcp is already published by service holder'],
+    ],
+    [
+      'a port that a node uses itself',
+      port({ publishedPort: 22 }),
+      ['endpointSpec.ports[0]: port 22/tcp is taken on node n1 by sshd (pid 812)'],
+    ],
+    [
+      'a port that a node uses on another address',
+      { endpointSpec: { ports: ['10.0.0.5', '127.0.0.1'].map((hostIp) => onDns(hostIp)) } },
+      ['endpointSpec.ports[1]: port 127.0.0.1:53/udp is taken on node n1 by dnsmasq (pid 9)'],
+    ],
+    ['a port that a node used that is down', port({ publishedPort: 25 }), []],
+    [
+      'a host port that a node uses: others may be free',
+      port({ publishedPort: 22, publishMode: PublishMode.HOST }),
+      [],
+    ],
+    ['the network of the host', task({ networks: [{ target: 'host' }] }), []],
+    [
+      'the network of the host beside another, with names',
+      task({ networks: [{ target: 'host', aliases: ['a'] }, { target: 'backend' }] }),
       [
-        'endpointSpec.ports[0].hostIp: port 8090/tcp cannot be bound to 127.0.0.1 in mode ingress, ' +
-          'which answers on every address of every node: use mode host, or leave the address out',
+        'taskTemplate.networks[0].target: a service on network host can be on no other network',
+        'taskTemplate.networks[0].aliases: network host has no names of its own',
       ],
+    ],
+    [
+      'ports on the network of the host',
+      {
+        ...task({ networks: [{ target: 'host' }] }),
+        endpointSpec: {
+          ports: [
+            { targetPort: 80, publishedPort: 80, publishMode: PublishMode.HOST },
+            { targetPort: 80, publishedPort: 8095, publishMode: PublishMode.HOST },
+            { targetPort: 90, publishedPort: 8096 },
+          ],
+        },
+      },
+      [
+        'taskTemplate.networks[0]: on network host port 8095/tcp cannot lead to another (80)',
+        'taskTemplate.networks[0]: a service on network host cannot publish port 8096/tcp in mode ' +
+          'ingress: its tasks listen on their nodes themselves; use mode host to keep them apart, ' +
+          'or no port',
+      ],
+    ],
+    [
+      'ports without a network',
+      {
+        ...task({ networks: [{ target: 'none' }] }),
+        endpointSpec: { ports: [{ targetPort: 80, publishedPort: 8090 }] },
+      },
+      ['taskTemplate.networks[0]: a service without a network cannot publish port 8090/tcp'],
+    ],
+    ['no drain time', { endpointSpec: { drainMs: 0 } }, []],
+    [
+      'a drain time beyond an hour',
+      { endpointSpec: { drainMs: 3_600_001 } },
+      ['endpointSpec.drainMs: 3600001 is not between 0 and 3600000 (1 hour)'],
     ],
     [
       'an address of the host in mode host',
@@ -301,6 +378,23 @@ describe('service validation', () => {
     const error = problemsError(validateServiceSpec(spec, snapshot));
     assert.equal(error.kind, 'already-exists');
     assert.equal(error.message.split('\n').length, 2);
+  });
+
+  it('lets a service keep the port that a program has come to listen on', () => {
+    const { spec } = aService({ spec: { name: 'ssh', ...port({ publishedPort: 22 }) } });
+    const ports = spec.endpointSpec.ports;
+    const there = snapshotOf({
+      services: [aService({ spec, endpoint: { ports } })],
+      nodes: [...snapshot.nodes()],
+    });
+    assert.deepEqual(validateServiceSpec(spec, there, { serviceId: 'id-ssh' }), []);
+    const elsewhere = snapshotOf({ services: [aService({ spec })], nodes: [...snapshot.nodes()] });
+    assert.equal(validateServiceSpec(spec, elsewhere, { serviceId: 'id-ssh' }).length, 1);
+  });
+
+  it('has one form for every address', () => {
+    const { spec } = aService({ spec: port({ publishedPort: 8090, hostIp: '0.0.0.0' }) });
+    assert.equal(withDefaults(spec).endpointSpec.ports[0]?.hostIp, '');
   });
 
   it('fills in Swarm’s defaults and is then at rest', () => {
