@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { unary } from '../../proto/wire/client.js';
 import type { NodeAvailability } from '../../proto/gen/hatoba/v1/types.js';
 import { openControl } from '../support/network-checker/cluster-objects.js';
@@ -12,6 +13,8 @@ const CLIENT: AnswerService = {
   replicas: 1,
   constraints: ['node.hostname==n1'],
 };
+
+const ENDED: ReadonlySet<string> = new Set(['shutdown', 'complete', 'failed', 'rejected']);
 
 /**
  * Two services of three replicas, one updated by starting first and one by stopping first, and a
@@ -54,6 +57,17 @@ export class RollingStack {
     });
     await work();
     return await load.stop();
+  }
+
+  /** The host has none of the tasks any more, and all replicas run elsewhere. */
+  async assertNothingOn(host: HostName): Promise<void> {
+    for (const service of [this.first, this.last]) {
+      const tasks = await this.#cluster.tasks(service);
+      const alive = tasks.filter(({ state }) => !ENDED.has(state));
+      const there = alive.filter((t) => t.node === host).map((t) => t.name);
+      assert.deepEqual(there, [], host);
+      assert.equal(alive.filter((t) => t.state === 'running').length, 3);
+    }
   }
 }
 
