@@ -27,6 +27,9 @@ function checkAddresses(cluster: ModelCluster): void {
   for (const service of view.services()) {
     for (const vip of service.endpoint.virtualIps) claim(vip.networkId, vip.addr, service.id);
   }
+  for (const { id, networkId, address } of view.attachments()) {
+    if (address !== '') claim(networkId, address, id);
+  }
   for (const task of view.tasks()) {
     if (isTerminal(task.status.state)) continue;
     for (const { networkId, addresses } of task.networksAttachments) {
