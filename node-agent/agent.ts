@@ -118,6 +118,7 @@ async function assemble(
       random,
       log,
       networkWait: (task) => networks.waitOf(task),
+      withdraw: (taskId) => networks.withdraw(taskId),
       onStatus: (taskId, status) => reporter.report(taskId, status),
       onFatal,
     }),
@@ -190,7 +191,7 @@ async function openNetworks(
     new NetworkApplier({ nodeId, needsCluster }, applierModules),
   );
   const begin = (): void => {
-    if (kept !== undefined) networks.apply(kept.revision, kept.state);
+    if (kept !== undefined) networks.resume(kept.revision, kept.state);
     else networks.localChanged();
   };
   return { networks, bridge, begin };

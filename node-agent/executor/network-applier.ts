@@ -7,11 +7,12 @@ import type { Random } from '../../common/random.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import { overlapping, subnetsText, withoutNetworks } from '../local/network-overlap.js';
+import { WithdrawnTasks } from './withdrawn-tasks.js';
 
 const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
 export interface NetworkApplierModules {
-  readonly driver: Pick<NetworkDriver, 'apply'>;
+  readonly driver: Pick<NetworkDriver, 'apply' | 'endStaleConnections'>;
   /** What this node adds to those networks of the cluster; objects that stay are the very same. */
   readonly localPart: (
     cluster: readonly NetworkConfig[],
@@ -48,7 +49,13 @@ export class NetworkApplier implements AsyncDisposable {
   #kept: NetworkState;
   /** That of the cluster's states which is in force, and without which of its networks. */
   #inForce: { readonly state: NetworkState; readonly leftOut: string } | undefined;
+  readonly #withdrawn = new WithdrawnTasks();
   #turn = 0;
+  /** The newest turn that is in force. */
+  #appliedTurn = 0;
+  /** That of the first state of the managers themselves; with it, connections of a former time end. */
+  #firstTurn: number | undefined;
+  #areStaleEnded = false;
   #appliedNetworks: ReadonlyMap<string, NetworkConfig> = new Map();
   /** Why networks of the cluster are left out, by id. */
   #leftOut: ReadonlyMap<string, string> = new Map();
@@ -81,11 +88,29 @@ export class NetworkApplier implements AsyncDisposable {
     return this.#cluster;
   }
 
-  /** Asks for `state`, of the cluster's networks. */
+  /** Asks for `state`, of the cluster's networks, as the managers tell of it now. */
   apply(revision: number, state: NetworkState): void {
+    this.resume(revision, state);
+    this.#firstTurn ??= this.#turn;
+  }
+
+  /** Asks for the state that a former process has kept. */
+  resume(revision: number, state: NetworkState): void {
     this.#cluster = state;
+    this.#withdrawn.follow(state);
     this.#needsCluster = false;
     this.#want(revision, state);
+  }
+
+  /**
+   * A task of this node gets nothing new from it any more, whatever the managers' state says until it
+   * knows of that. Resolves when that is in force, or could not be brought about.
+   */
+  async withdraw(taskId: string): Promise<void> {
+    if (!this.#withdrawn.add(taskId, this.#cluster)) return;
+    this.localChanged();
+    const turn = this.#turn;
+    while (this.#appliedTurn < turn && this.#isTrying()) await this.#nextTry();
   }
 
   /** What this node adds has changed. */
@@ -96,9 +121,7 @@ export class NetworkApplier implements AsyncDisposable {
 
   /** Resolves when nothing more is to be applied, or the newest could not be. */
   async settled(): Promise<void> {
-    while (this.#wanted !== undefined && this.#error === '' && !this.#stop.signal.aborted) {
-      await new Promise<void>((resolve) => this.#settled.push(resolve));
-    }
+    while (this.#isTrying()) await this.#nextTry();
   }
 
   /** Assignments whose network part is that of the state before them. */
@@ -134,6 +157,14 @@ export class NetworkApplier implements AsyncDisposable {
     this.#stop.abort();
     this.#newer.abort();
     await this.#loop;
+  }
+
+  #isTrying(): boolean {
+    return this.#wanted !== undefined && this.#error === '' && !this.#stop.signal.aborted;
+  }
+
+  #nextTry(): Promise<void> {
+    return new Promise((resolve) => this.#settled.push(resolve));
   }
 
   #want(revision: number, state: NetworkState): void {
@@ -205,7 +236,7 @@ export class NetworkApplier implements AsyncDisposable {
     return {
       ...rest,
       networks: [...rest.networks, ...local.networks],
-      endpoints: [...rest.endpoints, ...local.endpoints],
+      endpoints: [...this.#withdrawn.applyTo(rest.endpoints), ...local.endpoints],
     };
   }
 
@@ -216,6 +247,7 @@ export class NetworkApplier implements AsyncDisposable {
     const isSame = this.#inForce?.state === wanted.state && this.#inForce.leftOut === leftOut;
     const isNews = this.#error !== '' || !isSame;
     this.#error = '';
+    this.#appliedTurn = wanted.turn;
     this.#inForce = { state: wanted.state, leftOut };
     this.#appliedNetworks = new Map(merged.networks.map((n) => [n.networkId, n]));
     if (this.#wanted?.turn === wanted.turn) {
@@ -225,7 +257,18 @@ export class NetworkApplier implements AsyncDisposable {
       this.#appliedRevision = wanted.revision;
     }
     log.debug('Applied network state', { revision: this.#appliedRevision });
+    this.#tellSettled();
     if (isNews) onChange();
+    this.#endStale();
+  }
+
+  #endStale(): void {
+    if (this.#areStaleEnded || this.#firstTurn === undefined) return;
+    if (this.#appliedTurn < this.#firstTurn) return;
+    this.#areStaleEnded = true;
+    this.#modules.driver.endStaleConnections().catch((error: unknown) => {
+      this.#modules.log.warn('Could not end connections of a former time', {}, error);
+    });
   }
 
   #failed(error: unknown): void {

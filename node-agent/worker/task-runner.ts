@@ -27,6 +27,8 @@ export interface TaskRunnerModules {
   readonly log: Logger;
   /** Why the networks of a task cannot be used yet; empty when they can. */
   readonly networkWait: (task: Task) => string;
+  /** Has this node lead nothing new to the task any more, at once; must not throw. */
+  readonly withdraw: (taskId: string) => Promise<void>;
   /** Keeps a new status and passes it on; must not throw. */
   readonly record: (task: Task) => Promise<void>;
 }
@@ -203,6 +205,7 @@ export class TaskRunner {
   async #apply(status: TaskStatus): Promise<void> {
     const before = this.#task.status;
     if (status === before) return;
+    if (isOver(status) && !isOver(before)) await this.#modules.withdraw(this.#task.id);
     if (isTerminal(status.state) && !isTerminal(before.state)) await this.#release();
     this.#task = { ...this.#task, status };
     this.#modules.log.info('Changed task state', {
@@ -253,4 +256,9 @@ export class TaskRunner {
       this.#wake = resolve;
     });
   }
+}
+
+/** It has ended, or will be stopped for an error of its own. */
+function isOver({ state, err }: TaskStatus): boolean {
+  return isTerminal(state) || err !== '';
 }

@@ -16,6 +16,8 @@ export interface WorkerModules {
   readonly log: Logger;
   /** Why the networks of a task cannot be used yet; empty when they can. */
   readonly networkWait: (task: Task) => string;
+  /** Has this node lead nothing new to a task any more, at once; must not throw. */
+  readonly withdraw: (taskId: string) => Promise<void>;
   /** Called with each new status of an assigned task, after what a restart needs is on disk. */
   readonly onStatus: (taskId: string, status: TaskStatus) => void;
   /** A bug: the process cannot go on. */
@@ -102,13 +104,14 @@ export class Worker implements AsyncDisposable {
   }
 
   #run(task: Task): void {
-    const { executor, clock, random, log, networkWait } = this.#modules;
+    const { executor, clock, random, log, networkWait, withdraw } = this.#modules;
     const runner: TaskRunner = new TaskRunner(task, {
       executor,
       clock,
       random,
       log,
       networkWait,
+      withdraw,
       record: (newest) => this.#record(runner, newest),
     });
     this.#runners.set(task.id, runner);

@@ -31,6 +31,9 @@ const taskOn = (...ids: string[]): ReturnType<typeof assignedTask> =>
 describe('NetworkApplier', () => {
   let clock: FakeClock;
   let applied: string[];
+  let endpoints: NetworkState['endpoints'][];
+  /** After how many states connections of a former time were ended. */
+  let endings: number[];
   let changes: number;
   let kept: number[];
   /** What the driver does with each call; ends it when called. */
@@ -41,6 +44,8 @@ describe('NetworkApplier', () => {
   beforeEach(() => {
     clock = new FakeClock();
     applied = [];
+    endpoints = [];
+    endings = [];
     changes = 0;
     kept = [];
     calls = [];
@@ -53,8 +58,13 @@ describe('NetworkApplier', () => {
           apply: (wanted) =>
             new Promise((resolve, reject) => {
               applied.push(wanted.networks.map((n) => n.networkId).join());
+              endpoints.push(wanted.endpoints);
               calls.push({ end: resolve, fail: reject });
             }),
+          endStaleConnections: () => {
+            endings.push(applied.length);
+            return Promise.resolve();
+          },
         },
         keep: ({ revision }) => {
           kept.push(revision);
@@ -114,6 +124,94 @@ describe('NetworkApplier', () => {
     assert.deepEqual(applied, ['b,bridge', 'a,b,bridge']);
     assert.equal(applier.waitOf(taskOn('a')), '');
     assert.equal(changes, 2, 'tasks that waited for it are told');
+  });
+
+  it('ends connections of a former time once, by what the managers say now', async () => {
+    applier.resume(3, state('a'));
+    await clock.advance(0);
+    await want(5, state('a', 'b'));
+    calls[0]?.end();
+    await clock.advance(0);
+    assert.deepEqual(endings, [], 'what was kept is older than the connections may be');
+    calls[1]?.end();
+    await clock.advance(0);
+    await want(6, state('b'));
+    calls[2]?.end();
+    await clock.advance(0);
+    assert.deepEqual([applied, endings], [['a', 'a,b', 'b'], [2]]);
+  });
+
+  describe('with a task of this node that has ended', () => {
+    const endpoint = (taskId: string, ready: boolean): NetworkEndpoint =>
+      NetworkEndpoint.fromPartial({ networkId: 'a', taskId, ready });
+    const [own, other] = [endpoint('t1', true), endpoint('t2', true)];
+    const withEndpoints = (...there: NetworkEndpoint[]): NetworkState => ({
+      ...state('a'),
+      endpoints: there,
+    });
+    const newest = (): string =>
+      (endpoints.at(-1) ?? []).map((e) => `${e.taskId} ${e.ready}`).join();
+    const endLast = async (): Promise<void> => {
+      calls.at(-1)?.end();
+      await clock.advance(0);
+    };
+    beforeEach(async () => {
+      await want(5, withEndpoints(own, other));
+      await endLast();
+    });
+
+    it('leads nothing to it until the managers know, and says when that is so', async () => {
+      let isDone = false;
+      void applier.withdraw('t1').then(() => (isDone = true));
+      await clock.advance(0);
+      assert.equal(newest(), 't1 false,t2 true');
+      assert.equal(isDone, false);
+      await endLast();
+      assert.equal(isDone, true);
+      assert.equal(endpoints[1]?.[1], other, 'what stays is the same object');
+      assert.deepEqual([applier.appliedRevision, changes], [5, 1], 'no news for the managers');
+      const before = endpoints[1][0];
+      await want(6, withEndpoints(own, other, endpoint('t3', true)));
+      await endLast();
+      assert.equal(newest(), 't1 false,t2 true,t3 true');
+      assert.equal(endpoints[2]?.[0], before);
+      await want(7, withEndpoints(other));
+      await endLast();
+      await want(8, withEndpoints(own, other));
+      assert.equal(newest(), 't1 true,t2 true', 'forgotten once it was gone');
+    });
+
+    it('holds it back also if it is only told of as ready later', async () => {
+      await want(6, withEndpoints(endpoint('t1', false)));
+      await endLast();
+      await applier.withdraw('t1');
+      assert.equal(calls.length, 2, 'nothing to change');
+      await want(7, withEndpoints(own));
+      assert.equal(newest(), 't1 false');
+    });
+
+    it('waits for nothing where there is nothing to withdraw', async () => {
+      await applier.withdraw('t9');
+      assert.equal(calls.length, 1);
+    });
+
+    it('does not wait for ever for a driver that fails', async () => {
+      const done = applier.withdraw('t1');
+      await clock.advance(0);
+      calls.at(-1)?.fail(new Error('no such link'));
+      await done;
+    });
+
+    it('is not held up by states that come meanwhile', async () => {
+      await want(6, withEndpoints(own, other));
+      const done = applier.withdraw('t1');
+      await want(7, withEndpoints(own, other));
+      await endLast();
+      await want(8, withEndpoints(own, other));
+      await endLast();
+      await done;
+      assert.equal(endpoints.at(-2)?.[0]?.ready, false);
+    });
   });
 
   it('skips states that are overtaken, and still gets on', async () => {
