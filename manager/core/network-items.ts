@@ -119,10 +119,14 @@ export function endpointsOfTask(task: Task, node: Node | undefined): NetworkEndp
   });
 }
 
-/** May receive new connections. A container with a health check is RUNNING only once healthy. */
+/**
+ * May receive new connections. A container with a health check is RUNNING only once healthy; one with
+ * an error of its own is being stopped by its node.
+ */
 function isReady(task: Task, node: Node): boolean {
   return (
     task.status.state === TaskState.RUNNING &&
+    task.status.err === '' &&
     task.desiredState === TaskState.RUNNING &&
     node.status.state !== NodeState.DOWN
   );

@@ -133,6 +133,7 @@ describe('what a node must know', () => {
     ['starting', { status: { state: TaskState.STARTING } }, false],
     ['running', {}, true],
     ['running, to be stopped', { desiredState: TaskState.SHUTDOWN }, false],
+    ['running, unhealthy', { status: { state: TaskState.RUNNING, err: 'unhealthy' } }, false],
     ['ended', { status: { state: TaskState.FAILED } }, undefined],
   ];
   for (const [name, some, expected] of ready) {
