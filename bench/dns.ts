@@ -89,7 +89,7 @@ function makeState(): NetworkState {
       driver: 'overlay',
       subnets: [{ subnet: `${formatAddress(base(n))}/22`, gateway: gateway(n) }],
       dataPathPort: 0,
-      hostAccess: false,
+      hostAccess: true, // for the peer's port
       vni: 0x1000 + n,
       mtuBytes: 0,
       internal: false,
@@ -242,7 +242,7 @@ async function measure(driver: NetworkDriver, count: number): Promise<BenchRow[]
     const load: DnsLoad = { server: gateway(0), transport, questions, count };
     const own = await rate(netnsPath, load, ownCpuSeconds);
     const peer =
-      dnsmasq?.pid === undefined
+      dnsmasq?.pid === undefined || transport === 'tcp'
         ? undefined
         : await rate(netnsPath, { ...load, port: DNSMASQ_PORT }, () =>
             cpuSecondsOf(dnsmasq.pid ?? 0),
@@ -250,7 +250,7 @@ async function measure(driver: NetworkDriver, count: number): Promise<BenchRow[]
     rows.push({
       what,
       ours: own.text,
-      peer: peer?.text ?? 'not installed',
+      peer: peer?.text ?? (transport === 'tcp' ? 'a process per connection' : 'not installed'),
       ratio: peer === undefined ? '-' : (own.perSecond / peer.perSecond).toFixed(2),
       budget: budget === undefined ? '-' : `${budget}/s`,
     });

@@ -77,7 +77,7 @@ function pump(send: (message: Buffer) => void): {
   const watch = setInterval(() => {
     if (performance.now() - lastAnswerMs < LOST_MS) return;
     result.lost += open;
-    asked -= open;
+    if (result.lost < load.count) asked -= open; // nobody answers at all: enough of it
     open = 0;
     fill();
   }, LOST_MS);

@@ -1,158 +1,107 @@
-import type {
-  NetworkConfig,
-  NetworkEndpoint,
-  NetworkService,
-} from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { NetworkState } from './network-state.js';
+import { difference } from './difference.js';
+import { canonical, NetworkNames, type ZoneAnswer } from './dns-names.js';
 import { isAddress } from './ipam.js';
 import { linkedNetworks } from './link-plan.js';
-import { subnetAround } from './subnets.js';
-
-/** What the names of a node's networks lead to. */
-export type ZoneAnswer =
-  /** The addresses behind a name; none: the name exists and nothing of it is ready. */
-  | { kind: 'addresses'; addresses: readonly string[] }
-  /** The name of an address. */
-  | { kind: 'name'; name: string }
-  /** An address of these networks that nobody has. */
-  | { kind: 'absent' }
-  /** Not ours: for other resolvers. */
-  | { kind: 'foreign' };
-
-/** The names of one state; what is asked of a network is computed once, when first asked. */
-export interface Zone {
-  /**
-   * @param networkIds the networks of the asker; the first that knows the name answers
-   * @param name without regard to case, with or without the final dot
-   */
-  lookup(networkIds: readonly string[], name: string): ZoneAnswer;
-  /** Reverse lookup of "7.1.0.10.in-addr.arpa". */
-  reverse(networkIds: readonly string[], name: string): ZoneAnswer;
-  /** Whether a container in these networks may ask the resolvers outside. */
-  hasOutside(networkIds: readonly string[]): boolean;
-}
-
-interface Names {
-  network: NetworkConfig;
-  addresses: ReadonlyMap<string, readonly string[]>;
-  names: ReadonlyMap<string, string>;
-}
+import type { NetworkState } from './network-state.js';
+import { gatewaysOf } from './subnets.js';
 
 const REVERSE = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\.in-addr\.arpa$/;
+const FOREIGN: ZoneAnswer = { kind: 'foreign' };
 
 /**
- * Names on a network, each answering with ready tasks only:
- * - a service and its aliases: the virtual address, or every task where there is none
- * - `tasks.<service>`: every task; `<slot>.<service>`: the task of that slot
- * - the name of a task or container and its aliases; a service of the same name goes first
- * - all of these followed by `.<network>`
- * The ingress network has no names: everything published meets there, of whatever stack.
+ * The names of all networks of this node, as of the last state.
+ * 1. A state costs what differs from the one before; objects are compared by identity.
+ * 2. The ingress network has no names: everything published meets there, of whatever stack.
  */
-export function createZone(state: NetworkState): Zone {
-  const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
-  const cache = new Map<string, Names>();
-  const namesOf = (networkId: string): Names | undefined => {
-    const known = cache.get(networkId);
-    const network = networks.get(networkId);
-    if (known !== undefined || network === undefined || network.ingress) return known;
-    const names = collectNames(network, state);
-    cache.set(networkId, names);
-    return names;
-  };
-  const scope = (ids: readonly string[]): Names[] =>
-    ids.map(namesOf).filter((n) => n !== undefined);
-  return {
-    lookup: (ids, name) => lookup(scope(ids), canonical(name)),
-    reverse: (ids, name) => reverse(scope(ids), canonical(name)),
-    hasOutside: (ids) => ids.some((id) => networks.get(id)?.internal === false),
-  };
-}
+export class Zone {
+  #state: NetworkState = { nodeId: '', networks: [], endpoints: [], services: [], peers: [] };
+  #networks: ReadonlyMap<string, NetworkState['networks'][number]> = new Map();
+  #names = new Map<string, NetworkNames>();
+  /** Network id by gateway address. */
+  #gateways: ReadonlyMap<string, string> = new Map();
 
-/** Turns a list by `by` places, so that clients that take the first answer are spread. */
-export function rotate<T>(list: readonly T[], by: number): T[] {
-  const at = list.length === 0 ? 0 : by % list.length;
-  return [...list.slice(at), ...list.slice(0, at)];
-}
+  update(state: NetworkState): void {
+    const before = this.#state;
+    this.#state = state;
+    this.#take(before, state, this.#takeNetworks());
+  }
 
-function lookup(scope: readonly Names[], name: string): ZoneAnswer {
-  let known = false;
-  for (const { network, addresses } of scope) {
-    const suffix = `.${network.name.toLowerCase()}`;
-    const short = name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
-    const found = addresses.get(name) ?? addresses.get(short);
-    if (found === undefined) continue;
-    if (found.length > 0) return { kind: 'addresses', addresses: found };
-    known = true;
-  }
-  return known ? { kind: 'addresses', addresses: [] } : { kind: 'foreign' };
-}
-
-function reverse(scope: readonly Names[], name: string): ZoneAnswer {
-  const address = REVERSE.exec(name)?.slice(1).reverse().join('.');
-  if (address === undefined || !isAddress(address)) return { kind: 'foreign' };
-  for (const { network, names } of scope) {
-    if (subnetAround(network, address) === undefined) continue;
-    const found = names.get(address);
-    return found === undefined ? { kind: 'absent' } : { kind: 'name', name: found };
-  }
-  return { kind: 'foreign' };
-}
-
-function collectNames(network: NetworkConfig, state: NetworkState): Names {
-  const endpoints = state.endpoints.filter((e) => e.networkId === network.networkId);
-  const services = state.services.filter((s) => s.networkId === network.networkId);
-  const byService = new Map<string, NetworkEndpoint[]>();
-  for (const endpoint of endpoints) {
-    if (endpoint.serviceId === '') continue;
-    const group = byService.get(endpoint.serviceId);
-    if (group === undefined) byService.set(endpoint.serviceId, [endpoint]);
-    else group.push(endpoint);
-  }
-  const addresses = new Map<string, string[]>();
-  const names = new Map<string, string>();
-  for (const service of services) {
-    addService(service, byService.get(service.serviceId) ?? [], addresses);
-    if (service.virtualIp !== '') names.set(service.virtualIp, service.name);
-  }
-  const taken = new Set(addresses.keys());
-  for (const endpoint of endpoints) {
-    if (endpoint.address === '') continue;
-    for (const name of [endpoint.name, ...endpoint.aliases]) {
-      if (name === '' || taken.has(canonical(name))) continue;
-      add(addresses, name, readyAddresses([endpoint]));
+  /**
+   * What a name leads to.
+   * @param networkIds the networks of the asker: the first that knows the name answers, also when
+   *   nothing of it is ready, as the same name elsewhere is another service
+   * @param name without regard to case, with or without the final dot
+   */
+  lookup(networkIds: readonly string[], name: string): ZoneAnswer {
+    const short = canonical(name);
+    for (const id of networkIds) {
+      const found = this.#names.get(id)?.lookup(short);
+      if (found !== undefined) return found;
     }
-    names.set(endpoint.address, endpoint.name);
+    return FOREIGN;
   }
-  return { network, addresses, names };
-}
 
-function addService(
-  service: NetworkService,
-  tasks: readonly NetworkEndpoint[],
-  addresses: Map<string, string[]>,
-): void {
-  const ready = readyAddresses(tasks);
-  for (const name of new Set([service.name, ...service.aliases].map(canonical))) {
-    if (name === '') continue;
-    add(addresses, name, service.virtualIp === '' ? ready : [service.virtualIp]);
-    add(addresses, `tasks.${name}`, ready);
-    for (const task of tasks) {
-      if (task.slot > 0) add(addresses, `${task.slot}.${name}`, readyAddresses([task]));
+  /** The name of "7.1.0.10.in-addr.arpa", with its network: "web.1.0r5o6ti2zg.shop_default". */
+  reverse(networkIds: readonly string[], name: string): ZoneAnswer {
+    const address = REVERSE.exec(canonical(name))?.slice(1).reverse().join('.');
+    if (address === undefined || !isAddress(address)) return FOREIGN;
+    for (const id of networkIds) {
+      const found = this.#names.get(id)?.reverse(address);
+      if (found !== undefined) return found;
+    }
+    return FOREIGN;
+  }
+
+  /** Whether a container in these networks may ask the resolvers outside. */
+  hasOutside(networkIds: readonly string[]): boolean {
+    return networkIds.some((id) => this.#networks.get(id)?.internal === false);
+  }
+
+  /** The network with that gateway address: this host itself asks from there. */
+  networkOfGateway(address: string): string | undefined {
+    return this.#gateways.get(address);
+  }
+
+  /** Keeps the names of networks that stay. @returns the ids of those that have none yet */
+  #takeNetworks(): ReadonlySet<string> {
+    const networks = linkedNetworks(this.#state);
+    const names = new Map<string, NetworkNames>();
+    const fresh = new Set<string>();
+    for (const network of networks) {
+      if (network.ingress) continue;
+      const known = this.#names.get(network.networkId);
+      if (known?.network !== network) fresh.add(network.networkId);
+      names.set(network.networkId, known?.network === network ? known : new NetworkNames(network));
+    }
+    this.#networks = new Map(networks.map((n) => [n.networkId, n]));
+    this.#gateways = new Map(
+      networks.flatMap((n) => gatewaysOf(n).map((gateway) => [gateway, n.networkId])),
+    );
+    this.#names = names;
+    return fresh;
+  }
+
+  /** Of fresh networks everything is new, whether it was there before or not. */
+  #take(before: NetworkState, after: NetworkState, fresh: ReadonlySet<string>): void {
+    const services = difference(before.services, after.services);
+    this.#each(services.gone, (names, service) => names.removeService(service));
+    const endpoints = difference(before.endpoints, after.endpoints);
+    this.#each(endpoints.gone, (names, endpoint) => names.removeEndpoint(endpoint));
+    const isStaying = (o: { networkId: string }): boolean => !fresh.has(o.networkId);
+    const isFresh = (o: { networkId: string }): boolean => fresh.has(o.networkId);
+    const come = <T extends { networkId: string }>(all: readonly T[], more: readonly T[]): T[] =>
+      fresh.size === 0 ? [...more] : [...all.filter(isFresh), ...more.filter(isStaying)];
+    this.#each(come(after.services, services.come), (names, service) => names.addService(service));
+    this.#each(come(after.endpoints, endpoints.come), (names, e) => names.addEndpoint(e));
+  }
+
+  #each<T extends { networkId: string }>(
+    objects: readonly T[],
+    run: (names: NetworkNames, object: T) => void,
+  ): void {
+    for (const object of objects) {
+      const names = this.#names.get(object.networkId);
+      if (names !== undefined) run(names, object);
     }
   }
-}
-
-function readyAddresses(endpoints: readonly NetworkEndpoint[]): string[] {
-  return endpoints.filter((e) => e.ready && e.address !== '').map((e) => e.address);
-}
-
-function add(addresses: Map<string, string[]>, name: string, more: readonly string[]): void {
-  const key = canonical(name);
-  const list = addresses.get(key) ?? [];
-  addresses.set(key, [...list, ...more.filter((a) => !list.includes(a))]);
-}
-
-function canonical(name: string): string {
-  const lower = name.toLowerCase();
-  return lower.endsWith('.') ? lower.slice(0, -1) : lower;
 }

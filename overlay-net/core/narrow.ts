@@ -1,3 +1,4 @@
+import { difference } from './difference.js';
 import type { NetworkState } from './network-state.js';
 
 /** Two states cut down to what a step from one to the other can touch. */
@@ -54,15 +55,6 @@ function placesOfService({ virtualIp, ports }: Service): (string | number)[] {
 
 /** The objects that are in one of two lists only. */
 function changed<T>(before: readonly T[], after: readonly T[]): T[] {
-  let start = 0;
-  while (start < before.length && before[start] === after[start]) start++;
-  let left = before.length;
-  let right = after.length;
-  while (left > start && right > start && before[left - 1] === after[right - 1]) {
-    left--;
-    right--;
-  }
-  const gone = new Set(before.slice(start, left));
-  const fresh = after.slice(start, right).filter((o) => !gone.delete(o));
-  return [...gone, ...fresh];
+  const { gone, come } = difference(before, after);
+  return [...gone, ...come];
 }

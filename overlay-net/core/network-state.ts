@@ -29,4 +29,6 @@ export interface SandboxConfig {
     publishedPort: number;
     targetPort: number;
   }[];
+  /** Its own resolvers for names that are not of its networks; absent: those of the host. */
+  dns?: { upstreams: readonly string[] };
 }

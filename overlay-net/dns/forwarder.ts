@@ -1,124 +1,100 @@
-import { createSocket } from 'node:dgram';
-import { connect, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
-import { FrameReader, toFrame } from './frames.js';
+import type { Logger } from '../../common/logger.js';
+import { UpstreamHealth } from '../core/upstream-health.js';
+import { exchange as realExchange, type Exchange, type Transport } from './exchange.js';
+import { ForeignQuestion } from './foreign-question.js';
+import type { Query } from './query.js';
 
 const DNS_PORT = 53;
-const TIMEOUT_MS = 2000;
-const MAX_RUNNING = 512;
+const MAX_RUNNING = 1024;
+const MAX_RUNNING_PER_ASKER = 128;
+/** As many as the resolver library looks at; so many messages one question costs at most. */
+const MAX_UPSTREAMS = 3;
+const TELL_EVERY_MS = 60_000;
 
 export interface ForwarderOptions {
-  /** Addresses of the resolvers to ask, in order; read anew for every question. */
+  /** Addresses of the host's resolvers, in order; looked up anew for every question. */
   upstreams: () => readonly string[];
+  /** Whether this server itself answers at an address: it must not ask itself. */
+  isOwn?: (address: string) => boolean;
   /** Other than 53 in tests. */
   port?: number;
 }
 
-/** Asks the resolvers of the host, byte for byte, by the transport that the asker used. */
+export interface Asker {
+  /** Who asks. */
+  address: string;
+  /** Resolvers of its own, in place of the host's. */
+  upstreams?: readonly string[];
+}
+
+/**
+ * Asks other resolvers, byte for byte, by the transport that the asker used. Nothing is kept: the
+ * host's own resolver is the place for a cache, and one that containers share could be poisoned by
+ * one of them.
+ */
 export class Forwarder {
   readonly #options: ForwarderOptions;
-  readonly #clock: Clock;
+  readonly #modules: { clock: Clock; logger: Logger; exchange: Exchange };
+  readonly #health = new UpstreamHealth();
   #running = 0;
+  readonly #runningOf = new Map<string, number>();
+  #toldMs = -Infinity;
 
-  constructor(options: ForwarderOptions, modules: { clock: Clock }) {
+  constructor(
+    options: ForwarderOptions,
+    modules: { clock: Clock; logger: Logger; exchange?: Exchange },
+  ) {
     this.#options = options;
-    this.#clock = modules.clock;
+    this.#modules = { exchange: realExchange, ...modules };
   }
 
   /**
-   * The first answer of an upstream, each having 2 s.
-   * @throws {HatobaError} unavailable when none answers, resource-exhausted past 512 at once
+   * The first answer of a resolver.
+   * @throws {HatobaError} unavailable when none answers or there is none, resource-exhausted when
+   *   the asker, or all together, have too many questions under way
    */
-  async forward(query: Buffer, transport: 'udp' | 'tcp'): Promise<Buffer> {
-    if (this.#running >= MAX_RUNNING) {
-      throw new HatobaError('resource-exhausted', `${MAX_RUNNING} DNS questions are under way`);
-    }
-    this.#running++;
+  async forward(query: Query, transport: Transport, asker: Asker): Promise<Buffer> {
+    const upstreams = this.#choose(asker);
+    const own = this.#runningOf.get(asker.address) ?? 0;
+    if (own >= MAX_RUNNING_PER_ASKER || this.#running >= MAX_RUNNING) throw this.#tooMany(asker);
+    this.#count(asker, 1);
     try {
-      return await this.#forward(query, transport);
+      const to = { port: this.#options.port ?? DNS_PORT, transport };
+      const modules = { ...this.#modules, health: this.#health };
+      return await new ForeignQuestion(query, upstreams, to, modules).answer();
     } finally {
-      this.#running--;
+      this.#count(asker, -1);
     }
   }
 
-  async #forward(query: Buffer, transport: 'udp' | 'tcp'): Promise<Buffer> {
-    const upstreams = this.#options.upstreams();
-    const errors: unknown[] = [];
-    for (const upstream of upstreams) {
-      try {
-        return await this.#ask(upstream, query, transport);
-      } catch (error) {
-        errors.push(error);
-      }
+  /** A single resolver is asked twice: a message may have been lost. */
+  #choose(asker: Asker): string[] {
+    const { upstreams, isOwn = () => false } = this.#options;
+    const usable = (asker.upstreams ?? upstreams()).filter((a) => isIP(a) !== 0 && !isOwn(a));
+    const order = this.#health.order(usable, this.#modules.clock.nowMs()).slice(0, MAX_UPSTREAMS);
+    const [first] = order;
+    if (first === undefined)
+      throw new HatobaError('unavailable', 'there is no DNS resolver to ask');
+    return order.length === 1 ? [first, first] : order;
+  }
+
+  #count({ address }: Asker, by: 1 | -1): void {
+    this.#running += by;
+    const own = (this.#runningOf.get(address) ?? 0) + by;
+    if (own === 0) this.#runningOf.delete(address);
+    else this.#runningOf.set(address, own);
+  }
+
+  #tooMany({ address }: Asker): HatobaError {
+    const { clock, logger } = this.#modules;
+    if (clock.nowMs() - this.#toldMs >= TELL_EVERY_MS) {
+      this.#toldMs = clock.nowMs();
+      const running = this.#running;
+      logger.warn('Refused a foreign DNS question: too many are under way', { address, running });
     }
-    throw new HatobaError('unavailable', `none of ${upstreams.length} DNS resolvers answered`, {
-      cause: new AggregateError(errors),
-    });
+    return new HatobaError('resource-exhausted', 'too many foreign DNS questions are under way');
   }
-
-  #ask(upstream: string, query: Buffer, transport: 'udp' | 'tcp'): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
-      let close: () => void = () => undefined;
-      const settle = (end: () => void): void => {
-        cancel();
-        close();
-        end();
-      };
-      const onAnswer = (answer: Buffer): void => {
-        // anything else on this socket is late or forged
-        if (isAnswerTo(query, answer)) settle(() => resolve(answer));
-      };
-      const onError = (error: Error): void => settle(() => reject(error));
-      const cancel = this.#clock.setTimer(TIMEOUT_MS, () => {
-        onError(new HatobaError('deadline', `DNS resolver ${upstream} did not answer`));
-      });
-      const port = this.#options.port ?? DNS_PORT;
-      const ask = transport === 'udp' ? askByUdp : askByTcp;
-      close = ask({ address: upstream, port }, query, onAnswer, onError);
-    });
-  }
-}
-
-type Ask = (
-  upstream: { address: string; port: number },
-  query: Buffer,
-  onAnswer: (answer: Buffer) => void,
-  onError: (error: Error) => void,
-) => () => void;
-
-/** A socket per question: its random port makes a forged answer hard to place. */
-const askByUdp: Ask = ({ address, port }, query, onAnswer, onError) => {
-  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
-  let isOpen = true;
-  socket.on('error', onError);
-  socket.on('message', onAnswer);
-  socket.connect(port, address, () => {
-    if (isOpen) socket.send(query);
-  });
-  return () => {
-    if (isOpen) socket.close();
-    isOpen = false;
-  };
-};
-
-const askByTcp: Ask = ({ address, port }, query, onAnswer, onError) => {
-  const socket = connect({ host: address, port });
-  const frames = new FrameReader();
-  socket.on('error', onError);
-  socket.on('close', () => onError(new HatobaError('unavailable', `${address} hung up`)));
-  socket.on('data', (chunk) => {
-    for (const frame of frames.push(chunk)) onAnswer(frame);
-  });
-  socket.end(toFrame(query));
-  return () => socket.destroy();
-};
-
-/** Same id and a response; the question is compared by the client. */
-function isAnswerTo(query: Buffer, answer: Buffer): boolean {
-  return (
-    answer.length >= 12 &&
-    answer.readUInt16BE(0) === query.readUInt16BE(0) &&
-    ((answer[2] ?? 0) & 0x80) !== 0
-  );
 }

@@ -1,27 +1,47 @@
-import { createSocket, type Socket as UdpSocket } from 'node:dgram';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createSocket, type Socket } from 'node:dgram';
 import type { Clock } from '../../common/clock.js';
 import { errnoOf, HatobaError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
-import { FrameReader, toFrame } from './frames.js';
-import type { Transport } from './responder.js';
+import type { Transport } from './exchange.js';
+import type { Reply } from './responder.js';
+import { TcpListener } from './tcp-listener.js';
 
-const MAX_CONNECTIONS = 128;
-const IDLE_MS = 10_000;
+export type Respond = (message: Buffer, from: string, transport: Transport) => Reply;
 
-export type Respond = (
-  message: Buffer,
-  from: string,
-  transport: Transport,
-) => Promise<Buffer | undefined>;
+/** Answers questions of both transports; `done` is called once, with the answer if there is one. */
+export class Answerer {
+  readonly #respond: Respond;
+  readonly #logger: Logger;
+
+  constructor(respond: Respond, logger: Logger) {
+    this.#respond = respond;
+    this.#logger = logger;
+  }
+
+  answer(
+    message: Buffer,
+    { from, transport }: { from: string; transport: Transport },
+    done: (answer: Buffer | undefined) => void,
+  ): void {
+    const onError = (error: unknown): void => {
+      this.#logger.error('Could not answer a DNS question', { from }, error);
+      done(undefined);
+    };
+    try {
+      const reply = this.#respond(message, from, transport);
+      if (reply instanceof Promise) reply.then(done, onError);
+      else done(reply);
+    } catch (error) {
+      onError(error);
+    }
+  }
+}
 
 /** DNS at one address of this host, by UDP and TCP. */
 export class Listener implements AsyncDisposable {
-  readonly #udp: UdpSocket;
-  readonly #tcp: Server;
-  readonly #connections = new Set<Socket>();
-  readonly #respond: Respond;
-  readonly #modules: { clock: Clock; logger: Logger };
+  readonly #udp: Socket;
+  readonly #tcp: TcpListener;
+  readonly #answerer: Answerer;
 
   /** @throws {HatobaError} unavailable when the address or its port cannot be had */
   static async open(
@@ -32,101 +52,66 @@ export class Listener implements AsyncDisposable {
   ): Promise<Listener> {
     const listener = new Listener(respond, modules);
     try {
-      await listener.#bind(address, port);
+      await listener.#bind(address, port, modules.logger);
     } catch (error) {
       await listener[Symbol.asyncDispose]();
-      throw new HatobaError(
-        'unavailable',
-        `cannot answer DNS at ${address}:${port} (${errnoOf(error) ?? 'error'}): another program may have the port`,
-        { cause: error },
-      );
+      throw new HatobaError('unavailable', reasonOf(error, `${address}:${port}`), { cause: error });
     }
     return listener;
   }
 
-  private constructor(respond: Respond, modules: { clock: Clock; logger: Logger }) {
-    this.#respond = respond;
-    this.#modules = modules;
-    this.#udp = createSocket('udp4');
-    this.#tcp = createServer((socket) => this.#onConnection(socket));
-    this.#tcp.maxConnections = MAX_CONNECTIONS;
+  private constructor(respond: Respond, { clock, logger }: { clock: Clock; logger: Logger }) {
+    this.#answerer = new Answerer(respond, logger);
+    // an address is sent to as it is: by default even addresses pass through a lookup of names
+    this.#udp = createSocket({ type: 'udp4', lookup: (name, _options, use) => use(null, name, 4) });
+    this.#tcp = new TcpListener(this.#answerer, clock);
   }
 
-  async #bind(address: string, port: number): Promise<void> {
+  async #bind(address: string, port: number, logger: Logger): Promise<void> {
+    const { server } = this.#tcp;
     await new Promise<void>((resolve, reject) => {
       this.#udp.once('error', reject);
       this.#udp.bind({ address, port, exclusive: true }, resolve);
     });
     await new Promise<void>((resolve, reject) => {
-      this.#tcp.once('error', reject);
-      this.#tcp.listen({ host: address, port, exclusive: true }, resolve);
+      server.once('error', reject);
+      server.listen({ host: address, port, exclusive: true }, resolve);
     });
     const onError = (error: Error): void => {
-      this.#modules.logger.warn('DNS socket reported an error', { address }, error);
+      logger.warn('DNS socket reported an error', { address }, error);
     };
     this.#udp.removeAllListeners('error').on('error', onError);
-    this.#tcp.removeAllListeners('error').on('error', onError);
+    server.removeAllListeners('error').on('error', onError);
     this.#udp.on('message', (message, from) => {
-      this.#answer(message, from.address, 'udp', (answer) => {
-        // the asker may be gone: nobody is left to tell
-        this.#udp.send(answer, from.port, from.address, () => undefined);
+      this.#answerer.answer(message, { from: from.address, transport: 'udp' }, (answer) => {
+        if (answer !== undefined) this.#send(answer, from);
       });
     });
   }
 
-  #onConnection(socket: Socket): void {
-    const frames = new FrameReader();
-    const from = socket.remoteAddress ?? '';
-    let cancel = this.#hangUpLater(socket);
-    this.#connections.add(socket);
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => {
-      cancel();
-      this.#connections.delete(socket);
-    });
-    socket.on('data', (chunk) => {
-      cancel();
-      cancel = this.#hangUpLater(socket);
-      for (const message of frames.push(chunk)) {
-        this.#answer(message, from, 'tcp', (answer) => socket.write(toFrame(answer)));
-      }
-    });
+  /** The asker may be gone, or this listener closed meanwhile: nobody is left to tell. */
+  #send(answer: Buffer, to: { address: string; port: number }): void {
+    if (!this.#isClosed) this.#udp.send(answer, to.port, to.address, ignore);
   }
 
-  #hangUpLater(socket: Socket): () => void {
-    return this.#modules.clock.setTimer(IDLE_MS, () => socket.destroy());
-  }
-
-  #answer(
-    message: Buffer,
-    from: string,
-    transport: Transport,
-    send: (answer: Buffer) => void,
-  ): void {
-    this.#respond(message, from, transport).then(
-      (answer) => {
-        if (answer !== undefined) send(answer);
-      },
-      (error: unknown) => {
-        this.#modules.logger.error('Could not answer a DNS question', { from }, error);
-      },
-    );
-  }
+  #isClosed = false;
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#connections) socket.destroy();
+    this.#isClosed = true;
     await Promise.all([
-      new Promise<void>((resolve) => {
-        // an unbound socket has nothing to close
-        try {
-          this.#udp.close(resolve);
-        } catch {
-          resolve();
-        }
-      }),
-      new Promise<void>((resolve) => {
-        this.#tcp.close(() => resolve());
-      }),
+      new Promise<void>((resolve) => this.#udp.close(() => resolve())),
+      this.#tcp.close(),
     ]);
   }
+}
+
+const ignore = (): void => undefined;
+
+function reasonOf(error: unknown, place: string): string {
+  const errno = errnoOf(error) ?? 'error';
+  const hint =
+    errno === 'EADDRINUSE'
+      ? ': another program has the port there, perhaps a DNS server that listens at every address; let that listen at its own addresses only'
+      : '';
+  return `cannot answer DNS at ${place} (${errno})${hint}`;
 }

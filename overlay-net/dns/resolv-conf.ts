@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { Clock } from '../../common/clock.js';
+import type { Logger } from '../../common/logger.js';
 
 const KEPT_MS = 5000;
 
@@ -12,14 +13,25 @@ export function parseNameservers(text: string): string[] {
     .filter((address) => isIP(address.split('%')[0] ?? '') !== 0);
 }
 
-/** The host's resolvers, read again when the last look is older than 5 s: networks come and go. */
-export function hostResolvers(path: string, clock: Clock): () => readonly string[] {
+/**
+ * The host's resolvers, read again when the last look is older than 5 s: networks come and go. The
+ * log says when there are none.
+ */
+export function hostResolvers(
+  path: string,
+  { clock, logger }: { clock: Clock; logger: Logger },
+): () => readonly string[] {
   let readAtMs = -Infinity;
-  let upstreams: readonly string[] = [];
+  let upstreams: readonly string[] | undefined;
   return () => {
-    if (clock.nowMs() - readAtMs > KEPT_MS) {
-      upstreams = readNameservers(path);
-      readAtMs = clock.nowMs();
+    if (upstreams !== undefined && clock.nowMs() - readAtMs <= KEPT_MS) return upstreams;
+    const before = upstreams;
+    upstreams = readNameservers(path);
+    readAtMs = clock.nowMs();
+    if (upstreams.length === 0 && before?.length !== 0) {
+      logger.warn('Found no DNS resolvers of this host: only names of the networks are known', {
+        path,
+      });
     }
     return upstreams;
   };

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Clients } from '../dns/clients.js';
 import type { SandboxConfig } from '../driver.js';
 import { readJson, writeJson } from '../json-file.js';
 
@@ -20,6 +21,8 @@ export interface SandboxRecord {
 export class SandboxStore {
   readonly #folder: string;
   readonly #records = new Map<string, SandboxRecord>();
+  /** Who asks for names, by address. */
+  readonly clients = new Clients();
 
   /** @param stateDir holds the folder "sandboxes" */
   constructor(stateDir: string) {
@@ -28,7 +31,7 @@ export class SandboxStore {
     for (const file of readdirSync(this.#folder)) {
       const record = file.endsWith('.json') ? readJson(join(this.#folder, file)) : undefined;
       // written by this class alone; a file cut short by a power loss is none
-      if (record !== undefined) this.#records.set(file.slice(0, -5), record as SandboxRecord);
+      if (record !== undefined) this.#take(record as SandboxRecord);
       else rmSync(join(this.#folder, file), { force: true });
     }
   }
@@ -43,12 +46,24 @@ export class SandboxStore {
 
   put(record: SandboxRecord): void {
     writeJson(this.#path(record.config.id), record);
-    this.#records.set(record.config.id, record);
+    this.#take(record);
   }
 
   delete(id: string): void {
-    this.#records.delete(id);
+    this.#forget(id);
     rmSync(this.#path(id), { force: true });
+  }
+
+  #take(record: SandboxRecord): void {
+    this.#forget(record.config.id);
+    this.#records.set(record.config.id, record);
+    this.clients.add(record.config);
+  }
+
+  #forget(id: string): void {
+    const record = this.#records.get(id);
+    if (record !== undefined) this.clients.remove(record.config);
+    this.#records.delete(id);
   }
 
   #path(id: string): string {

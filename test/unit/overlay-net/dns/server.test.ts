@@ -5,23 +5,26 @@ import { decode, encode, type DecodedPacket, type RecordType } from 'dns-packet'
 import { systemClock } from '../../../../common/adapters/system-clock.js';
 import { DisposableStack } from '../../../../common/disposable.js';
 import { silentLogger } from '../../../../common/logger.js';
-import { createZone } from '../../../../overlay-net/core/dns-zone.js';
-import { Forwarder } from '../../../../overlay-net/dns/forwarder.js';
 import { FrameReader, toFrame } from '../../../../overlay-net/dns/frames.js';
-import { Responder } from '../../../../overlay-net/dns/responder.js';
-import { DnsServer } from '../../../../overlay-net/dns/server.js';
+import type { Client } from '../../../../overlay-net/dns/clients.js';
+import { NameService } from '../../../../overlay-net/dns/name-service.js';
 import { endpoint, network, service } from '../../../integration/overlay-net/cluster.js';
-import { FakeClock } from '../../../support/fake-clock.js';
 
-const zone = createZone({
+const state = {
   nodeId: 'n1',
   networks: [network('app', 1), network('closed', 3, { internal: true })],
-  endpoints: [1, 2].map((n) => endpoint('app', 'n1', 'api', n, `10.128.1.1${n}`)),
-  services: [service('app', 'api', '10.128.1.2'), service('app', 'rr', '', { serviceId: 'api' })],
+  endpoints: Array.from({ length: 40 }, (_, n) =>
+    endpoint('app', 'n1', n < 2 ? 'api' : 'many', n, `10.128.1.1${n}`),
+  ),
+  services: [
+    service('app', 'api', '10.128.1.2'),
+    service('app', 'rr', '', { serviceId: 'api' }),
+    service('app', 'many', ''),
+  ],
   peers: [],
-});
+};
 
-/** Answers every question with 203.0.113.9, by UDP and TCP on one port of 127.0.0.1. */
+/** Answers every question with 203.0.113.9, by UDP and TCP on one port of 127.0.0.3. */
 async function openUpstream(stack: DisposableStack): Promise<number> {
   const answer = (message: Buffer): Buffer => {
     const { id, questions = [] } = decode(message);
@@ -35,7 +38,7 @@ async function openUpstream(stack: DisposableStack): Promise<number> {
       for (const message of frames.push(chunk)) socket.write(toFrame(answer(message)));
     });
   });
-  await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.3', resolve));
   const { port } = tcp.address() as AddressInfo;
   const udp = createSocket('udp4');
   udp.on('message', (message, from) => {
@@ -45,7 +48,7 @@ async function openUpstream(stack: DisposableStack): Promise<number> {
     udp.send(forged, from.port, from.address);
     udp.send(answer(message), from.port, from.address);
   });
-  await new Promise<void>((resolve) => udp.bind(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => udp.bind(port, '127.0.0.3', resolve));
   stack.defer('upstream', () => {
     udp.close();
     tcp.close();
@@ -56,34 +59,30 @@ async function openUpstream(stack: DisposableStack): Promise<number> {
 describe('DNS server', () => {
   let stack: DisposableStack;
   let port = 0;
-  let upstreamPort = 0;
-  let networks: string[] | undefined = ['app'];
-  let upstreams: string[] = [];
+  let client: Client | undefined;
+  const upstreams: string[] = [];
 
   before(async () => {
     stack = new DisposableStack();
-    upstreamPort = await openUpstream(stack);
-    const clock = systemClock;
-    const forwarder = new Forwarder({ upstreams: () => upstreams, port: upstreamPort }, { clock });
-    const logger = silentLogger;
-    const responder = new Responder({
-      forwarder,
-      logger,
-      zone: () => zone,
-      networksOf: () => networks,
-    });
-    const server = stack.use(
-      'server',
-      new DnsServer(
-        { port: (port = await freePort()) },
-        { clock, logger, respond: (...q) => responder.respond(...q) },
+    const upstreamPort = await openUpstream(stack);
+    port = await freePort();
+    const names = stack.use(
+      'names',
+      new NameService(
+        { port, upstreamPort, upstreams },
+        {
+          clock: systemClock,
+          logger: silentLogger,
+          containerAt: (address) => (address === '127.0.0.1' ? client : undefined),
+        },
       ),
     );
-    await server.listenAt(new Set(['127.0.0.1']));
+    names.update(state);
+    await names.listenAt(new Set(['127.0.0.1']));
   });
   beforeEach(() => {
-    networks = ['app'];
-    upstreams = ['127.0.0.1'];
+    client = { networks: ['app'] };
+    upstreams.splice(0, upstreams.length, '127.0.0.3');
   });
   after(async () => {
     await stack[Symbol.asyncDispose]();
@@ -101,13 +100,17 @@ describe('DNS server', () => {
     encode({ type: 'query', id: 7, flags: 0x100, questions: [{ name, type }] });
 
   function askUdp(name: string, type: RecordType = 'A'): Promise<DecodedPacket> {
+    return sendUdp(question(name, type));
+  }
+
+  function sendUdp(message: Buffer): Promise<DecodedPacket> {
     return new Promise((resolve) => {
       const socket = createSocket('udp4');
-      socket.on('message', (message) => {
+      socket.on('message', (answer) => {
         socket.close();
-        resolve(decode(message));
+        resolve(decode(answer));
       });
-      socket.send(question(name, type), port, '127.0.0.1');
+      socket.send(message, port, '127.0.0.1');
     });
   }
 
@@ -139,13 +142,30 @@ describe('DNS server', () => {
   it('turns the addresses of a name', async () => {
     const first = new Set<string | undefined>();
     for (let i = 0; i < 4; i++) first.add(addresses(await askUdp('rr'))[0]);
-    assert.deepEqual([...first].sort(), ['10.128.1.11', '10.128.1.12']);
+    assert.deepEqual([...first].sort(), ['10.128.1.10', '10.128.1.11']);
   });
 
   it('has no address of another type, but does not deny the name', async () => {
-    const answer = await askUdp('api', 'AAAA');
-    assert.equal(rcode(answer), 'NOERROR');
-    assert.deepEqual(answer.answers, []);
+    for (const type of ['AAAA', 'TXT', 'MX'] as const) {
+      const answer = await askUdp('api', type);
+      assert.equal(rcode(answer), 'NOERROR');
+      assert.deepEqual(answer.answers, []);
+    }
+    const any = question('api', 'A');
+    any.writeUInt16BE(255, any.length - 4);
+    assert.deepEqual(addresses(await sendUdp(any)), ['10.128.1.2']);
+  });
+
+  it('tells by UDP that there are more addresses, and tells all of them by TCP', async () => {
+    const cut = await askUdp('many');
+    assert.equal(cut.flag_tc, true);
+    const [whole] = await askTcp('many');
+    assert.equal(whole && addresses(whole).length, 38);
+  });
+
+  it('denies what could only be ours, without asking others', async () => {
+    assert.equal(rcode(await askUdp('99.api')), 'NXDOMAIN');
+    assert.equal(rcode(await askUdp('99.1.128.10.in-addr.arpa', 'PTR')), 'NXDOMAIN');
   });
 
   it('asks the resolvers of the host for other names, by the same transport', async () => {
@@ -155,37 +175,42 @@ describe('DNS server', () => {
   });
 
   it('goes on to the next resolver', async () => {
-    upstreams = ['127.0.0.2', '127.0.0.1'];
+    upstreams.unshift('127.0.0.2');
     assert.deepEqual(addresses(await askUdp('example.org')), ['203.0.113.9']);
   });
 
-  it('reports a failure when there is no resolver, and within internal networks', async () => {
-    upstreams = [];
-    assert.equal(rcode(await askUdp('example.org')), 'SERVFAIL');
-    upstreams = ['127.0.0.1'];
-    networks = ['closed'];
+  it('asks the resolvers of the container instead, where it has any', async () => {
+    upstreams.splice(0);
+    client = { networks: ['app'], upstreams: ['127.0.0.3'] };
+    assert.deepEqual(addresses(await askUdp('example.org')), ['203.0.113.9']);
+    client = { networks: ['app'], upstreams: [] };
     assert.equal(rcode(await askUdp('example.org')), 'SERVFAIL');
   });
 
-  it('gives an upstream two seconds', async () => {
-    await using silent = new DisposableStack();
-    const socket = createSocket('udp4');
-    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-    silent.defer('socket', () => {
-      socket.close();
-    });
-    const clock = new FakeClock();
-    const forwarder = new Forwarder(
-      { upstreams: () => ['127.0.0.1'], port: socket.address().port },
-      { clock },
-    );
-    const asked = new Promise((resolve) => socket.once('message', resolve));
-    const answer = assert.rejects(forwarder.forward(question('x', 'A'), 'udp'), {
-      kind: 'unavailable',
-    });
-    await asked;
-    await clock.advance(2000);
-    await answer;
-    assert.equal(clock.pendingTimers, 0);
+  it('reports a failure when there is no resolver, and within internal networks', async () => {
+    client = { networks: ['closed'] };
+    assert.equal(rcode(await askUdp('example.org')), 'SERVFAIL');
+    client = { networks: ['app'] };
+    upstreams.splice(0);
+    assert.equal(rcode(await askUdp('example.org')), 'SERVFAIL');
+  });
+
+  it('never asks itself', async () => {
+    upstreams.splice(0, 1, '127.0.0.1');
+    assert.equal(rcode(await askUdp('example.org')), 'SERVFAIL');
+  });
+
+  it('says nothing to who is on none of the networks, and nothing to what is no question', async () => {
+    const stranger = createSocket('udp4');
+    let answers = 0;
+    stranger.on('message', () => answers++);
+    await new Promise<void>((resolve) => stranger.bind({ address: '127.0.0.9' }, resolve));
+    const send = (message: Buffer): Promise<void> =>
+      new Promise((resolve) => stranger.send(message, port, '127.0.0.1', () => resolve()));
+    await send(question('api', 'A'));
+    await send(Buffer.alloc(3));
+    await askUdp('api'); // questions are taken in their order
+    assert.equal(answers, 0);
+    stranger.close();
   });
 });
