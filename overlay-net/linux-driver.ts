@@ -5,14 +5,11 @@ import type { Logger } from '../common/logger.js';
 import type { Kernel } from '../linux/ports.js';
 import { Flows } from './conntrack/flows.js';
 import { checkSandbox, checkState } from './core/check-state.js';
-import { createZone, type Zone } from './core/dns-zone.js';
 import { dataPathAddress, linkedNetworks, type Underlay } from './core/link-plan.js';
 import { narrow } from './core/narrow.js';
 import { gatewaysOf } from './core/subnets.js';
-import { Forwarder } from './dns/forwarder.js';
-import { hostResolvers } from './dns/resolv-conf.js';
-import { Responder } from './dns/responder.js';
-import { DnsServer } from './dns/server.js';
+import { NameService } from './dns/name-service.js';
+import type { Client } from './dns/clients.js';
 import type { NetworkDriver, NetworkState, Sandbox, SandboxConfig } from './driver.js';
 import { NftTable } from './lb/nft-table.js';
 import { KernelLinks } from './link/kernel-links.js';
@@ -21,7 +18,6 @@ import { Mutex } from '../common/mutex.js';
 import { Sandboxes, type Ground } from './sandbox/sandboxes.js';
 
 const DATA_PATH_PORT = 4789;
-const DNS_PORT = 53;
 const REPAIR_EVERY_MS = 60_000;
 
 export interface NetworkDriverOptions {
@@ -71,7 +67,7 @@ class LinuxNetworkDriver implements NetworkDriver {
   /** The last state that was found valid: of the next one, only what differs is looked at. */
   #checked = emptyState();
   #next: { state: NetworkState; done: Promise<void> } | undefined;
-  #applied: (Ground & { state: NetworkState; zone: Zone }) | undefined;
+  #applied: (Ground & { state: NetworkState }) | undefined;
   #cancelRepair: () => void = () => undefined;
 
   constructor(options: NetworkDriverOptions, modules: NetworkDriverModules) {
@@ -159,7 +155,7 @@ class LinuxNetworkDriver implements NetworkDriver {
       for (const { id } of this.#sandboxes.list()) {
         steps.defer(`removing sandbox ${id}`, () => this.#sandboxes.remove(id));
       }
-      steps.defer('closing DNS', () => this.#dns.listenAt(new Set()));
+      steps.defer('closing DNS', () => this.#names.listenAt(new Set()));
     });
   }
 
@@ -174,7 +170,8 @@ class LinuxNetworkDriver implements NetworkDriver {
       const underlay = await this.#underlay(dataPathAddress(state));
       const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
       await this.#links.apply(state, underlay, async () => {
-        this.#applied = { state, networks, underlay, zone: createZone(state) };
+        this.#applied = { state, networks, underlay };
+        this.#names.update(state);
         await this.#applyTable();
         this.#flows.follow(state);
         await this.#names.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
@@ -208,13 +205,6 @@ class LinuxNetworkDriver implements NetworkDriver {
       ports: this.#sandboxes.ports(),
       underlayAddress: underlay.address,
     });
-  }
-
-  /** The networks of whoever asks: a sandbox, or this host by the address of a gateway. */
-  #networksOf(address: string): readonly string[] | undefined {
-    const networks = [...(this.#applied?.networks.values() ?? [])];
-    const own = networks.find((n) => gatewaysOf(n).includes(address));
-    return this.#sandboxes.networksOf(address) ?? (own && [own.networkId]);
   }
 
   #scheduleRepair(): void {
