@@ -13,6 +13,7 @@ import type { HostPort } from '../core/nft-plan.js';
 import { planSandbox, type SandboxLink, type SandboxPort } from '../core/sandbox-plan.js';
 import type { Sandbox, SandboxConfig } from '../driver.js';
 import { sandboxSysctls } from '../link/host-settings.js';
+import type { Client } from '../dns/clients.js';
 import { SandboxStore, type SandboxRecord } from './sandbox-store.js';
 
 export interface SandboxModules {
