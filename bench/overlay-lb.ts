@@ -1,20 +1,26 @@
 /**
  * The service load balancer: a node takes over N services with two tasks each, spread over networks
- * of 100 services, then one more service, one backend more, and sandboxes one after the other. All
- * through the driver, so links, tunnels' forwarding entries, nftables and names are included.
+ * of 100 services, then one more service, one backend more, and sandboxes one after the other: first
+ * the part of nftables alone (planning, and telling the kernel), then through the driver, so that
+ * links, tunnels' forwarding entries and names are included. At last, how long the first packet of a
+ * connection takes there and back, by a virtual address and without one.
  * Needs root; runs in a network namespace of its own.
  *   npx tsx bench/overlay-lb.ts [SERVICES…]
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { systemClock } from '../common/adapters/system-clock.js';
 import { silentLogger } from '../common/logger.js';
 import { openKernel } from '../linux/kernel.js';
+import type { Nftables } from '../linux/ports.js';
 import { formatAddress } from '../overlay-net/core/ipam.js';
 import type { NetworkDriver, NetworkState } from '../overlay-net/driver.js';
+import { NftTable } from '../overlay-net/lb/nft-table.js';
 import { openNetworkDriver } from '../overlay-net/linux-driver.js';
 import type { NetworkEndpoint, NetworkService } from '../proto/gen/hatoba/v1/dispatcher.js';
 import { median, printRows, type BenchRow } from './support/figures.js';
@@ -22,6 +28,7 @@ import { median, printRows, type BenchRow } from './support/figures.js';
 const SERVICES_PER_NETWORK = 100;
 const CHANGES = 21;
 const SANDBOXES = 25;
+const FIRST_PACKETS = 3000;
 const FIRST_SUBNET = 0x0a800000; // 10.128.0.0, /22 each
 
 const subnetBase = (network: number): number => FIRST_SUBNET + network * 1024;
@@ -101,18 +108,46 @@ async function ms(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-async function measure(driver: NetworkDriver, services: number): Promise<BenchRow[]> {
+interface Figure {
+  what: string;
+  timeMs: number;
+  budgetMs?: number;
+}
+
+/** The state with one service more than before. */
+function withOneMore(state: NetworkState, index: number): NetworkState {
+  const { service, endpoints } = makeService(index);
+  return {
+    ...state,
+    services: [...state.services, service],
+    endpoints: [...state.endpoints, ...endpoints],
+  };
+}
+
+async function measureTable(nftables: Nftables, services: number): Promise<Figure[]> {
+  const table = new NftTable({ nftables, logger: silentLogger });
+  const input = { hostPorts: [], ports: [], underlayAddress: '192.0.2.1' };
+  let state = makeState(services);
+  const load = await ms(() => table.apply({ ...input, state }));
+  const added: number[] = [];
+  for (let i = 0; i < CHANGES; i++) {
+    state = withOneMore(state, services + i);
+    added.push(await ms(() => table.apply({ ...input, state })));
+  }
+  await table.remove();
+  return [
+    { what: 'nftables, take over all', timeMs: load, budgetMs: 1000 },
+    { what: 'nftables, one service more (median)', timeMs: median(added), budgetMs: 15 },
+  ];
+}
+
+async function measureDriver(driver: NetworkDriver, services: number): Promise<Figure[]> {
   let state = makeState(services);
   const load = await ms(() => driver.apply(state));
   const added: number[] = [];
   const changed: number[] = [];
   for (let i = 0; i < CHANGES; i++) {
-    const { service, endpoints } = makeService(services + i);
-    state = {
-      ...state,
-      services: [...state.services, service],
-      endpoints: [...state.endpoints, ...endpoints],
-    };
+    state = withOneMore(state, services + i);
     added.push(await ms(() => driver.apply(state)));
     // the first backend of the first service comes and goes
     const all = state.endpoints.map((e, at) => (at === 0 ? { ...e, ready: !e.ready } : e));
@@ -125,19 +160,86 @@ async function measure(driver: NetworkDriver, services: number): Promise<BenchRo
     const attachments = [{ networkId: 'net0', address }];
     attached.push(await ms(() => driver.attach({ id: `s${i}`, attachments, hostPorts: [] })));
   }
-  const row = (what: string, timeMs: number): BenchRow => ({
+  return [
+    { what: 'the driver, take over all', timeMs: load },
+    { what: 'the driver, one service more (median)', timeMs: median(added) },
+    { what: 'the driver, one backend comes or goes (median)', timeMs: median(changed) },
+    { what: 'a sandbox (median)', timeMs: median(attached) },
+    ...(await measureFirstPackets(driver, state)),
+  ];
+}
+
+const UDP_ECHO = `
+const u = require('dgram').createSocket('udp4');
+u.on('message', (m, from) => u.send(m, from.port, from.address)).bind(80, () => console.log('ready'));`;
+
+/** Prints the median round trip of the first packets from as many sockets, in microseconds. */
+const UDP_FIRST = `
+const [, host, count] = process.argv;
+const times = [];
+function next() {
+  if (times.length === Number(count)) {
+    console.log(times.sort((a, b) => a - b)[times.length >> 1] / 1000);
+    return;
+  }
+  const u = require('dgram').createSocket('udp4');
+  u.on('message', () => { times.push(Number(process.hrtime.bigint() - start)); u.close(next); });
+  let start;
+  u.bind(0, () => { start = process.hrtime.bigint(); u.send('x', 80, host); });
+}
+next();`;
+
+/** A service of one task, and a client beside it on the same network. */
+async function measureFirstPackets(driver: NetworkDriver, before: NetworkState): Promise<Figure[]> {
+  const [virtualIp, server, client] = [1000, 1001, 1002].map((n) =>
+    formatAddress(subnetBase(0) + n),
+  ) as [string, string, string];
+  const { service } = makeService(0);
+  await driver.apply({
+    ...before,
+    services: [...before.services, { ...service, serviceId: 'echo', name: 'echo', virtualIp }],
+    endpoints: [...before.endpoints, makeEndpoint('net0', 'echo', 1, subnetBase(0) + 1001)],
+  });
+  const attach = async (id: string, address: string): Promise<string> => {
+    const attachments = [{ networkId: 'net0', address: `${address}/22` }];
+    return (await driver.attach({ id, attachments, hostPorts: [] })).netnsPath;
+  };
+  const [at, from] = [await attach('echo', server), await attach('client', client)];
+  const nodeIn = (path: string, ...args: string[]): string[] => [
+    `--net=${path}`,
+    process.execPath,
+    '-e',
+    ...args,
+  ];
+  const echo = spawn('nsenter', nodeIn(at, UDP_ECHO), { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(echo.stdout, 'data');
+  try {
+    const figures: Figure[] = [];
+    for (const [how, host] of [
+      ['directly', server],
+      ['by a virtual address', virtualIp],
+    ] as const) {
+      const args = nodeIn(from, UDP_FIRST, host, String(FIRST_PACKETS));
+      const { stdout } = await promisify(execFile)('nsenter', args);
+      figures.push({ what: `first packet and its answer, ${how}`, timeMs: Number(stdout) / 1000 });
+    }
+    return figures;
+  } finally {
+    echo.kill('SIGKILL');
+    await once(echo, 'exit');
+  }
+}
+
+function toRow(services: number, { what, timeMs, budgetMs }: Figure): BenchRow {
+  const format = (time: number): string =>
+    time < 1 ? `${(time * 1000).toFixed(0)} µs` : `${time.toFixed(time < 100 ? 1 : 0)} ms`;
+  return {
     what: `${services} services: ${what}`,
-    ours: `${timeMs.toFixed(timeMs < 100 ? 2 : 0)} ms`,
+    ours: format(timeMs),
     peer: '-',
     ratio: '-',
-    budget: '-',
-  });
-  return [
-    row('take over all', load),
-    row('one service more (median)', median(added)),
-    row('one backend comes or goes (median)', median(changed)),
-    row('a sandbox (median)', median(attached)),
-  ];
+    budget: budgetMs === undefined ? '-' : `≤ ${budgetMs} ms`,
+  };
 }
 
 async function main(counts: readonly number[]): Promise<void> {
@@ -155,7 +257,9 @@ async function main(counts: readonly number[]): Promise<void> {
     const modules = { kernel, clock: systemClock, logger: silentLogger };
     const driver = await openNetworkDriver({ ...options, upstreams: [] }, modules);
     try {
-      rows.push(...(await measure(driver, count)));
+      const figures = await measureTable(kernel.nftables, count);
+      figures.push(...(await measureDriver(driver, count)));
+      rows.push(...figures.map((figure) => toRow(count, figure)));
     } finally {
       await driver.teardown();
       await driver[Symbol.asyncDispose]();
@@ -172,7 +276,7 @@ if (process.argv.includes(INSIDE)) {
     .slice(2)
     .map(Number)
     .filter((n) => n > 0);
-  await main(counts.length > 0 ? counts : [100, 1000, 10_000]);
+  await main(counts.length > 0 ? counts : [10, 1000, 30_000]);
 } else {
   const script = fileURLToPath(import.meta.url);
   const args = ['--net', process.execPath, '--import', 'tsx', script, ...process.argv.slice(2)];
