@@ -18,12 +18,13 @@ import type { ContainerNetworks } from './local/container-networks.js';
 import { engineService } from './local/engine-server.js';
 import { GarbageRounds } from './local/garbage-rounds.js';
 import type { HostNetwork } from './local/host-network.js';
+import { hostUseOf } from './local/host-use.js';
 import { LocalContainers } from './local/local-containers.js';
 import { needsClusterNetworks, openContainerNetworks } from './local/open-local.js';
 import type { RestartGate } from './local/restart-gate.js';
 import { AgentServer } from './rpc/agent-server.js';
 import { attachmentCalls } from './session/attachment-calls.js';
-import { describeNode } from './session/describe-node.js';
+import { describeNode, type DescribeModules } from './session/describe-node.js';
 import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
 import type { AgentIdentity } from './session/identity.js';
 import { ManagerList } from './session/manager-list.js';
@@ -136,6 +137,10 @@ async function assemble(
   const port = await serve(config, identity, modules, { worker, networks, bridge, local, stack });
   const session = await openSession(config, identity, modules, {
     agentPort: port,
+    hostUse: hostUseOf({
+      ...{ containers: engine.containers, lookAtHost: modules.lookAtHost, bridge },
+      clusterState: () => networks.clusterState,
+    }),
     stack,
     reporter,
     statuses: () => worker.statuses(),
@@ -287,13 +292,14 @@ function garbageRounds(config: AgentConfig, { engine, clock, log }: AgentModules
 type SessionParts = Pick<
   SessionModules,
   'reporter' | 'statuses' | 'appliedNetworkRevision' | 'onAssignments' | 'onOpen'
-> & { agentPort: number; stack: DisposableStack };
+> &
+  Pick<DescribeModules, 'hostUse'> & { agentPort: number; stack: DisposableStack };
 
 async function openSession(
   config: AgentConfig,
   identity: AgentIdentity,
   { clock, random, log, mtuOf, onFatal }: AgentModules,
-  { agentPort, stack, ...parts }: SessionParts,
+  { agentPort, hostUse, stack, ...parts }: SessionParts,
 ): Promise<Session> {
   const managers = new ManagerList(
     { path: join(config.root, 'agent', 'managers.json'), configured: config.managers },
@@ -308,7 +314,7 @@ async function openSession(
     clock,
     random,
     log,
-    describe: (address) => describeNode(description, address, mtuOf),
+    describe: (address) => describeNode(description, address, { mtuOf, hostUse }),
   });
   const stop = new AbortController();
   const run = session.run(stop.signal).catch(onFatal);

@@ -108,7 +108,11 @@ async function run({ nodeId, address, manager, identity, folder }: NodeOptions):
     connect: (at) => connectGrpcDispatcher(at, identity),
     managers: { addresses: () => [manager], learn: () => Promise.resolve() },
     reporter: new StatusReporter({ clock, random, log }),
-    describe: (at) => describeNode(description, at, () => Promise.resolve(1500)),
+    describe: (at) =>
+      describeNode(description, at, {
+        mtuOf: () => Promise.resolve(1500),
+        hostUse: () => Promise.resolve({ hostSubnets: [], usedPorts: [] }),
+      }),
     statuses: () => new Map(),
     appliedNetworkRevision: () => networks.appliedRevision,
     onAssignments: (message) => sink.receive(message),

@@ -3,6 +3,8 @@ export interface Listener {
   /** IPv4; empty: every address. Of IPv6 only what IPv4 clients can reach counts. */
   address: string;
   port: number;
+  /** Of the socket, to find whose it is; 0 = nobody's. */
+  inode: number;
 }
 
 const TCP_LISTEN = '0A';
@@ -19,12 +21,13 @@ const MAPPED6 = /^0{16}FFFF0000([0-9A-F]{8})$/;
 export function parseListeners(text: string, protocol: 'tcp' | 'udp'): Listener[] {
   const waiting = protocol === 'tcp' ? TCP_LISTEN : UDP_UNCONNECTED;
   return text.split('\n').flatMap((line) => {
-    const [, local = '', , state] = line.trim().split(/\s+/);
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
     const match = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/.exec(local);
     if (match === null || state !== waiting) return [];
     const [, address = '', port = ''] = match;
     const dotted = address.length === 8 ? toDotted(address) : fromIpv6(address);
-    return dotted === undefined ? [] : [{ address: dotted, port: parseInt(port, 16) }];
+    if (dotted === undefined) return [];
+    return [{ address: dotted, port: parseInt(port, 16), inode: parseInt(inode, 10) || 0 }];
   });
 }
 

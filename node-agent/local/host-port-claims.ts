@@ -88,10 +88,19 @@ export class HostPortClaims {
    * @throws {HatobaError} failed-precondition when a container of this node alone has one
    */
   async takeForTask<T>(ports: readonly HostPort[], attach: () => Promise<T>) {
-    return await this.#takeChecked<T>(ports, attach, async () => {
-      const sandboxes = await this.#modules.driver.list();
-      return this.#usesOf(sandboxes.filter(({ id }) => containerOfSandbox(id) !== undefined));
-    });
+    return await this.#takeChecked<T>(ports, attach, () => this.ofContainers());
+  }
+
+  /** Those that lead to containers of this node alone. */
+  async ofContainers(): Promise<PortUse[]> {
+    const sandboxes = await this.#modules.driver.list();
+    return this.#usesOf(sandboxes.filter(({ id }) => containerOfSandbox(id) !== undefined));
+  }
+
+  /** Those that lead to tasks. */
+  async ofTasks(): Promise<PortUse[]> {
+    const sandboxes = await this.#modules.driver.list();
+    return this.#usesOf(sandboxes.filter(({ id }) => containerOfSandbox(id) === undefined));
   }
 
   async #takeChecked<T>(

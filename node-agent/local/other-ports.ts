@@ -5,7 +5,10 @@ import { toHostPort } from '../executor/host-ports.js';
 import type { PortUse } from './port-use.js';
 
 /** The ports that services publish on every node. */
-export function ingressPorts({ networks, services }: NetworkState): PortUse[] {
+export function ingressPorts({
+  networks,
+  services,
+}: Pick<NetworkState, 'networks' | 'services'>): PortUse[] {
   const ingress = networks.find((network) => network.ingress);
   return services
     .filter(({ networkId }) => networkId === ingress?.networkId)
@@ -13,17 +16,17 @@ export function ingressPorts({ networks, services }: NetworkState): PortUse[] {
       ports
         .filter(({ publishMode }) => publishMode === PublishMode.INGRESS)
         .map(toHostPort)
-        .map(({ protocol, publishedPort: port }) => {
-          return { protocol, hostIp: '', port, holder: `service "${name}" (ingress)` };
+        .map(({ protocol, hostIp, publishedPort: port }) => {
+          return { protocol, hostIp, port, holder: `service "${name}" (ingress)` };
         }),
     );
 }
 
 /** Without what the agent itself listens on: names are answered on each network's gateway. */
-export function withoutGateways(
-  listeners: readonly PortUse[],
+export function withoutGateways<Use extends PortUse>(
+  listeners: readonly Use[],
   { networks }: Pick<NetworkState, 'networks'>,
-): PortUse[] {
+): Use[] {
   const gateways = new Set(networks.flatMap(gatewaysOf));
   return listeners.filter(({ hostIp }) => hostIp === '' || !gateways.has(hostIp));
 }

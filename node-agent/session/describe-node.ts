@@ -16,14 +16,20 @@ export interface DescribeOptions {
   readonly agentPort: number;
 }
 
-/**
- * What the managers know of this node, as a manager at `managerAddress` would see it.
- * @param mtuOf MTU of the link that carries an address
- */
+export interface DescribeModules {
+  /** MTU of the link that carries an address. */
+  readonly mtuOf: (address: string) => Promise<number>;
+  readonly hostUse: () => Promise<HostUse>;
+}
+
+/** What this host has already. */
+export type HostUse = Pick<NodeDescription, 'hostSubnets' | 'usedPorts'>;
+
+/** What the managers know of this node, as a manager at `managerAddress` would see it. */
 export async function describeNode(
   options: DescribeOptions,
   managerAddress: string,
-  mtuOf: (address: string) => Promise<number>,
+  { mtuOf, hostUse }: DescribeModules,
 ): Promise<NodeDescription> {
   const address =
     options.advertiseAddr !== '' ? options.advertiseAddr : await sourceAddress(managerAddress);
@@ -40,8 +46,7 @@ export async function describeNode(
     dataPathAddress,
     agentAddress: `${address.includes(':') ? `[${address}]` : address}:${options.agentPort}`,
     underlayMtuBytes: await mtuOf(dataPathAddress),
-    hostSubnets: [],
-    usedPorts: [],
+    ...(await hostUse()),
   };
 }
 

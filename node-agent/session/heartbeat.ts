@@ -2,6 +2,7 @@ import { Alarm } from '../../common/alarm.js';
 import { sleep, type Clock } from '../../common/clock.js';
 import { isRetryable } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import type { DescriptionWatch } from './description-watch.js';
 import type { Dispatcher } from './dispatcher.js';
 
 export interface HeartbeatModules {
@@ -10,6 +11,8 @@ export interface HeartbeatModules {
   readonly log: Logger;
   /** Store revision of the assignments whose network part is in force on this node. */
   readonly appliedNetworkRevision: () => number;
+  /** What has changed of this node. */
+  readonly description: Pick<DescriptionWatch, 'news' | 'onTold'>;
 }
 
 const DEFAULT_PERIOD_MS = 1000;
@@ -77,13 +80,16 @@ export class Heartbeat {
   }
 
   async #send(signal: AbortSignal, timeoutMs: number): Promise<void> {
-    const { dispatcher, appliedNetworkRevision } = this.#modules;
+    const { dispatcher, appliedNetworkRevision, description } = this.#modules;
+    const { news } = description;
     const request = {
       sessionId: this.#sessionId,
       appliedNetworkRevision: appliedNetworkRevision(),
       ...(this.#isLeaving ? { leaving: true } : {}),
+      ...(news === undefined ? {} : { description: news }),
     };
     const { periodMs } = await dispatcher.heartbeat(request, { timeoutMs, signal });
+    if (news !== undefined) description.onTold(news);
     this.#periodMs = clampPeriod(periodMs);
   }
 }

@@ -6,6 +6,7 @@ import type { NodeDescription, TaskStatus } from '../../common/model/objects.js'
 import type { Random } from '../../common/random.js';
 import type { AssignmentsMessage, SessionMessage } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { CallOptions, ConnectDispatcher, Dispatcher } from './dispatcher.js';
+import { DescriptionWatch } from './description-watch.js';
 import { Heartbeat } from './heartbeat.js';
 import type { ManagerList } from './manager-list.js';
 import type { StatusReporter } from './status-reporter.js';
@@ -37,8 +38,8 @@ const STEADY_AFTER_MS = 2000;
 
 /**
  * The node's side of its connection to the cluster, for as long as the agent lives: one session
- * after the other, with one manager after the other. Each session has four parts (its own stream,
- * heartbeats, assignments, statuses); the end of any one ends it.
+ * after the other, with one manager after the other. Each session has five parts (its own stream,
+ * heartbeats, a look at the host, assignments, statuses); the end of any one ends it.
  */
 export class Session {
   readonly #modules: SessionModules;
@@ -139,9 +140,11 @@ export class Session {
     const { sessionId } = first;
     this.#sessionId = sessionId;
     await this.#learn(first);
+    const describe = (): Promise<NodeDescription> => this.#modules.describe(address);
+    const watch = new DescriptionWatch(description, { describe, clock, log });
     const heartbeat = new Heartbeat(
       { sessionId, periodMs: first.heartbeatPeriodMs },
-      { dispatcher, clock, log, appliedNetworkRevision },
+      { dispatcher, clock, log, appliedNetworkRevision, description: watch },
     );
     this.#heartbeat = heartbeat;
     this.#call = { dispatcher, signal };
@@ -154,6 +157,7 @@ export class Session {
     return firstToFail([
       this.#follow(messages),
       heartbeat.run(signal),
+      watch.run(signal),
       this.#assignments(dispatcher, sessionId, signal),
       reporter.run(statuses(), send, signal),
     ]);

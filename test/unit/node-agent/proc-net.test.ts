@@ -4,7 +4,7 @@ import { parseListeners } from '../../../node-agent/core/proc-net.js';
 
 const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid';
 const line = (local: string, state: string): string =>
-  `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 1`;
+  `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 71 1 0`;
 
 const PIECES = ['0:', ' ', '\n', '00000000:1F90', '0A', '07', ':', 'FFFF', '0100007F:', 'zz', '\0'];
 const anyText = fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }).map((p) => p.join(''));
@@ -22,13 +22,13 @@ describe('listening sockets in /proc/net', () => {
       '',
     ].join('\n');
     assert.deepEqual(parseListeners(tcp, 'tcp'), [
-      { address: '', port: 8080 },
-      { address: '127.0.0.1', port: 3306 },
-      { address: '', port: 22 },
-      { address: '10.0.0.1', port: 23 },
+      { address: '', port: 8080, inode: 71 },
+      { address: '127.0.0.1', port: 3306, inode: 71 },
+      { address: '', port: 22, inode: 71 },
+      { address: '10.0.0.1', port: 23, inode: 71 },
     ]);
     assert.deepEqual(parseListeners(line('0101000A:0035', '07'), 'udp'), [
-      { address: '10.0.1.1', port: 53 },
+      { address: '10.0.1.1', port: 53, inode: 71 },
     ]);
   });
 
@@ -47,7 +47,7 @@ describe('listening sockets in /proc/net', () => {
           value.toString(16).toUpperCase().padStart(digits, '0');
         const local = [...bytes].reverse().map((byte) => hex(byte, 2)).join(''); // prettier-ignore
         assert.deepEqual(parseListeners(line(`${local}:${hex(port, 4)}`, '0A'), 'tcp'), [
-          { address: address === 0 ? '' : bytes.join('.'), port },
+          { address: address === 0 ? '' : bytes.join('.'), port, inode: 71 },
         ]);
       }),
     );

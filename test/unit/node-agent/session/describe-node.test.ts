@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { availableParallelism, totalmem } from 'node:os';
+import { PortProtocol } from '../../../../proto/gen/hatoba/v1/types.js';
 import { mtuOf } from '../../../../node-agent/executor/underlay.js';
 import { describeNode } from '../../../../node-agent/session/describe-node.js';
 
@@ -11,12 +12,19 @@ const options = {
   dataPathAddr: '',
   agentPort: 4402,
 };
-const mtu = (address: string): Promise<number> =>
-  Promise.resolve(address === '10.0.0.9' ? 9000 : 1500);
+const hostUse = {
+  hostSubnets: ['192.168.4.0/22'],
+  usedPorts: [{ protocol: PortProtocol.TCP, port: 22, hostIp: '', holder: 'sshd (pid 812)' }],
+};
+const modules = {
+  mtuOf: (address: string): Promise<number> =>
+    Promise.resolve(address === '10.0.0.9' ? 9000 : 1500),
+  hostUse: () => Promise.resolve(hostUse),
+};
 
 describe('describeNode', () => {
   it('tells what the managers place tasks by', async () => {
-    const node = await describeNode(options, '127.0.0.1:4400', mtu);
+    const node = await describeNode(options, '127.0.0.1:4400', modules);
     const { resources, platform, ...rest } = node;
     assert.equal(resources.nanoCpus, availableParallelism() * 1e9);
     assert.equal(resources.memoryBytes, totalmem());
@@ -28,14 +36,13 @@ describe('describeNode', () => {
       dataPathAddress: '127.0.0.1',
       agentAddress: '127.0.0.1:4402',
       underlayMtuBytes: 1500,
-      hostSubnets: [],
-      usedPorts: [],
+      ...hostUse,
     });
   });
 
   it('prefers what is configured', async () => {
     const configured = { ...options, advertiseAddr: 'fd00::1', dataPathAddr: '10.0.0.9' };
-    const node = await describeNode(configured, '127.0.0.1:4400', mtu);
+    const node = await describeNode(configured, '127.0.0.1:4400', modules);
     assert.equal(node.agentAddress, '[fd00::1]:4402');
     assert.equal(node.dataPathAddress, '10.0.0.9');
     assert.equal(node.underlayMtuBytes, 9000);

@@ -12,7 +12,7 @@ import { FakeManager } from './fake-dispatcher.js';
 
 const random = { next: () => 0, bytes: (length: number) => new Uint8Array(length) };
 const unavailable = new HatobaError('unavailable', 'connection lost');
-const description = { hostname: 'n1' } as NodeDescription;
+const described = { hostname: 'n1' } as NodeDescription;
 
 class Rig {
   readonly clock = new FakeClock();
@@ -26,6 +26,7 @@ class Rig {
   readonly tried: string[] = [];
   addresses: string[];
   appliedRevision = 0;
+  description = described;
   expectedSequence = '';
   readonly #stop = new AbortController();
   readonly #run: Promise<void>;
@@ -51,7 +52,7 @@ class Rig {
       clock,
       random,
       log: silentLogger,
-      describe: () => Promise.resolve(description),
+      describe: () => Promise.resolve(this.description),
       statuses: () => this.statuses,
       appliedNetworkRevision: () => this.appliedRevision,
       onAssignments: (message) => {
@@ -119,6 +120,24 @@ describe('Session', () => {
       rig.manager().heartbeats.map((h) => h.appliedNetworkRevision),
       [0, 42],
     );
+  });
+
+  it('tells once, with a heartbeat, what has changed of the host', async () => {
+    const { clock } = await start();
+    const told = (): string[][] =>
+      rig.manager().heartbeats.flatMap((h) => (h.description ? [h.description.hostSubnets] : []));
+    await clock.advance(12_000);
+    assert.deepEqual(told(), []);
+    rig.description = { ...described, hostSubnets: ['10.9.0.0/16'] };
+    await clock.advance(12_000);
+    assert.deepEqual(told(), [['10.9.0.0/16']]);
+    rig.description = { ...described, hostSubnets: [] };
+    rig.manager().heartbeatError = unavailable;
+    await clock.advance(4000);
+    rig.manager().heartbeatError = undefined;
+    await clock.advance(12_000);
+    const known = rig.manager().sessions.at(-1)?.description?.hostSubnets ?? told().at(-1);
+    assert.deepEqual(known, [], 'told by the heartbeat or by the next session');
   });
 
   it('beats although reports and assignments hang', async () => {
