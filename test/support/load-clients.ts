@@ -19,7 +19,7 @@ export interface Client {
 }
 
 /** Opens a client to "host:port". @throws when there is no connection in time */
-export type OpenClient = (target: string) => Promise<Client>;
+export type OpenClient = (target: string, localPort: number) => Promise<Client>;
 
 export interface ClientOptions {
   timeoutMs: number;
@@ -29,9 +29,13 @@ export interface ClientOptions {
 const REQUEST = 'GET / HTTP/1.1\r\nHost: answer\r\n\r\n';
 
 /** HTTP on one TCP connection, which stays open. */
-export async function openHttp(target: string, options: ClientOptions): Promise<Client> {
+export async function openHttp(
+  target: string,
+  options: ClientOptions,
+  localPort: number,
+): Promise<Client> {
   const { host, port } = await resolveTarget(target, options);
-  const socket = connect({ host, port, noDelay: true });
+  const socket = connect({ host, port, localPort, noDelay: true });
   try {
     await inTime(once(socket, 'connect'), options.timeoutMs, 'connecting');
     return new HttpClient(socket, options.timeoutMs);

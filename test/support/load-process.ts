@@ -21,7 +21,14 @@ import {
 } from './load-report.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions;
-const { targets, keepMs = 2000, pauseMs = 5, timeoutMs = 8000, checksAddress = false } = options;
+const {
+  targets,
+  keepMs = 2000,
+  pauseMs = 5,
+  timeoutMs = 8000,
+  checksAddress = false,
+  fromPort,
+} = options;
 const most = options.requests ?? Infinity;
 const report = emptyReport();
 let isOver = false;
@@ -45,7 +52,10 @@ async function ask(life: Life, client: Client): Promise<void> {
   const startedAtMs = performance.now();
   const answer = await client.ask();
   report.slowestMs = Math.max(report.slowestMs, performance.now() - startedAtMs);
-  if (life.answers++ === 0) countIn(report.balanced, answer.replica);
+  if (life.answers++ === 0) {
+    countIn(report.balanced, answer.replica);
+    countIn(report.seenFrom, answer.client.split(':')[0] ?? '');
+  }
   countIn(report.answers, answer.replica);
   if (checksAddress) checkAddress(answer, client);
 }
@@ -70,12 +80,13 @@ function fail(life: Life, error: unknown): void {
 
 /** One connection or socket: opened, asked while `goesOn`, and closed by the client. */
 async function live(kind: LoadKind, open: OpenClient, goesOn: (ageMs: number) => boolean) {
+  const port = localPort(turn);
   const target = targets[turn++ % targets.length] ?? '';
   const life: Life = { kind, target, openedAtMs: performance.now(), answers: 0, client: undefined };
   const requestsBefore = report.requests;
   try {
     report.connections++;
-    life.client = await open(target);
+    life.client = await open(target, port);
     do {
       await ask(life, life.client);
       await pause(pauseMs);
@@ -97,8 +108,13 @@ async function worker(kind: LoadKind, open: OpenClient): Promise<void> {
   }
 }
 
+/** 0: any. */
+function localPort(number: number): number {
+  return fromPort === undefined ? 0 : fromPort + Math.floor(number / targets.length);
+}
+
 const clientOptions: ClientOptions = { timeoutMs, nameserver: options.nameserver };
-const http: OpenClient = (target) => openHttp(target, clientOptions);
+const http: OpenClient = (target, port) => openHttp(target, clientOptions, port);
 const datagrams: OpenClient = (target) => openDatagrams(target, clientOptions);
 const kinds: readonly [LoadKind, number | undefined, OpenClient][] = [
   ['connection', options.connectionWorkers, http],

@@ -23,6 +23,8 @@ export interface LoadOptions {
   requests?: number;
   /** An answer that names another address than the client's own has failed. */
   checksAddress?: boolean;
+  /** New connections come from this port of the client's and the next ones, each to every target. */
+  fromPort?: number;
 }
 
 export type LoadKind = 'connection' | 'keep-alive' | 'datagram' | 'socket';
@@ -47,13 +49,16 @@ export interface LoadReport {
   answers: Record<string, number>;
   /** Connections (and sockets) by replica: what a load balancer decides upon. */
   balanced: Record<string, number>;
+  /** Connections (and sockets) by the address that the replicas see. */
+  seenFrom: Record<string, number>;
   failures: LoadFailure[];
   /** The slowest answer. */
   slowestMs: number;
 }
 
 export function emptyReport(): LoadReport {
-  return { requests: 0, connections: 0, answers: {}, balanced: {}, failures: [], slowestMs: 0 };
+  const counts = { answers: {}, balanced: {}, seenFrom: {} };
+  return { requests: 0, connections: 0, ...counts, failures: [], slowestMs: 0 };
 }
 
 /** Several reports as one. */
@@ -64,7 +69,7 @@ export function addReports(reports: readonly LoadReport[]): LoadReport {
     sum.connections += report.connections;
     sum.failures.push(...report.failures);
     sum.slowestMs = Math.max(sum.slowestMs, report.slowestMs);
-    for (const part of ['answers', 'balanced'] as const) {
+    for (const part of ['answers', 'balanced', 'seenFrom'] as const) {
       for (const [name, count] of Object.entries(report[part])) countIn(sum[part], name, count);
     }
   }

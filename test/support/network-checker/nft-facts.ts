@@ -6,13 +6,27 @@ import { command } from '../../../deploy/dev/command.js';
  * and port publishes.
  */
 export async function nftFacts(netns: string): Promise<string[]> {
+  const objects = await listTable(netns);
+  return objects.flatMap(({ map }) => (map?.elem ?? []).flatMap((e) => elementFacts(tokens(e))));
+}
+
+/** Every element of every set and map, as text. */
+export async function nftElements(netns: string): Promise<string[]> {
+  const objects = await listTable(netns);
+  return objects.flatMap(({ map, set }) => {
+    const { name = '', elem = [] } = map ?? set ?? {};
+    return elem.map((element) => `${name}: ${words(element).join(' ')}`);
+  });
+}
+
+async function listTable(netns: string): Promise<NftObject[]> {
   const args = [`--net=/run/netns/${netns}`, 'nft', '--json', 'list', 'table', 'ip', 'hatoba'];
-  const { nftables } = JSON.parse(await command('nsenter', args)) as { nftables: NftObject[] };
-  return nftables.flatMap(({ map }) => (map?.elem ?? []).flatMap((e) => elementFacts(tokens(e))));
+  return (JSON.parse(await command('nsenter', args)) as { nftables: NftObject[] }).nftables;
 }
 
 interface NftObject {
   map?: { name: string; elem?: [key: unknown, data: unknown][] };
+  set?: { name: string; elem?: unknown[] };
 }
 
 interface Tokens {
