@@ -3,6 +3,7 @@ import { shortId } from '../../common/model/ids.js';
 import type { Task } from '../../common/model/objects.js';
 import type { Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
+import { containerDns, toSandboxDns } from './container-dns.js';
 import { toHostPort } from './host-ports.js';
 import { logOptions } from './log-options.js';
 
@@ -35,7 +36,10 @@ export function toContainerConfig(task: Task, network: TaskNetwork): ContainerCo
     limits: resources.limits,
     netns: network.type === 'host' ? 'host' : network.sandbox.netnsPath,
     cgroupGroup: task.serviceName === '' ? 'tasks' : task.serviceName,
-    dns: dnsOf(task, network),
+    dns: containerDns(
+      containerSpec.dnsConfig,
+      network.type === 'host' ? [] : network.sandbox.nameservers,
+    ),
     hosts: network.type === 'host' || hostname === '' ? [] : ownHosts(task, hostname),
     log: logOptions(task.spec.logDriver),
     labels: labelsOf(task),
@@ -45,17 +49,6 @@ export function toContainerConfig(task: Task, network: TaskNetwork): ContainerCo
     if (containerSpec.utsMode === 'host') return ''; // it has its machine's
     return network.type === 'host' ? network.hostname : shortId(task.id);
   }
-}
-
-/** Names are answered by the networks; servers of the user come after them. */
-function dnsOf(task: Task, network: TaskNetwork): ContainerConfig['dns'] {
-  const own = task.spec.containerSpec.dnsConfig;
-  const nameservers = network.type === 'host' ? [] : network.sandbox.nameservers;
-  return {
-    nameservers: [...nameservers, ...(own?.nameservers ?? [])],
-    search: own?.search ?? [],
-    options: own?.options ?? [],
-  };
 }
 
 /** The container finds itself by name on each of its networks, as with Docker. */
@@ -86,7 +79,7 @@ function labelsOf(task: Task): Record<string, string> {
 /**
  * The sandbox of a task, or undefined when it uses the host's own network.
  * @param driverOf network driver by network id
- * @throws {HatobaError} invalid-argument when an attachment has no address
+ * @throws {HatobaError} invalid-argument when an attachment has no address, or a DNS server is none
  */
 export function toSandboxConfig(
   task: Task,
@@ -104,5 +97,6 @@ export function toSandboxConfig(
         throw new HatobaError('invalid-argument', `task has no address on network ${networkName}`);
       }),
     hostPorts: task.hostPorts.map(toHostPort),
+    ...toSandboxDns(task.spec.containerSpec.dnsConfig),
   };
 }

@@ -3,8 +3,9 @@ import type { Logger } from '../../common/logger.js';
 import { nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig, NetworkEndpoint } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
+import type { DNSConfig, PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, Containers, ContainerState } from '../../runtime/engine.js';
+import { toSandboxDns } from '../executor/container-dns.js';
 import { toHostPort } from '../executor/host-ports.js';
 import {
   attachmentOf,
@@ -122,7 +123,7 @@ export class ContainerNetworks {
    * Makes a container's network anew, or finds it there.
    * @throws {HatobaError} failed-precondition when a port has been taken meanwhile
    */
-  async attach(id: string, attachment: Attachment): Promise<Wiring> {
+  async attach(id: string, attachment: Attachment, dns: DNSConfig | undefined): Promise<Wiring> {
     if (attachment.mode === 'host') return { netns: 'host', nameservers: [] };
     if (attachment.mode === 'container') {
       return { netns: `container:${attachment.id}`, nameservers: [] };
@@ -130,7 +131,10 @@ export class ContainerNetworks {
     const hostPorts = portsOf(attachment).map(toHostPort);
     const attachments = this.#linksOf(attachment);
     const sandbox = await this.ports.take(id, hostPorts, () =>
-      this.#modules.driver.attach({ id: localSandboxId(id), attachments, hostPorts }),
+      this.#modules.driver.attach({
+        ...{ id: localSandboxId(id), attachments, hostPorts },
+        ...toSandboxDns(dns),
+      }),
     );
     return { netns: sandbox.netnsPath, nameservers: sandbox.nameservers };
   }

@@ -6,6 +6,7 @@ import type {
 } from '../../proto/gen/hatoba/v1/engine.js';
 import { Limit, type ContainerSpec } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, RestartPolicyName, RestartRule } from '../../runtime/engine.js';
+import { containerDns } from '../executor/container-dns.js';
 import { logOptions } from '../executor/log-options.js';
 import { addressesOf, toAnnotations, type Attachment } from './attachment.js';
 import type { Wiring } from './container-networks.js';
@@ -109,16 +110,21 @@ function specOf(request: ContainerCreateRequest, context: CreateContext): Contai
   };
 }
 
+/**
+ * Who shares another container's network asks whom that one asks, unless told otherwise. On the
+ * bridge of the node, servers of the user are asked alone and by the container, as with Docker.
+ */
 function dnsOf({ dnsConfig }: ContainerSpec, context: CreateContext): ContainerConfig['dns'] {
   const shared = context.other?.dns;
-  const nameservers = shared?.nameservers ?? context.wiring.nameservers;
-  const own = dnsConfig?.nameservers ?? [];
-  // names of the cluster's networks are known there alone; servers of the user come after
-  const isOnCluster = context.attachment.mode === 'cluster';
+  const asksItself =
+    context.attachment.mode === 'bridge' && (dnsConfig?.nameservers.length ?? 0) > 0;
+  if (shared === undefined) {
+    return containerDns(dnsConfig, asksItself ? [] : context.wiring.nameservers);
+  }
   return {
-    nameservers: isOnCluster ? [...nameservers, ...own] : or(own, nameservers),
-    search: or(dnsConfig?.search, shared?.search ?? []),
-    options: or(dnsConfig?.options, shared?.options ?? []),
+    nameservers: or(dnsConfig?.nameservers, shared.nameservers),
+    search: or(dnsConfig?.search, shared.search),
+    options: or(dnsConfig?.options, shared.options),
   };
 }
 

@@ -160,7 +160,7 @@ export class LocalContainers implements AsyncDisposable {
     const attachment = attachmentOf(config);
     if (attachment === undefined) return; // a task's: its executor sees to it
     await this.#requireNetworks(attachment);
-    await this.#modules.networks.attach(config.id, attachment);
+    await this.#modules.networks.attach(config.id, attachment, config.spec.dnsConfig);
     // somebody may have stopped it meanwhile; who starts it by hand has the mutex until it runs
     if (this.#containers.get(config.id)?.status !== 'restarting') this.#releaseSoon(config.id);
   }
@@ -224,7 +224,7 @@ export class LocalContainers implements AsyncDisposable {
     await this.#requireNetworks(attachment);
     const { networks } = this.#modules;
     return this.#mutex.run(id, async () => {
-      const wiring = await networks.attach(id, attachment);
+      const wiring = await networks.attach(id, attachment, request.spec?.dnsConfig);
       try {
         const other =
           attachment.mode === 'container' ? this.#containers.get(attachment.id) : undefined;
@@ -250,7 +250,7 @@ export class LocalContainers implements AsyncDisposable {
     const attachment = requireAttachment(config);
     await this.#requireNetworks(attachment);
     return this.#mutex.run(config.id, async () => {
-      await this.#modules.networks.attach(config.id, attachment);
+      await this.#modules.networks.attach(config.id, attachment, config.spec.dnsConfig);
       try {
         return await run();
       } catch (error) {

@@ -1,6 +1,6 @@
 import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IdMap } from '../../linux/ports.js';
-import { formatHosts, formatResolvConf } from '../core/host-files.js';
+import { completeDns, formatHosts, formatResolvConf, parseResolvConf } from '../core/host-files.js';
 import type { ContainerConfig } from '../engine.js';
 import type { ContainerFiles } from './paths.js';
 
@@ -30,7 +30,7 @@ export function writeEtc(
   );
 }
 
-/** On the host's network, without servers of its own, a container asks whom the host asks. */
+/** On the host's network, without any settings of its own, a container has the very file of the host. */
 function resolvConf(config: ContainerConfig): string {
   const own = config.spec.dnsConfig;
   const pick = (key: 'nameservers' | 'search' | 'options'): readonly string[] =>
@@ -41,7 +41,8 @@ function resolvConf(config: ContainerConfig): string {
     options: pick('options'),
   };
   const isEmpty = Object.values(dns).every((list) => list.length === 0);
-  return isEmpty && config.netns === 'host' && existsSync(HOST_RESOLV_CONF)
-    ? readFileSync(HOST_RESOLV_CONF, 'utf8')
-    : formatResolvConf(dns);
+  const isOnHost = config.netns === 'host';
+  const ofHost = existsSync(HOST_RESOLV_CONF) ? readFileSync(HOST_RESOLV_CONF, 'utf8') : '';
+  if (isEmpty && isOnHost) return ofHost;
+  return formatResolvConf(completeDns(dns, parseResolvConf(ofHost), isOnHost));
 }

@@ -26,6 +26,33 @@ export interface DnsSettings {
   options: readonly string[];
 }
 
+/**
+ * What a container's resolv.conf says: what is left open is the host's; but its servers and options
+ * only on the host's own network, as they may mean nothing elsewhere.
+ * @param own "." alone among the search domains: none, not even the host's
+ */
+export function completeDns(own: DnsSettings, host: DnsSettings, isOnHost: boolean): DnsSettings {
+  const or = (list: readonly string[], otherwise: readonly string[]): readonly string[] =>
+    list.length > 0 || !isOnHost ? list : otherwise;
+  return {
+    nameservers: or(own.nameservers, host.nameservers),
+    search: (own.search.length > 0 ? own.search : host.search).filter((d) => d !== '.'),
+    options: or(own.options, host.options),
+  };
+}
+
+/** Of what is said twice, servers add up, and the last line of the others counts (resolv.conf(5)). */
+export function parseResolvConf(text: string): DnsSettings {
+  const dns: DnsSettings = { nameservers: [], search: [], options: [] };
+  for (const line of text.split('\n')) {
+    const [key, ...values] = line.trim().split(/\s+/);
+    if (key === 'nameserver') dns.nameservers = [...dns.nameservers, ...values.slice(0, 1)];
+    if (key === 'search' || key === 'domain') dns.search = values;
+    if (key === 'options') dns.options = values;
+  }
+  return dns;
+}
+
 export function formatResolvConf(dns: DnsSettings): string {
   return [
     ...dns.nameservers.map((address) => `nameserver ${address}\n`),

@@ -193,7 +193,7 @@ describe('ContainerExecutor', () => {
       limits: Limit.fromPartial({ memoryBytes: 1 << 20 }),
       netns: `/run/netns/${task.id}`,
       cgroupGroup: 'web',
-      dns: { nameservers: ['10.0.0.1'], search: ['corp'], options: [] },
+      dns: { nameservers: ['10.0.0.1'], search: ['corp'], options: ['ndots:0'] },
       hosts: [{ address: '10.0.0.7', names: ['0r5o6ti2zgqc'] }],
       log: { maxSizeBytes: 1 << 20, maxFiles: 5 },
     });

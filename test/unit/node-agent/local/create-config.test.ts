@@ -34,7 +34,11 @@ describe('the container that a local user asks for', () => {
     const config = toLocalConfig(aRequest({ spec: { labels } }), context());
     assert.equal(config.spec.hostname, '0123456789ab');
     assert.deepEqual(config.hosts, [{ address: '172.30.0.2', names: ['0123456789ab'] }]);
-    assert.deepEqual(config.dns, { nameservers: ['172.30.0.1'], search: [], options: [] });
+    assert.deepEqual(config.dns, {
+      nameservers: ['172.30.0.1'],
+      search: [],
+      options: ['ndots:0'],
+    });
     assert.deepEqual(config.labels, labels);
     assert.equal(config.netns, '/run/netns/local-1');
     assert.equal(config.cgroupGroup, 'containers');
@@ -154,7 +158,7 @@ describe('a container as users see it', () => {
       aRequest({ spec: { dnsConfig, hosts: ['host-gateway node'] } }),
       context({ attachment, wiring: { netns: '/n', nameservers: ['10.0.1.1'] } }),
     );
-    assert.deepEqual(config.dns.nameservers, ['10.0.1.1', '9.9.9.9']);
+    assert.deepEqual(config.dns.nameservers, ['10.0.1.1'], 'which passes on what it does not know');
     assert.deepEqual(
       config.hosts.map(({ address }) => address),
       ['10.0.1.7', '10.0.2.9'],
