@@ -27,30 +27,64 @@ export function narrow(before: NetworkState, after: NetworkState): Narrowed {
   const addresses = new Set(endpoints.map((e) => e.address));
   const affected = new Set([...endpoints, ...services].map((o) => o.serviceId));
   affected.delete(''); // the tasks of no service have nothing in common
-  const places = new Set([before, after].flatMap((s) => placesOf(s, affected)));
+  // what did not change is among those of before
+  const all = [before.services, services] as const;
+  const places = new Set(all.flatMap((some) => placesOf(some, affected)));
   const touched = new Set(affected);
-  for (const state of [before, after]) {
-    for (const service of state.services) {
-      if (placesOfService(service).some((p) => places.has(p))) touched.add(service.serviceId);
-    }
+  for (const some of all) {
+    for (const service of some) if (isAt(service, places)) touched.add(service.serviceId);
   }
-  const cut = (state: NetworkState): NetworkState => ({
-    ...state,
-    endpoints: state.endpoints.filter((e) => touched.has(e.serviceId) || addresses.has(e.address)),
-    services: state.services.filter((s) => touched.has(s.serviceId)),
-  });
-  return { before: cut(before), after: cut(after) };
+  if (touched.size === 0 && addresses.size === 0)
+    return { before: bare(before), after: bare(after) };
+  const [oldEndpoints, newEndpoints] = filterBoth(
+    before.endpoints,
+    after.endpoints,
+    (e) => touched.has(e.serviceId) || addresses.has(e.address),
+  );
+  const [oldServices, newServices] = filterBoth(before.services, after.services, (s) =>
+    touched.has(s.serviceId),
+  );
+  return {
+    before: { ...before, endpoints: oldEndpoints, services: oldServices },
+    after: { ...after, endpoints: newEndpoints, services: newServices },
+  };
+}
+
+/** Filters two lists, looking once at what they begin with in common. */
+function filterBoth<T>(
+  before: readonly T[],
+  after: readonly T[],
+  isKept: (item: T) => boolean,
+): [T[], T[]] {
+  let start = 0;
+  while (start < before.length && before[start] === after[start]) start++;
+  const common = before.slice(0, start).filter(isKept);
+  const rest = (list: readonly T[]): T[] => list.slice(start).filter(isKept);
+  return [
+    [...common, ...rest(before)],
+    [...common, ...rest(after)],
+  ];
+}
+
+/** Networks and peers alone. */
+function bare(state: NetworkState): NetworkState {
+  return { ...state, endpoints: [], services: [] };
 }
 
 type Service = NetworkState['services'][number];
 
-function placesOf(state: NetworkState, serviceIds: ReadonlySet<string>): (string | number)[] {
-  return state.services.filter((s) => serviceIds.has(s.serviceId)).flatMap(placesOfService);
-}
+type Place = string | number;
 
 /** Where two services can meet: a virtual address, a published port of whatever protocol. */
-function placesOfService({ virtualIp, ports }: Service): (string | number)[] {
-  return [...(virtualIp === '' ? [] : [virtualIp]), ...ports.map((p) => p.publishedPort)];
+function placesOf(services: readonly Service[], serviceIds: ReadonlySet<string>): Place[] {
+  return services
+    .filter((s) => serviceIds.has(s.serviceId))
+    .flatMap(({ virtualIp, ports }) => [virtualIp, ...ports.map((p) => p.publishedPort)])
+    .filter((place) => place !== '');
+}
+
+function isAt({ virtualIp, ports }: Service, places: ReadonlySet<Place>): boolean {
+  return places.has(virtualIp) || ports.some((p) => places.has(p.publishedPort));
 }
 
 /** The objects that are in one of two lists only. */
