@@ -93,7 +93,7 @@ function withSlash(path: string): string {
 
 function holderText(owner: SocketOwner | undefined, container: ContainerState | undefined): string {
   if (container !== undefined) return `container "${container.config.name}"`;
-  if (owner === undefined) return 'the kernel';
+  if (owner === undefined) return 'the kernel, or a process that is hidden from the agent';
   if (owner.pid === process.pid) return 'the agent of this node';
   return `${owner.program === '' ? 'a program' : owner.program} (pid ${owner.pid})`;
 }
