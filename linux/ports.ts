@@ -52,6 +52,8 @@ export type NetlinkOp =
       /** CIDR or "default" */
       destination: string;
       via?: string;
+      /** The address that this host sends from by it. */
+      source?: string;
       link?: string;
       onlink?: boolean;
       table?: number;
@@ -133,6 +135,7 @@ export interface AddressInfo {
 export interface RouteInfo {
   destination: string;
   via?: string;
+  source?: string;
   link?: number;
   table: number;
 }

@@ -38,6 +38,11 @@ export interface NetworkDriver extends AsyncDisposable {
   endStaleConnections(): Promise<void>;
   /** The sandboxes there are, also those of a former process. */
   list(): Promise<Sandbox[]>;
+  /**
+   * Compares the kernel with what was applied, and repairs what others have changed. It happens by
+   * itself every few seconds, too.
+   */
+  checkDrift(): Promise<void>;
   /** Takes down everything this driver made on this machine. */
   teardown(): Promise<void>;
 }

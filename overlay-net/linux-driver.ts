@@ -6,29 +6,31 @@ import type { Kernel } from '../linux/ports.js';
 import { Flows } from './conntrack/flows.js';
 import { checkSandbox, checkState } from './core/check-state.js';
 import { dataPathAddress, linkedNetworks, type Underlay } from './core/link-plan.js';
+import type { Checkable, Repair } from './core/drift.js';
 import { narrow } from './core/narrow.js';
+import { DriftChecker } from './drift/drift-checker.js';
 import { gatewaysOf } from './core/subnets.js';
 import { NameService } from './dns/name-service.js';
 import type { Client } from './dns/clients.js';
 import type { NetworkDriver, NetworkState, Sandbox, SandboxConfig } from './driver.js';
+import { ForwardPolicy } from './firewall/forward-policy.js';
+import { LegacyTables } from './firewall/legacy-tables.js';
+import { NftTables } from './firewall/nft-tables.js';
 import { NftTable } from './lb/nft-table.js';
 import { KernelLinks } from './link/kernel-links.js';
 import { detectUnderlay } from './link/underlay.js';
 import { Mutex } from '../common/mutex.js';
 import { Sandboxes, type Ground } from './sandbox/sandboxes.js';
 
-const DATA_PATH_PORT = 4789;
-const REPAIR_EVERY_MS = 60_000;
-
 export interface NetworkDriverOptions {
   /** What survives a restart of the machine; of this driver alone. */
   stateDir: string;
   /** Namespace files are in runDir/netns, which is of this driver alone. */
   runDir: string;
-  /** UDP port of VXLAN; 4789. */
-  dataPathPort?: number;
   /** Resolvers for names that are not ours; those of /etc/resolv.conf, as of now. */
   upstreams?: readonly string[];
+  /** Whether tables of others that refuse to forward get rules that let the networks pass; auto. */
+  forwardRules?: 'auto' | 'off';
 }
 
 export interface NetworkDriverModules {
@@ -56,28 +58,38 @@ export async function openNetworkDriver(
  * 2. `#applied` is the last state that was applied wholly; sandboxes and names stand on it.
  */
 class LinuxNetworkDriver implements NetworkDriver {
-  readonly #options: NetworkDriverOptions;
   readonly #modules: NetworkDriverModules;
   readonly #links: KernelLinks;
   readonly #table: NftTable;
+  readonly #forward: ForwardPolicy;
   readonly #sandboxes: Sandboxes;
   readonly #flows: Flows;
   readonly #names: NameService;
+  readonly #sandboxChecks: Checkable;
+  readonly #drift: DriftChecker;
   readonly #mutex = new Mutex();
   /** The last state that was found valid: of the next one, only what differs is looked at. */
   #checked = emptyState();
   #next: { state: NetworkState; done: Promise<void> } | undefined;
   #applied: (Ground & { state: NetworkState }) | undefined;
-  #cancelRepair: () => void = () => undefined;
+  /** The last state that was to be applied, and whether it was to its end. */
+  #wanted = emptyState();
+  #isWhole = true;
 
   constructor(options: NetworkDriverOptions, modules: NetworkDriverModules) {
     const { kernel, clock, logger } = modules;
     const parts = { netlink: kernel.netlink, namespaces: kernel.namespaces, clock, logger };
-    this.#options = options;
     this.#modules = modules;
-    this.#links = new KernelLinks(options, parts);
+    this.#links = new KernelLinks(parts);
     this.#table = new NftTable({ nftables: kernel.nftables, logger });
+    const foreign = [new NftTables(kernel.nftables), new LegacyTables()];
+    this.#forward = new ForwardPolicy(options.forwardRules === 'off' ? [] : foreign, { logger });
     this.#sandboxes = new Sandboxes(options, parts);
+    this.#sandboxChecks = this.#sandboxes.checks(() => this.#applied);
+    this.#drift = new DriftChecker(
+      [this.#wholeState(), this.#links, this.#table, this.#forward, this.#sandboxChecks],
+      { clock, logger, mutex: this.#mutex },
+    );
     this.#flows = new Flows({ conntrack: kernel.conntrack, logger });
     const containerAt = (address: string): Client | undefined => this.#sandboxes.clientAt(address);
     this.#names = new NameService(options, { clock, logger, containerAt });
@@ -85,7 +97,11 @@ class LinuxNetworkDriver implements NetworkDriver {
 
   async start(): Promise<void> {
     await this.#sandboxes.clean();
-    this.#scheduleRepair();
+    this.#drift.start();
+  }
+
+  checkDrift(): Promise<void> {
+    return this.#drift.check();
   }
 
   async apply(state: NetworkState): Promise<void> {
@@ -151,6 +167,7 @@ class LinuxNetworkDriver implements NetworkDriver {
       this.#applied = undefined;
       await using steps = new DisposableStack();
       steps.defer('removing the links', () => this.#links.removeAll());
+      steps.defer('removing rules of the forward policy', () => this.#forward.remove());
       steps.defer('removing the nftables table', () => this.#table.remove());
       for (const { id } of this.#sandboxes.list()) {
         steps.defer(`removing sandbox ${id}`, () => this.#sandboxes.remove(id));
@@ -160,30 +177,42 @@ class LinuxNetworkDriver implements NetworkDriver {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#cancelRepair();
+    await this.#drift[Symbol.asyncDispose]();
     await this.#mutex.run(() => this.#names[Symbol.asyncDispose]());
     await this.#flows.settled();
   }
 
   async #applyNow(state: NetworkState): Promise<void> {
+    this.#wanted = state;
+    const isFirst = this.#applied === undefined;
     try {
       const underlay = await this.#underlay(dataPathAddress(state));
       const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
+      const isNewGround = !isSameGround(this.#applied, { networks, underlay });
       await this.#links.apply(state, underlay, async () => {
         this.#applied = { state, networks, underlay };
         this.#names.update(state);
         await this.#applyTable();
+        if (isFirst) await this.#forward.start();
         this.#flows.follow(state);
         await this.#names.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
       });
+      this.#isWhole = true;
+      if (isNewGround) await this.#followGround();
     } catch (error) {
+      this.#isWhole = false;
       this.#links.forget();
       this.#table.forget();
       throw error;
     }
   }
 
-  /** Detected once per address, and again with every repair. */
+  /** Links of sandboxes have the MTU and the bridge of their networks. */
+  async #followGround(): Promise<void> {
+    if (await this.#sandboxChecks.isSuspect()) await this.#sandboxChecks.repair();
+  }
+
+  /** Detected once per address, and again with every check. */
   async #underlay(address: string): Promise<Underlay> {
     const known = this.#applied?.underlay;
     if (known?.address === address) return known;
@@ -191,9 +220,8 @@ class LinuxNetworkDriver implements NetworkDriver {
   }
 
   async #detectUnderlay(address: string): Promise<Underlay> {
-    const port = this.#options.dataPathPort ?? DATA_PATH_PORT;
-    if (address === '') return { address, mtuBytes: 0, port }; // no network here has tunnels
-    return await detectUnderlay(this.#modules.kernel.netlink, address, port);
+    if (address === '') return { address, mtuBytes: 0 }; // no network here has tunnels
+    return await detectUnderlay(this.#modules.kernel.netlink, address);
   }
 
   async #applyTable(): Promise<void> {
@@ -207,26 +235,35 @@ class LinuxNetworkDriver implements NetworkDriver {
     });
   }
 
-  #scheduleRepair(): void {
-    this.#cancelRepair = this.#modules.clock.setTimer(REPAIR_EVERY_MS, () => {
-      this.#mutex
-        .run(() => this.#repair())
-        .catch((error: unknown) => {
-          this.#modules.logger.warn('Could not repair the networks', {}, error);
-        });
-      this.#scheduleRepair();
-    });
+  /** What concerns all parts: the last state was not applied to its end, or the underlay is another. */
+  #wholeState(): Checkable {
+    const underlayNow = async (): Promise<Underlay | undefined> =>
+      this.#applied && (await this.#detectUnderlay(this.#applied.underlay.address));
+    const isSame = (now: Underlay): boolean =>
+      JSON.stringify(now) === JSON.stringify(this.#applied?.underlay);
+    return {
+      part: 'networks',
+      isSuspect: async () => {
+        const now = await underlayNow();
+        return now !== undefined && !(this.#isWhole && isSame(now));
+      },
+      repair: async () => {
+        const now = await underlayNow();
+        if (now === undefined || this.#applied === undefined) return [];
+        const what = `MTU of the underlay ${now.mtuBytes}`;
+        const repairs: Repair[] = isSame(now) ? [] : [{ change: 'changed', what }];
+        this.#applied = { ...this.#applied, underlay: now };
+        await this.#applyNow(this.#wanted);
+        return repairs;
+      },
+    };
   }
+}
 
-  /** Compares the kernel with what was applied, for what others may have changed there. */
-  async #repair(): Promise<void> {
-    const applied = this.#applied;
-    if (applied === undefined) return;
-    this.#links.forget();
-    if (!(await this.#table.exists())) this.#table.forget();
-    applied.underlay = await this.#detectUnderlay(applied.underlay.address);
-    await this.#applyNow(applied.state);
-  }
+function isSameGround(a: Ground | undefined, b: Ground): boolean {
+  if (a === undefined || JSON.stringify(a.underlay) !== JSON.stringify(b.underlay)) return false;
+  const isSame = [...b.networks].every(([id, network]) => a.networks.get(id) === network);
+  return isSame && a.networks.size === b.networks.size;
 }
 
 function emptyState(): NetworkState {

@@ -65,7 +65,7 @@ export const IFLA_BRPORT = {
 } as const;
 export const IFA = { ADDRESS: 1, LOCAL: 2 } as const;
 export const NDA = { DST: 1, LLADDR: 2, VLAN: 5, PORT: 6, VNI: 7, MASTER: 9 } as const;
-export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, TABLE: 15 } as const;
+export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PREFSRC: 7, TABLE: 15 } as const;
 export const FRA = { SRC: 2, IIFNAME: 3, PRIORITY: 6, FWMARK: 10, TABLE: 15, FWMASK: 16 } as const;
 export const NETNSA = { NSID: 1, FD: 3 } as const;
 

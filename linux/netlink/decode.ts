@@ -130,12 +130,14 @@ export function decodeRoute({ payload }: Message): RouteInfo[] {
   if (!isUnicast || isCloned || table === c.RT_TABLE_LOCAL) return [];
   const to = attributes.get(c.RTA.DST);
   const via = attributes.get(c.RTA.GATEWAY);
+  const source = attributes.get(c.RTA.PREFSRC);
   const link = readU32(attributes, c.RTA.OIF);
   return [
     {
       destination: to === undefined ? 'default' : `${formatIp(to)}/${payload.readUInt8(1)}`,
       table,
       ...(via === undefined ? {} : { via: formatIp(via) }),
+      ...(source === undefined ? {} : { source: formatIp(source) }),
       ...(link === undefined ? {} : { link }),
     },
   ];

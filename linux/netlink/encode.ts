@@ -203,6 +203,7 @@ function encodeRoute(op: Route, around: Surroundings): MessageWriter {
   return request(type, flags, header)
     .attribute(c.RTA.DST, to?.address)
     .attribute(c.RTA.GATEWAY, via)
+    .attribute(c.RTA.PREFSRC, op.source === undefined ? undefined : parseIp(op.source))
     .attribute(c.RTA.OIF, op.link === undefined ? undefined : u32(around.linkIndex(op.link)))
     .attribute(c.RTA.TABLE, u32(table));
 }

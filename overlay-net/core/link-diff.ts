@@ -1,5 +1,6 @@
 import type { NetlinkOp } from '../../linux/ports.js';
-import type { Entry, LinkPlan, PlannedLink, Underlay } from './link-plan.js';
+import type { Entry } from './link-entries.js';
+import type { LinkPlan, PlannedLink } from './link-plan.js';
 
 export interface LinkChanges {
   /** What is new or different: to be done before traffic is directed there. */
@@ -8,31 +9,25 @@ export interface LinkChanges {
   last: NetlinkOp[];
 }
 
-/**
- * The operations that turn `actual` into `wanted`. Applying them and planning again gives none.
- * @param options.recreateTunnels VXLAN devices are made anew, because their own address changed
- */
-export function diffLinks(
-  actual: LinkPlan,
-  wanted: LinkPlan,
-  underlay: Underlay,
-  options: { recreateTunnels?: boolean } = {},
-): LinkChanges {
+/** The operations that turn `actual` into `wanted`. Applying them and planning again gives none. */
+export function diffLinks(actual: LinkPlan, wanted: LinkPlan): LinkChanges {
   const first: NetlinkOp[] = [];
   const last: NetlinkOp[] = [];
   const gone = new Set<string>();
   for (const link of actual.links.values()) {
-    const recreate = link.kind === 'vxlan' && options.recreateTunnels === true;
-    if (wanted.links.has(link.name) && !recreate) continue;
+    const successor = wanted.links.get(link.name);
+    if (successor !== undefined && canBecome(link, successor)) continue;
     gone.add(link.name);
-    (recreate ? first : last).push({ op: 'link-del', name: link.name });
+    (successor === undefined ? last : first).push({ op: 'link-del', name: link.name });
   }
   for (const link of wanted.links.values()) {
     const before = gone.has(link.name) ? undefined : actual.links.get(link.name);
-    first.push(...linkOps(before, link, underlay));
+    first.push(...linkOps(before, link));
   }
   for (const [key, entry] of wanted.entries) {
-    first.push(...entryOps(present(actual, key, gone), entry));
+    const before = present(actual, key, gone);
+    if (before?.value === entry.value || comesByItself(actual, entry, gone)) continue;
+    first.push(entry.add);
   }
   return { first, last: [...removedEntries(actual, wanted, gone), ...last] };
 }
@@ -50,57 +45,59 @@ function removedEntries(
   return ops;
 }
 
-function entryOps(before: Entry | undefined, entry: Entry): NetlinkOp[] {
-  if (before === undefined) return [entry.add];
-  return before.value === entry.value ? [] : [before.del, entry.add];
-}
-
 /** An entry that the kernel has and that does not vanish with its link. */
 function present(actual: LinkPlan, key: string, gone: ReadonlySet<string>): Entry | undefined {
   const entry = actual.entries.get(key);
   return entry === undefined || gone.has(entry.link) ? undefined : entry;
 }
 
-function linkOps(
-  before: PlannedLink | undefined,
-  link: PlannedLink,
-  underlay: Underlay,
-): NetlinkOp[] {
-  if (before === undefined) return [...linkAddOps(link, underlay), ...linkUpOps(link)];
-  const same =
-    before.mtuBytes === link.mtuBytes && before.mac === link.mac && before.master === link.master;
-  return same ? [] : linkUpOps(link);
+/** Whether an entry will be there with another one that is about to be added. */
+function comesByItself(actual: LinkPlan, entry: Entry, gone: ReadonlySet<string>): boolean {
+  return entry.follows !== undefined && present(actual, entry.follows, gone) === undefined;
 }
 
-function linkAddOps(link: PlannedLink, underlay: Underlay): NetlinkOp[] {
-  const { name, vni, mtuBytes } = link;
-  if (link.kind === 'bridge') {
-    const mac = link.mac === undefined ? {} : { mac: link.mac };
-    return [{ op: 'link-add', kind: 'bridge', name, mtuBytes, ...mac }];
+/** What the two ends of a tunnel are is settled when it is made. */
+function canBecome(link: PlannedLink, wanted: PlannedLink): boolean {
+  return link.kind === wanted.kind && isCovered(wanted.tunnel ?? {}, link.tunnel ?? {});
+}
+
+function linkOps(before: PlannedLink | undefined, link: PlannedLink): NetlinkOp[] {
+  if (before === undefined) return [linkAddOp(link), ...linkSetOps(link), ...portOps(link)];
+  const isSame =
+    before.mtuBytes === link.mtuBytes && before.mac === link.mac && before.master === link.master;
+  const isSamePort = before.master === link.master && isCovered(link.port ?? {}, before.port ?? {});
+  return [...(isSame ? [] : linkSetOps(link)), ...(isSamePort ? [] : portOps(link))];
+}
+
+function linkAddOp({ name, mtuBytes, mac, tunnel }: PlannedLink): NetlinkOp {
+  if (tunnel === undefined) {
+    return {
+      op: 'link-add',
+      kind: 'bridge',
+      name,
+      mtuBytes,
+      ...(mac === undefined ? {} : { mac }),
+    };
   }
-  const { address: localAddress, port } = underlay;
-  return [{ op: 'link-add', kind: 'vxlan', name, vni, localAddress, port, mtuBytes }];
+  const { vni, localAddress, port } = tunnel;
+  return { op: 'link-add', kind: 'vxlan', name, vni, localAddress, port, mtuBytes };
 }
 
 /** Everything about a link that can be set again. */
-function linkUpOps(link: PlannedLink): NetlinkOp[] {
-  const { name, mtuBytes } = link;
-  const mac = link.mac === undefined ? {} : { mac: link.mac };
-  const master = link.master === undefined ? {} : { master: link.master };
-  const ops: NetlinkOp[] = [{ op: 'link-set', name, mtuBytes, ...mac, ...master, up: true }];
-  if (link.kind === 'vxlan') ops.push(tunnelPortOp(name));
-  return ops;
+function linkSetOps({ name, mtuBytes, mac, master }: PlannedLink): NetlinkOp[] {
+  const more = {
+    ...(mac === undefined ? {} : { mac }),
+    ...(master === undefined ? {} : { master }),
+  };
+  return [{ op: 'link-set', name, mtuBytes, ...more, up: true }];
 }
 
-/** A VXLAN port learns nothing, floods nothing, and its bridge answers ARP for what is behind it. */
-export function tunnelPortOp(name: string): NetlinkOp {
-  return {
-    op: 'bridge-port',
-    name,
-    learning: false,
-    flood: false,
-    mcastFlood: false,
-    bcastFlood: false,
-    neighSuppress: true,
-  };
+function portOps({ name, port }: PlannedLink): NetlinkOp[] {
+  return port === undefined ? [] : [{ op: 'bridge-port', name, ...port }];
+}
+
+/** Whether all that `wanted` says is so in `actual` too. */
+function isCovered(wanted: object, actual: object): boolean {
+  const there = new Map<string, unknown>(Object.entries(actual));
+  return Object.entries(wanted).every(([key, value]) => there.get(key) === value);
 }

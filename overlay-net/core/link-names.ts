@@ -5,12 +5,15 @@ const VXLAN = /^hv([0-9a-f]{1,6})$/;
 /** Bridge of a network of this node alone; the number is the first address of its subnet. */
 const LOCAL_BRIDGE = /^hl[0-9a-f]{8}$/;
 
+/** The host's end of a link of a sandbox. */
+const SANDBOX_LINK = /^hs[0-9a-f]{12}$/;
+
 /** Tag (first byte) of the packet and connection marks that name a peer, and of its route table. */
 export const PEER_MARK_TAG = 0x48000000;
 /** Tag of the packet marks that carry a backend's index between two nft statements. */
 export const BACKEND_MARK_TAG = 0x49000000;
 export const MARK_TAG_MASK = 0xff000000;
-/** Priority of the policy rules: before the main table (32766). */
+/** Priority of the policy rules that former versions made: before the main table (32766). */
 export const RULE_PRIORITY = 4789;
 
 export function bridgeName(vni: number): string {
@@ -36,6 +39,10 @@ export function isBridgeName(name: string): boolean {
 
 export function isVxlanName(name: string): boolean {
   return VXLAN.test(name);
+}
+
+export function isSandboxLink(name: string): boolean {
+  return SANDBOX_LINK.test(name);
 }
 
 /** Mark of connections that came through a peer, and number of the table that leads back to it. */

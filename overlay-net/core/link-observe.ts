@@ -1,92 +1,112 @@
 import type { FdbInfo } from '../../linux/ports.js';
 import type { KernelDump } from './kernel-model.js';
 import { isAddress } from './ipam.js';
-import { isBridgeName, isPeerMark, isVxlanName, RULE_PRIORITY } from './link-names.js';
 import {
   addressEntry,
   bridgeFdbEntry,
   neighbourEntry,
+  putEntry as put,
   routeEntry,
   ruleEntry,
   vxlanFdbEntry,
   type Entry,
-  type LinkPlan,
-  type PlannedLink,
-} from './link-plan.js';
+  type Keyed,
+} from './link-entries.js';
+import {
+  isBridgeName,
+  isNetworkLink,
+  isPeerMark,
+  isSandboxLink,
+  isVxlanName,
+  RULE_PRIORITY,
+} from './link-names.js';
+import type { LinkPlan, PlannedLink } from './link-plan.js';
 
-/** MACs as mac.ts makes them; the kernel's own entries (multicast, a port's own MAC) are others. */
-const OWN_MAC = /^(02:42|06:)/;
+type Link = KernelDump['links'][number];
 
 /** What of a dump belongs to this driver, in the shape of a plan. */
 export function observeLinks(dump: KernelDump): LinkPlan {
-  const names = new Map(dump.links.map((l) => [l.index, l.name]));
+  const byIndex = new Map(dump.links.map((l) => [l.index, l]));
   const links = new Map<string, PlannedLink>();
   for (const link of dump.links) {
-    const observed = observeLink(link, names);
+    const observed = observeLink(link, byIndex);
     if (observed !== undefined) links.set(link.name, observed);
   }
-  const ownName: OwnName = (index) => {
-    const name = index === undefined ? undefined : names.get(index);
-    return name !== undefined && links.has(name) ? name : undefined;
+  const own: OwnLink = (index) => {
+    const link = index === undefined ? undefined : byIndex.get(index);
+    return link !== undefined && links.has(link.name) ? link : undefined;
   };
   const entries = new Map<string, Entry>();
-  observeAddresses(dump, ownName, entries);
-  for (const entry of dump.fdb) observeFdb(entry, ownName(entry.link), entries);
-  observeRouting(dump, ownName, entries);
+  observeAddresses(dump, own, entries);
+  observeRouting(dump, own, entries);
+  for (const entry of dump.fdb) {
+    const link = byIndex.get(entry.link);
+    const keyed = link === undefined ? undefined : observeFdb(entry, link);
+    if (keyed !== undefined) put(entries, keyed);
+  }
   return { links, entries };
 }
 
-/** The name of a link of this driver, by its index. */
-type OwnName = (index: number | undefined) => string | undefined;
+/** A link of a network of this driver, by its index. */
+type OwnLink = (index: number | undefined) => Link | undefined;
 
-function observeAddresses(dump: KernelDump, ownName: OwnName, entries: Map<string, Entry>): void {
+function observeAddresses(dump: KernelDump, own: OwnLink, entries: Map<string, Entry>): void {
   for (const { link, cidr } of dump.addresses) {
-    const name = ownName(link);
+    const name = own(link)?.name;
     if (name === undefined || !isAddress(cidr.split('/')[0] ?? '')) continue;
-    entries.set(...addressEntry(name, cidr));
+    put(entries, addressEntry(name, cidr));
   }
   for (const { link, address, mac } of dump.neighbours) {
-    const name = ownName(link);
-    if (name !== undefined) entries.set(...neighbourEntry(name, address, mac));
+    const name = own(link)?.name;
+    if (name !== undefined) put(entries, neighbourEntry(name, address, mac));
   }
 }
 
-function observeRouting(dump: KernelDump, ownName: OwnName, entries: Map<string, Entry>): void {
-  for (const { link, table, destination, via } of dump.routes) {
-    const name = ownName(link);
-    if (name === undefined || !isPeerMark(table) || destination !== 'default') continue;
-    entries.set(...routeEntry(name, table, via ?? ''));
+/** Rules, and routes in tables of peers, are of former versions: the plan has none. */
+function observeRouting(dump: KernelDump, own: OwnLink, entries: Map<string, Entry>): void {
+  for (const { link, ...route } of dump.routes) {
+    const name = own(link)?.name;
+    if (name !== undefined) put(entries, routeEntry({ ...route, link: name }));
   }
   for (const rule of dump.rules) {
     if (rule.priority !== RULE_PRIORITY || !isPeerMark(rule.table)) continue;
-    if (rule.iif !== undefined) entries.set(...ruleEntry(rule.iif, rule.table));
+    put(entries, ruleEntry(rule));
   }
 }
 
-function observeLink(
-  link: KernelDump['links'][number],
-  names: ReadonlyMap<number, string>,
-): PlannedLink | undefined {
-  const vni = parseInt(link.name.slice(2), 16);
-  const { name, mtuBytes } = link;
+function observeLink(link: Link, byIndex: ReadonlyMap<number, Link>): PlannedLink | undefined {
+  const { name, mac } = link;
   // a link that is down is brought up like one whose MTU differs
-  const common = { name, mtuBytes: link.up ? mtuBytes : 0, vni };
-  if (isBridgeName(name) && link.kind === 'bridge') {
-    return { kind: 'bridge', ...common, mac: link.mac };
-  }
-  if (isVxlanName(name) && link.kind === 'vxlan') {
-    const master = link.master === undefined ? undefined : names.get(link.master);
-    return { kind: 'vxlan', ...common, ...(master === undefined ? {} : { master }) };
-  }
-  return undefined;
+  const mtuBytes = link.up ? link.mtuBytes : 0;
+  if (isBridgeName(name) && link.kind === 'bridge') return { kind: 'bridge', name, mtuBytes, mac };
+  if (!isVxlanName(name) || link.kind !== 'vxlan') return undefined;
+  const master = link.master === undefined ? undefined : byIndex.get(link.master)?.name;
+  return {
+    kind: 'vxlan',
+    name,
+    mtuBytes,
+    ...(link.vxlan === undefined ? {} : { tunnel: link.vxlan }),
+    ...(master === undefined ? {} : { master }),
+    ...(link.port === undefined ? {} : { port: link.port }),
+  };
 }
 
-function observeFdb(
-  { mac, where, destination }: FdbInfo,
-  name: string | undefined,
-  entries: Map<string, Entry>,
-): void {
-  if (name === undefined || !isVxlanName(name) || !OWN_MAC.test(mac)) return;
-  if (where === 'master') entries.set(...bridgeFdbEntry(name, mac));
-  else entries.set(...vxlanFdbEntry(name, mac, destination ?? ''));
+/** Forwarding entries on links of networks and sandboxes, but those that the kernel makes itself. */
+function observeFdb(entry: FdbInfo, link: Link): Keyed | undefined {
+  const { name } = link;
+  const { mac, where, destination, isLocal = false } = entry;
+  if (!isNetworkLink(name) && !isSandboxLink(name)) return undefined;
+  if (where === 'self') return isVxlanName(name) ? observeTunnelEntry(entry, name) : undefined;
+  if (isLocal && mac === link.mac) return undefined;
+  const [key, found] = bridgeFdbEntry(name, mac);
+  const value = isLocal ? 'local' : (destination ?? '');
+  if (!isBridgeName(name)) return [key, { ...found, value }];
+  // the bridge's own entries are addressed as those of a device
+  return [key, { ...found, value, del: { op: 'fdb-del', link: name, mac, where: 'self' } }];
+}
+
+function observeTunnelEntry({ mac, destination = '', port, vni }: FdbInfo, name: string): Keyed {
+  const [key, found] = vxlanFdbEntry(name, mac, destination);
+  const more = [port, vni].filter((v) => v !== undefined);
+  return [key, { ...found, value: [found.value, ...more].join(' ') }];
 }

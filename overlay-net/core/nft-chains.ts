@@ -15,9 +15,10 @@ const PUBLISHED = [
  */
 export function natChains(underlayAddress: string): string[] {
   return [
-    // gateways answer DNS themselves
+    // Gateways answer DNS themselves; a virtual address without backends is refused, below.
     'chain published {',
     'ip daddr @gateways return',
+    'ip daddr @vips return',
     // containers reach published ports by the gateway too, but names are answered there
     `ip daddr @local_gateways ${DNS} return`,
     'ip daddr . meta l4proto . th dport vmap @ip_port_chains',
@@ -55,8 +56,6 @@ export function natChains(underlayAddress: string): string[] {
 export function filterChains(): string[] {
   return [
     'chain forward { type filter hook forward priority 0;',
-    // led nowhere: it has no backend
-    'ip daddr @vips goto refuse',
     'iifname . oifname @same_bridge accept',
     'ct status dnat accept',
     'iifname @bridges oifname @bridges goto forbid',
@@ -73,6 +72,7 @@ export function filterChains(): string[] {
     '}',
     // A published port that gets here was led nowhere: it has no backend.
     'chain input { type filter hook input priority 0;',
+    'ip daddr @vips goto refuse',
     'ct state established,related accept',
     ...PUBLISHED.map((published) => `fib daddr type local ${published} goto refuse`),
     'iifname @bridges goto from_container',
@@ -122,8 +122,6 @@ export function markChains(underlayAddress: string): string[] {
     backend,
     '}',
     'chain output_filter { type filter hook output priority 0;',
-    // a virtual address is for containers: no link of this host has it
-    'ip daddr @vips goto refuse',
     // a virtual address in the sender's own subnet is reached in a detour on purpose
     'oifname @bridges icmp type redirect drop',
     // Nobody answers names while the agent is away, but it will be back: a resolver that hears

@@ -1,18 +1,32 @@
+import type { BridgePort } from '../../linux/ports.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { NetlinkOp } from '../../linux/ports.js';
 import type { SandboxConfig } from './network-state.js';
 import { bridgeOf, networkMtu, type Underlay } from './link-plan.js';
 import { endpointMac } from './mac.js';
 import { firstSubnet, subnetAround } from './subnets.js';
 
+/** What a sandbox must have. */
 export interface SandboxPlan {
-  /** Operations in the host's namespace, then those in the sandbox's. */
-  host: NetlinkOp[];
-  inside: NetlinkOp[];
+  /** In the order of the attachments. */
+  links: readonly PlannedSandboxLink[];
   /** Gateways, at which DNS answers. */
-  nameservers: string[];
+  nameservers: readonly string[];
   /** The sandbox's address on the network of its default route; empty without one. */
   defaultAddress: string;
+}
+
+/** A veth between a bridge and a sandbox. */
+export interface PlannedSandboxLink {
+  /** Its end on the host, and in the sandbox: "eth0" … */
+  hostLink: string;
+  name: string;
+  bridge: string;
+  port: BridgePort;
+  mtuBytes: number;
+  mac: string;
+  cidr: string;
+  /** Beside that to the address's own subnet. */
+  routes: readonly { destination: string; via: string }[];
 }
 
 /** One link of a sandbox: its network and its end on the host. */
@@ -30,41 +44,75 @@ export interface SandboxPort {
   mac: string;
 }
 
+const PORT: BridgePort = {
+  learning: true,
+  flood: true,
+  mcastFlood: true,
+  bcastFlood: true,
+  neighSuppress: false,
+  // the bridge would send no unknown frames to a port that has it
+  proxyArp: false,
+  // a task that reaches itself by its virtual address gets the frame back at the port it sent it
+  hairpin: true,
+  isolated: false,
+};
+
 /**
- * What makes the links of a sandbox in its new namespace.
+ * The links of a sandbox.
  * @param links in the order of the attachments
  */
 export function planSandbox(
   config: SandboxConfig,
-  netnsPath: string,
   links: readonly SandboxLink[],
   underlay: Underlay,
 ): SandboxPlan {
-  const plan: SandboxPlan = { host: [], inside: [], nameservers: [], defaultAddress: '' };
-  const gateway = defaultNetwork(links.map((l) => l.network));
-  for (const [i, { network, hostLink }] of links.entries()) {
-    const cidr = config.attachments[i]?.address ?? '';
-    const address = cidr.split('/')[0] ?? '';
-    const name = `eth${i}`;
-    const mtuBytes = networkMtu(network, underlay);
-    const peer = { name, netns: netnsPath, mac: endpointMac(address) };
-    plan.host.push(
-      { op: 'link-add', kind: 'veth', name: hostLink, mtuBytes, peer },
-      { op: 'link-set', name: hostLink, master: bridgeOf(network), up: true },
-      // a task that reaches itself by its virtual address gets the frame back at the port it sent it
-      { op: 'bridge-port', name: hostLink, hairpin: true },
-    );
-    plan.inside.push(
-      { op: 'link-set', name, mtuBytes, up: true },
-      { op: 'address-add', link: name, cidr },
-    );
-    const { gateway: via } = subnetAround(network, address) ?? firstSubnet(network);
-    if (!plan.nameservers.includes(via)) plan.nameservers.push(via);
-    if (network !== gateway) continue;
-    plan.defaultAddress = address;
-    plan.inside.push({ op: 'route-add', destination: 'default', via, link: name });
-  }
-  return plan;
+  const main = defaultNetwork(links.map((l) => l.network));
+  const planned = links.map((link, i) =>
+    planLink(
+      link,
+      `eth${i}`,
+      config.attachments[i]?.address ?? '',
+      underlay,
+      link.network === main,
+    ),
+  );
+  const nameservers = links.map(({ network }, i) => gatewayFor(network, planned[i]?.cidr ?? ''));
+  const at = links.findIndex(({ network }) => network === main);
+  return {
+    links: planned,
+    nameservers: [...new Set(nameservers)],
+    defaultAddress: main === undefined ? '' : addressOf(planned[at]?.cidr ?? ''),
+  };
+}
+
+function planLink(
+  { network, hostLink }: SandboxLink,
+  name: string,
+  cidr: string,
+  underlay: Underlay,
+  isDefault: boolean,
+): PlannedSandboxLink {
+  const via = gatewayFor(network, cidr);
+  // where another network has the default route, the other subnets of this one need routes too
+  const others = network.subnets.filter(({ gateway }) => gateway !== via).map((s) => s.subnet);
+  return {
+    hostLink,
+    name,
+    bridge: bridgeOf(network),
+    port: PORT,
+    mtuBytes: networkMtu(network, underlay),
+    mac: endpointMac(addressOf(cidr)),
+    cidr,
+    routes: [...others, ...(isDefault ? ['default'] : [])].map((to) => ({ destination: to, via })),
+  };
+}
+
+function gatewayFor(network: NetworkConfig, cidr: string): string {
+  return (subnetAround(network, addressOf(cidr)) ?? firstSubnet(network)).gateway;
+}
+
+function addressOf(cidr: string): string {
+  return cidr.split('/')[0] ?? '';
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Logger } from '../../common/logger.js';
 import type { Nftables } from '../../linux/ports.js';
+import type { Checkable, Repair } from '../core/drift.js';
 import { narrow } from '../core/narrow.js';
-import type { NftPlan } from '../core/nft-model.js';
 import { planNft, type NftInput } from '../core/nft-plan.js';
 import { formatRemoval, NFT_TABLE } from '../core/nft-ruleset.js';
 import { changeScript, fullScript } from '../core/nft-script.js';
@@ -14,16 +14,17 @@ export interface TableInput extends NftInput {
 /** What the tables hold, from which their elements follow. */
 interface Applied {
   input: TableInput;
-  slots: NftPlan['slots'];
+  slots: Map<string, readonly string[]>;
   /** Balance chains made so far; they are kept, being few. */
-  chains: ReadonlySet<string>;
+  chains: Set<string>;
 }
 
 /**
  * The nftables tables of this driver, changed by elements; made anew when it is not known what they
  * hold: at first, after a failure, and when another program has emptied them.
  */
-export class NftTable {
+export class NftTable implements Checkable {
+  readonly part = 'nftables';
   readonly #nftables: Nftables;
   readonly #logger: Logger;
   #applied: Applied | undefined;
@@ -44,6 +45,18 @@ export class NftTable {
     return objects.filter((o) => tableName(o) === NFT_TABLE).length === 2;
   }
 
+  async isSuspect(): Promise<boolean> {
+    return this.#applied !== undefined && !(await this.exists());
+  }
+
+  async repair(): Promise<Repair[]> {
+    const applied = this.#applied;
+    if (applied === undefined || (await this.exists())) return [];
+    this.forget();
+    await this.apply(applied.input);
+    return [{ change: 'added', what: 'the tables hatoba' }];
+  }
+
   async apply(input: TableInput): Promise<void> {
     const before = this.#applied;
     if (before?.input.underlayAddress === input.underlayAddress) {
@@ -57,7 +70,7 @@ export class NftTable {
     this.#applied = undefined;
     const { slots, chains, elements } = planNft(input, before?.slots ?? new Map());
     await this.#nftables.run(fullScript({ slots, chains, elements }, input.underlayAddress));
-    this.#applied = { input, slots, chains };
+    this.#applied = { input, slots: new Map(slots), chains: new Set(chains) };
   }
 
   /** Plans only what can differ: with ten thousand services that is the most part of a change. */
@@ -67,10 +80,12 @@ export class NftTable {
     const plan = planNft({ ...input, state: parts.after }, before.slots);
     const script = changeScript({ plan: old, chains: before.chains }, plan);
     if (script !== '') await this.#nftables.run(script);
-    const slots = new Map(before.slots);
+    // changed in place: a copy costs what there is
+    const { slots, chains } = before;
     for (const key of old.slots.keys()) slots.delete(key);
     for (const [key, placed] of plan.slots) slots.set(key, placed);
-    return { input, slots, chains: new Set([...before.chains, ...plan.chains]) };
+    for (const chain of plan.chains) chains.add(chain);
+    return { input, slots, chains };
   }
 
   async remove(): Promise<void> {

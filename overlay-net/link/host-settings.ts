@@ -11,16 +11,19 @@ const STRICT = '1';
 const LOOSE = '2';
 const OFF = '0';
 
+/** Packets are forwarded, and bridged ones shown to nftables. */
+export const HOST_SYSCTLS: Readonly<Record<string, string>> = {
+  'net.ipv4.ip_forward': '1',
+  'net.bridge.bridge-nf-call-iptables': '1',
+};
+
 /**
  * Makes this network namespace forward packets, and show bridged ones to nftables.
  * @throws {HatobaError} failed-precondition when the kernel has no bridge netfilter
  */
 export async function prepareHost(namespaces: Namespaces): Promise<void> {
   if (!existsSync(BRIDGE_NETFILTER)) await loadBridgeNetfilter();
-  await namespaces.setSysctls({
-    'net.ipv4.ip_forward': '1',
-    'net.bridge.bridge-nf-call-iptables': '1',
-  });
+  await namespaces.setSysctls(HOST_SYSCTLS);
 }
 
 async function loadBridgeNetfilter(): Promise<void> {

@@ -1,36 +1,54 @@
-import { join } from 'node:path';
+import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { Namespaces, Netlink, NetlinkOp } from '../../linux/ports.js';
-import type { NetworkState } from '../driver.js';
-import { diffLinks, tunnelPortOp, type LinkChanges } from '../core/link-diff.js';
+import type { Checkable, Repair } from '../core/drift.js';
+import { diffLinks, type LinkChanges } from '../core/link-diff.js';
+import { compareLinks } from '../core/link-drift.js';
 import { observeLinks } from '../core/link-observe.js';
 import { planLinks, type LinkPlan, type Underlay } from '../core/link-plan.js';
 import { narrow } from '../core/narrow.js';
-import { readJson, writeJson } from '../json-file.js';
-import { bridgeSysctls, prepareHost } from './host-settings.js';
+import type { NetworkState } from '../driver.js';
+import { prepareHost } from './host-settings.js';
+import { BridgeSettings } from './bridge-settings.js';
 
 const NOTHING: LinkPlan = { links: new Map(), entries: new Map() };
+/** A look at everything, also where the kernel tells of no change. */
+const LOOK_EVERY_MS = 60_000;
+/** A link that is made again has lost what hung on it, which shows at the next look. */
+const MAX_ROUNDS = 3;
 
 export interface KernelLinksModules {
   netlink: Netlink;
   namespaces: Namespaces;
+  clock: Clock;
   logger: Logger;
+}
+
+/** What the kernel was brought to. */
+interface Known {
+  state: NetworkState;
+  underlay: Underlay;
+  /** Planned when it is first asked for. */
+  plan?: LinkPlan;
 }
 
 /**
  * The links of the networks and all that hangs on them.
  * 1. `#known` is what the kernel was brought to by the last success; undefined: must be looked up.
- * 2. Calls do not overlap; the driver sees to it.
+ * 2. Calls do not overlap, but for isSuspect(); the driver sees to it.
  */
-export class KernelLinks {
-  readonly #tunnelFile: string;
+export class KernelLinks implements Checkable {
+  readonly part = 'links';
   readonly #modules: KernelLinksModules;
-  #known: { state: NetworkState; underlay: Underlay } | undefined;
+  readonly #settings: BridgeSettings;
+  #known: Known | undefined;
   #isPrepared = false;
+  /** When all was last seen to be as it should; undefined while that is in doubt. */
+  #verifiedAtMs: number | undefined;
 
-  constructor(options: { stateDir: string }, modules: KernelLinksModules) {
-    this.#tunnelFile = join(options.stateDir, 'tunnels.json');
+  constructor(modules: KernelLinksModules) {
     this.#modules = modules;
+    this.#settings = new BridgeSettings(modules.namespaces);
   }
 
   /** What the kernel holds is no longer known: the next change begins with a look. */
@@ -49,33 +67,61 @@ export class KernelLinks {
   ): Promise<void> {
     const known = this.#known;
     this.#known = undefined;
-    const isResumed = known === undefined;
     const isSameUnderlay = JSON.stringify(known?.underlay) === JSON.stringify(underlay);
     const parts = known !== undefined && isSameUnderlay ? narrow(known.state, state) : undefined;
     const wanted = planLinks(parts?.after ?? state, underlay);
-    const actual = isResumed
-      ? await this.#observe()
-      : planLinks(parts?.before ?? known.state, known.underlay);
+    const actual =
+      known === undefined
+        ? await this.#observe()
+        : planLinks(parts?.before ?? known.state, known.underlay);
     await this.#prepare();
-    const changes = diffLinks(actual, wanted, underlay, {
-      recreateTunnels: !isSameUnderlay && !this.#hasTunnelsOf(underlay, actual),
-    });
-    if (isResumed) changes.first.push(...resumeOps(wanted));
-    this.#report(changes, isResumed);
+    const changes = diffLinks(actual, wanted);
+    this.#report(changes, known === undefined);
     await this.#run(changes.first);
-    if (!isSameUnderlay) {
-      writeJsonIfChanged(this.#tunnelFile, { address: underlay.address, port: underlay.port });
-    }
-    await this.#setBridges(isResumed ? NOTHING : actual, wanted);
+    await this.#settings.set(newBridges(known === undefined ? NOTHING : actual, wanted));
     await redirect();
     await this.#run(changes.last);
     this.#known = { state, underlay };
   }
 
+  async isSuspect(): Promise<boolean> {
+    const known = this.#known;
+    if (known === undefined) return false;
+    const { netlink, clock } = this.#modules;
+    const isDue = clock.nowMs() - (this.#verifiedAtMs ?? 0) >= LOOK_EVERY_MS;
+    if ((await netlink.hasChanged()) || isDue) this.#verifiedAtMs = undefined;
+    const plan = planOf(known);
+    if ((await this.#settings.differing(newBridges(NOTHING, plan))).length > 0) return true;
+    if (this.#verifiedAtMs !== undefined) return false;
+    if (compareLinks(await this.#observe(), plan).length > 0) return true;
+    this.#verifiedAtMs = clock.nowMs();
+    return false;
+  }
+
+  async repair(): Promise<Repair[]> {
+    const known = this.#known;
+    if (known === undefined) return [];
+    const wanted = planOf(known);
+    const repairs = new Map<string, Repair>();
+    const note = (found: readonly Repair[]): void => {
+      for (const repair of found) repairs.set(`${repair.change} ${repair.what}`, repair);
+    };
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const actual = await this.#observe();
+      const { first, last } = diffLinks(actual, wanted);
+      note(compareLinks(actual, wanted));
+      const ofLinks = first.filter(isLinkOp);
+      if (ofLinks.length > 0) await this.#run(ofLinks);
+      else await this.#run([...first, ...last]);
+      note(await this.#settings.repair(newBridges(NOTHING, wanted)));
+      if (ofLinks.length === 0) break;
+    }
+    return [...repairs.values()];
+  }
+
   /** Removes every link, rule and route of this driver. */
   async removeAll(): Promise<void> {
-    const underlay: Underlay = { address: '', mtuBytes: 0, port: 0 };
-    const { last } = diffLinks(await this.#observe(), NOTHING, underlay);
+    const { last } = diffLinks(await this.#observe(), NOTHING);
     await this.#run(last);
     this.#known = undefined;
   }
@@ -99,22 +145,6 @@ export class KernelLinks {
     return observeLinks({ links, addresses, neighbours, fdb, routes, rules });
   }
 
-  /** The kernel's list of links does not tell the ends of a tunnel, so they are written down. */
-  #hasTunnelsOf(underlay: Underlay, actual: LinkPlan): boolean {
-    if (![...actual.links.values()].some((l) => l.kind === 'vxlan')) return true;
-    const { address, port } = underlay;
-    return JSON.stringify(readJson(this.#tunnelFile)) === JSON.stringify({ address, port });
-  }
-
-  async #setBridges(before: LinkPlan, wanted: LinkPlan): Promise<void> {
-    const settings: Record<string, string> = {};
-    for (const { kind, name } of wanted.links.values()) {
-      if (kind === 'bridge' && !before.links.has(name))
-        Object.assign(settings, bridgeSysctls(name));
-    }
-    if (Object.keys(settings).length > 0) await this.#modules.namespaces.setSysctls(settings);
-  }
-
   async #run(ops: readonly NetlinkOp[]): Promise<void> {
     if (ops.length > 0) await this.#modules.netlink.apply(ops);
   }
@@ -126,13 +156,17 @@ export class KernelLinks {
   }
 }
 
-/** What a look at the kernel does not show is set again. */
-function resumeOps(wanted: LinkPlan): NetlinkOp[] {
-  return [...wanted.links.values()]
-    .filter((l) => l.kind === 'vxlan')
-    .map((l) => tunnelPortOp(l.name));
+function planOf(known: Known): LinkPlan {
+  return (known.plan ??= planLinks(known.state, known.underlay));
 }
 
-function writeJsonIfChanged(path: string, value: unknown): void {
-  if (JSON.stringify(readJson(path)) !== JSON.stringify(value)) writeJson(path, value);
+/** The bridges of `wanted` that are not in `before`. */
+function newBridges(before: LinkPlan, wanted: LinkPlan): string[] {
+  return [...wanted.links.values()]
+    .filter(({ kind, name }) => kind === 'bridge' && !before.links.has(name))
+    .map(({ name }) => name);
+}
+
+function isLinkOp({ op }: NetlinkOp): boolean {
+  return op === 'link-add' || op === 'link-set' || op === 'link-del' || op === 'bridge-port';
 }

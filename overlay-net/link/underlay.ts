@@ -6,11 +6,7 @@ import type { Underlay } from '../core/link-plan.js';
  * The link that holds this node's data path address, and thus the MTU of the tunnels.
  * @throws {HatobaError} failed-precondition when no link of this host has the address
  */
-export async function detectUnderlay(
-  netlink: Netlink,
-  address: string,
-  port: number,
-): Promise<Underlay> {
+export async function detectUnderlay(netlink: Netlink, address: string): Promise<Underlay> {
   const held = (await netlink.addresses()).find((a) => a.cidr.split('/')[0] === address);
   const link = (await netlink.links()).find((l) => l.index === held?.link);
   if (link === undefined) {
@@ -19,5 +15,5 @@ export async function detectUnderlay(
       `no link of this host has the data path address ${address}: see "ip address" and the agent's dataPathAddr`,
     );
   }
-  return { address, mtuBytes: link.mtuBytes, port };
+  return { address, mtuBytes: link.mtuBytes };
 }

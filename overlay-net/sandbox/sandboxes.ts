@@ -5,8 +5,11 @@ import type { Clock } from '../../common/clock.js';
 import { DisposableStack } from '../../common/disposable.js';
 import { HatobaError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
+import { Mutex } from '../../common/mutex.js';
 import type { Namespaces, Netlink } from '../../linux/ports.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import type { Checkable } from '../core/drift.js';
+import { isSandboxLink } from '../core/link-names.js';
 import type { Underlay } from '../core/link-plan.js';
 import { endpointMac } from '../core/mac.js';
 import type { HostPort } from '../core/nft-plan.js';
@@ -14,6 +17,8 @@ import { planSandbox, type SandboxLink, type SandboxPort } from '../core/sandbox
 import type { Sandbox, SandboxConfig } from '../driver.js';
 import { sandboxSysctls } from '../link/host-settings.js';
 import type { Client } from '../dns/clients.js';
+import { SandboxChecks, type CheckedSandboxes } from './sandbox-checks.js';
+import { SandboxLinks } from './sandbox-links.js';
 import { SandboxStore, type SandboxRecord } from './sandbox-store.js';
 
 export interface SandboxModules {
@@ -34,6 +39,12 @@ export class Sandboxes {
   readonly #netnsDir: string;
   readonly #store: SandboxStore;
   readonly #modules: SandboxModules;
+  /** Links of sandboxes that have no record yet. */
+  readonly #making = new Set<string>();
+  /** Sandboxes that are being removed, by id. */
+  readonly #leaving = new Set<string>();
+  /** Held while a sandbox is repaired or removed. */
+  readonly #repairing = new Mutex();
 
   constructor(options: { stateDir: string; runDir: string }, modules: SandboxModules) {
     this.#netnsDir = join(options.runDir, 'netns');
@@ -56,6 +67,7 @@ export class Sandboxes {
     for (const id of readdirSync(this.#netnsDir)) {
       if (this.#store.get(id) === undefined) await namespaces.dropNetns(this.path(id));
     }
+    await this.#adoptLinks();
   }
 
   path(id: string): string {
@@ -110,8 +122,8 @@ export class Sandboxes {
   async create(config: SandboxConfig, ground: Ground): Promise<Sandbox> {
     const { netlink, namespaces } = this.#modules;
     const path = this.path(config.id);
-    const links = this.#links(config, ground);
-    const plan = planSandbox(config, path, links, ground.underlay);
+    const links = this.#newLinks(config, ground);
+    const plan = planSandbox(config, links, ground.underlay);
     if (config.hostPorts.length > 0 && plan.defaultAddress === '') {
       throw new HatobaError(
         'failed-precondition',
@@ -120,26 +132,79 @@ export class Sandboxes {
     }
     await using undo = new DisposableStack();
     undo.defer('dropping the namespace', () => namespaces.dropNetns(path));
+    const hostLinks = links.map((l) => l.hostLink);
+    for (const name of hostLinks) this.#making.add(name);
+    undo.defer('forgetting its links', () => this.#forgetMaking(hostLinks));
     await namespaces.createNetns(path);
     await namespaces.setSysctls(sandboxSysctls(), path);
-    await netlink.apply(plan.host);
-    await netlink.apply(plan.inside, path);
+    await new SandboxLinks(netlink).create(plan, path);
     const { nameservers, defaultAddress: hostPortAddress } = plan;
-    const hostLinks = links.map((l) => l.hostLink);
     this.#store.put({ config, nameservers, hostPortAddress, hostLinks });
+    this.#forgetMaking(hostLinks);
     undo.move();
     return { id: config.id, netnsPath: path, nameservers, hostPorts: config.hostPorts };
   }
 
   /** Ends a sandbox; the kernel takes its links along, later and in the background. */
   async remove(id: string): Promise<void> {
-    await this.#modules.namespaces.dropNetns(this.path(id));
-    this.#store.delete(id);
+    this.#leaving.add(id);
+    try {
+      await this.#repairing.run(() => this.#modules.namespaces.dropNetns(this.path(id)));
+      this.#store.delete(id);
+    } finally {
+      this.#leaving.delete(id);
+    }
   }
 
-  #links(config: SandboxConfig, { networks }: Ground): SandboxLink[] {
-    // a namespace of the same id may still be going away, so the name must be a new one
-    const salt = `${config.id} ${this.#modules.clock.nowMs()}`;
+  /** Keeps what is there as it was made. */
+  checks(ground: () => Ground | undefined): Checkable {
+    const plans = (): ReturnType<CheckedSandboxes['plans']> => {
+      const current = ground();
+      return current === undefined ? [] : this.#plans(current);
+    };
+    const hasLink = (name: string): boolean =>
+      this.#making.has(name) || this.#store.all().some((r) => r.hostLinks?.includes(name) === true);
+    const { netlink, logger } = this.#modules;
+    return new SandboxChecks({ plans, hasLink }, { netlink, logger, mutex: this.#repairing });
+  }
+
+  #plans({ networks, underlay }: Ground): ReturnType<CheckedSandboxes['plans']> {
+    const staying = this.#store.all().filter(({ config }) => !this.#leaving.has(config.id));
+    return staying.flatMap(({ config, hostLinks = [] }) => {
+      const links = config.attachments.flatMap(({ networkId }, i) => {
+        const network = networks.get(networkId);
+        const hostLink = hostLinks[i] ?? '';
+        return network === undefined || hostLink === '' ? [] : [{ network, hostLink }];
+      });
+      if (links.length < config.attachments.length) return [];
+      const plan = planSandbox(config, links, underlay);
+      return [{ id: config.id, netns: this.path(config.id), plan }];
+    });
+  }
+
+  #forgetMaking(hostLinks: readonly string[]): void {
+    for (const name of hostLinks) this.#making.delete(name);
+  }
+
+  /** Links of a former life that no sandbox has, and names of links that records do not tell. */
+  async #adoptLinks(): Promise<void> {
+    const { netlink } = this.#modules;
+    const host = (await netlink.links()).filter((l) => isSandboxLink(l.name));
+    for (const record of this.#store.all().filter((r) => r.hostLinks === undefined)) {
+      const inside = await netlink.links(this.path(record.config.id));
+      const hostLinks = record.config.attachments.map((_, i) => {
+        const inner = inside.find((l) => l.name === `eth${i}`);
+        const there = host.find((l) => l.index === inner?.peer)?.name;
+        return there ?? this.#vethName(record.config, i);
+      });
+      this.#store.put({ ...record, hostLinks });
+    }
+    const known = new Set(this.#store.all().flatMap((r) => r.hostLinks ?? []));
+    const strays = host.filter((l) => l.kind === 'veth' && !known.has(l.name));
+    await netlink.apply(strays.map(({ name }) => ({ op: 'link-del', name })));
+  }
+
+  #newLinks(config: SandboxConfig, { networks }: Ground): SandboxLink[] {
     return config.attachments.map(({ networkId }, i) => {
       const network = networks.get(networkId);
       if (network === undefined) {
@@ -148,17 +213,21 @@ export class Sandboxes {
           `sandbox ${config.id}: network ${networkId} is not on this node yet`,
         );
       }
-      return { network, hostLink: vethName(`${salt} ${i}`) };
+      return { network, hostLink: this.#vethName(config, i) };
     });
+  }
+
+  /**
+   * "hs" and 12 hexadecimal digits: a link's name has 15 characters at most. A namespace of the same
+   * id may still be going away, so it is a new name each time.
+   */
+  #vethName({ id }: SandboxConfig, place: number): string {
+    const seed = `${id} ${this.#modules.clock.nowMs()} ${place}`;
+    return `hs${createHash('sha256').update(seed).digest('hex').slice(0, 12)}`;
   }
 
   #toSandbox({ config, nameservers }: SandboxRecord): Sandbox {
     const { id, hostPorts } = config;
     return { id, netnsPath: this.path(id), nameservers, hostPorts };
   }
-}
-
-/** "hs" and 12 hexadecimal digits: a link's name has 15 characters at most. */
-function vethName(seed: string): string {
-  return `hs${createHash('sha256').update(seed).digest('hex').slice(0, 12)}`;
 }

@@ -177,6 +177,7 @@ export class FakeNetwork {
       destination: op.destination,
       table: op.table ?? 254,
       ...(op.via === undefined ? {} : { via: op.via }),
+      ...(op.source === undefined ? {} : { source: op.source }),
       ...(op.link === undefined ? {} : { link: this.#indexOf(op.link, op.op) }),
     };
   }

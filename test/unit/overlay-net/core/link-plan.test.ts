@@ -3,6 +3,13 @@ import fc from 'fast-check';
 import { diffLinks } from '../../../../overlay-net/core/link-diff.js';
 import type { NetlinkOp } from '../../../../linux/ports.js';
 import type { KernelDump } from '../../../../overlay-net/core/kernel-model.js';
+import {
+  formatAddress,
+  formatCidr,
+  parseInterface,
+  subnetOf,
+} from '../../../../overlay-net/core/ipam.js';
+import { compareLinks } from '../../../../overlay-net/core/link-drift.js';
 import { observeLinks } from '../../../../overlay-net/core/link-observe.js';
 import {
   dataPathAddress,
@@ -14,7 +21,7 @@ import {
 import type { NetworkState } from '../../../../overlay-net/driver.js';
 import { anyState } from './states.js';
 
-const underlay: Underlay = { address: '192.0.2.1', mtuBytes: 1500, port: 4789 };
+const underlay: Underlay = { address: '192.0.2.1', mtuBytes: 1500 };
 const aNetwork = (driver: string): NetworkState['networks'][number] => ({
   networkId: 'net',
   name: 'net',
@@ -29,12 +36,13 @@ const aNetwork = (driver: string): NetworkState['networks'][number] => ({
 });
 const nothing: LinkPlan = { links: new Map(), entries: new Map() };
 
+type ModelLink = Omit<KernelDump['links'][number], 'index' | 'name' | 'master'> & {
+  master?: string;
+};
+
 /** A kernel that knows just enough to hold a plan: refuses what the real one would refuse. */
 class ModelKernel {
-  readonly links = new Map<
-    string,
-    { kind: string; mac: string; mtuBytes: number; up: boolean; master?: string }
-  >();
+  readonly links = new Map<string, ModelLink>();
   readonly entries = new Map<string, { op: NetlinkOp; link: string | undefined }>();
 
   apply(ops: readonly NetlinkOp[]): void {
@@ -47,7 +55,12 @@ class ModelKernel {
       const given = op.kind === 'bridge' ? op.mac : undefined;
       const mac = given ?? 'aa:aa:aa:aa:aa:aa';
       assert.ok(op.mtuBytes !== undefined, 'every link has an MTU of its own');
-      this.links.set(op.name, { kind: op.kind, mac, mtuBytes: op.mtuBytes, up: false });
+      const link: ModelLink = { kind: op.kind, mac, mtuBytes: op.mtuBytes, up: false };
+      if (op.kind === 'vxlan') {
+        const { vni, localAddress, port } = op;
+        link.vxlan = { vni, localAddress, port, learning: false };
+      }
+      this.links.set(op.name, link);
     } else if (op.op === 'link-set') {
       const link = this.links.get(op.name);
       assert.ok(link, `no ${op.name}`);
@@ -59,26 +72,64 @@ class ModelKernel {
         if (entry.link === op.name) this.entries.delete(key);
       }
     } else if (op.op === 'bridge-port') {
-      assert.ok(this.links.get(op.name)?.master, `${op.name} is no port`);
+      const link = this.links.get(op.name);
+      assert.ok(link?.master, `${op.name} is no port`);
+      const { op: _, name: __, ...port } = op;
+      link.port = { ...link.port, ...port } as NonNullable<ModelLink['port']>;
     } else {
       this.#applyEntry(op);
     }
   }
 
-  #applyEntry(
-    op: Exclude<NetlinkOp, { op: 'link-add' | 'link-set' | 'link-del' | 'bridge-port' }>,
-  ) {
+  #applyEntry(op: EntryOp) {
     const [what = '', verb] = op.op.split('-');
     const link = 'link' in op ? op.link : undefined;
-    const { op: _op, ...rest } = op;
-    const key = `${what} ${JSON.stringify(rest)}`;
+    const key = `${what} ${placeOf(op)}`;
     if (verb === 'del') {
       assert.ok(this.entries.delete(key), `no ${key}`);
+      // the route is the kernel's own, unless it was set anew
+      const route = op.op === 'address-del' ? `route ${placeOf(subnetRoute(op))}` : '';
+      this.entries.delete(route);
       return;
     }
     assert.ok(link === undefined || this.links.has(link), `no link for ${key}`);
-    assert.ok(!this.entries.has(key), `twice ${key}`);
+    const { op: _op, ...rest } = op;
+    const { op: _before, ...before } = this.entries.get(key)?.op ?? { op: undefined };
+    assert.notDeepEqual(before, rest, `twice ${key}`);
     this.entries.set(key, { op, link });
+    if (op.op === 'address-add' && !op.cidr.endsWith('/32')) this.#applyEntry(subnetRoute(op));
+  }
+
+  /** What somebody may do by hand; `which` picks among what there is. */
+  damage(how: string, which: number): void {
+    const names = [...this.links.keys()];
+    const name = names[which % Math.max(1, names.length)] ?? '';
+    const link = this.links.get(name);
+    if (link === undefined) return;
+    const { op } = [...this.entries.values()][which % Math.max(1, this.entries.size)] ?? {};
+    if (how === 'remove' && op !== undefined) {
+      this.apply([{ ...op, op: op.op.replace('-add', '-del') } as NetlinkOp]);
+    }
+    if (how === 'link') this.apply([{ op: 'link-del', name }]);
+    if (how === 'foreign') {
+      const mac = '02:00:00:00:00:99';
+      const address = `10.0.9.${which % 250}`;
+      const strange: EntryOp[] = [
+        { op: 'neigh-add', link: name, address, mac },
+        { op: 'route-add', link: name, destination: `${address}/32`, table: 254 },
+      ];
+      if (link.kind === 'vxlan') {
+        strange.push({ op: 'fdb-add', link: name, mac, where: 'self', destination: address });
+      }
+      for (const op of strange) {
+        this.entries.set(`${op.op.split('-')[0] ?? ''} ${placeOf(op)}`, { op, link: name });
+      }
+    }
+    if (how !== 'flags') return;
+    link.up = false;
+    link.mtuBytes = 1234;
+    if (link.port !== undefined) link.port = { ...link.port, learning: true };
+    else delete link.master;
   }
 
   dump(): KernelDump {
@@ -105,8 +156,26 @@ class ModelKernel {
   }
 }
 
+type EntryOp = Exclude<NetlinkOp, { op: 'link-add' | 'link-set' | 'link-del' | 'bridge-port' }>;
+
+/** What an entry excludes others from. */
+function placeOf(op: EntryOp): string {
+  if ('mac' in op && 'address' in op) return `${op.link} ${op.address}`;
+  if ('mac' in op) return `${op.link} ${op.where} ${op.mac}`;
+  if ('destination' in op) return `${op.table ?? 254} ${op.destination}`;
+  const { op: _, ...rest } = op;
+  return JSON.stringify(rest);
+}
+
+/** The route that the kernel makes along with an address. */
+function subnetRoute({ link, cidr }: { link: string; cidr: string }): EntryOp {
+  const { address, prefixLength } = parseInterface(cidr);
+  const destination = formatCidr(subnetOf(address, prefixLength));
+  return { op: 'route-add', destination, link, source: formatAddress(address), table: 254 };
+}
+
 function change(kernel: ModelKernel, from: LinkPlan, to: LinkPlan): void {
-  const { first, last } = diffLinks(from, to, underlay);
+  const { first, last } = diffLinks(from, to);
   kernel.apply(first);
   kernel.apply(last);
 }
@@ -125,7 +194,7 @@ describe('links of the networks', () => {
           change(kernel, known, wanted);
           const observed = observeLinks(kernel.dump());
           assert.deepEqual(keysOf(observed), keysOf(wanted));
-          assert.deepEqual(diffLinks(observed, wanted, underlay), { first: [], last: [] });
+          assert.deepEqual(diffLinks(observed, wanted), { first: [], last: [] });
           known = wanted;
         }
         change(kernel, observeLinks(kernel.dump()), nothing);
@@ -160,9 +229,35 @@ describe('links of the networks', () => {
         const kernel = new ModelKernel();
         const wanted = planLinks(state, underlay);
         change(kernel, nothing, wanted);
-        const { first, last } = diffLinks(wanted, wanted, underlay, { recreateTunnels: true });
-        kernel.apply([...first, ...last]);
-        assert.deepEqual(keysOf(observeLinks(kernel.dump())), keysOf(wanted));
+        const moved = planLinks(state, { ...underlay, address: '192.0.2.9' });
+        change(kernel, observeLinks(kernel.dump()), moved);
+        assert.deepEqual(keysOf(observeLinks(kernel.dump())), keysOf(moved));
+        for (const { kind, vxlan } of kernel.dump().links) {
+          if (kind === 'vxlan') assert.equal(vxlan?.localAddress, '192.0.2.9');
+        }
+      }),
+    );
+  });
+
+  it('are repaired whatever was done to them, and every difference is told', () => {
+    const damage = fc.array(
+      fc.tuple(fc.constantFrom('remove', 'link', 'flags', 'foreign'), fc.nat()),
+      { minLength: 1, maxLength: 6 },
+    );
+    fc.assert(
+      fc.property(anyState, damage, (state, done) => {
+        const kernel = new ModelKernel();
+        const wanted = planLinks(state, underlay);
+        change(kernel, nothing, wanted);
+        for (const [how, which] of done) kernel.damage(how, which);
+        // a bridge made anew has lost what hung on it, which the next look shows
+        for (let round = 0; round < 3; round++) {
+          const actual = observeLinks(kernel.dump());
+          const { first, last } = diffLinks(actual, wanted);
+          assert.equal(first.length + last.length > 0, compareLinks(actual, wanted).length > 0);
+          kernel.apply([...first, ...last]);
+        }
+        assert.deepEqual(compareLinks(observeLinks(kernel.dump()), wanted), []);
       }),
     );
   });
@@ -203,7 +298,7 @@ describe('links of the networks', () => {
       peers: [],
     };
     assert.equal(dataPathAddress(state), '');
-    const { first, last } = diffLinks(nothing, planLinks(state, underlay), underlay);
+    const { first, last } = diffLinks(nothing, planLinks(state, underlay));
     const link = { name: 'hlac1e0000', mtuBytes: 1500, mac: '02:42:ac:1e:00:01' };
     assert.deepEqual(last, []);
     assert.deepEqual(first, [

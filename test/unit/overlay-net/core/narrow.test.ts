@@ -55,11 +55,7 @@ describe('the part of a step that can differ', () => {
     fc.assert(
       fc.property(anyStep, ([before, after]) => {
         const diff = (a: NetworkState, b: NetworkState): unknown => {
-          const { first, last } = diffLinks(
-            planLinks(a, underlay),
-            planLinks(b, underlay),
-            underlay,
-          );
+          const { first, last } = diffLinks(planLinks(a, underlay), planLinks(b, underlay));
           return [sorted(first), sorted(last)];
         };
         const parts = narrow(before, after);
