@@ -45,6 +45,8 @@ export interface AgentConfig {
   readonly snapshotter: 'auto' | 'overlay' | 'copy';
   /** Of the network "bridge" of this node alone; another one is taken where this is used already. */
   readonly bridgeSubnet: string;
+  /** Whether rules are put where other programs' tables would refuse to forward for containers. */
+  readonly forwardRules: 'auto' | 'off';
   /** How often what nobody needs is looked for. */
   readonly garbageInterval: string;
   /** Images without a container are kept so long after their last use. */
@@ -80,6 +82,7 @@ const TABLE: SettingTable<AgentConfig> = {
   ),
   snapshotter: choiceSetting(['auto', 'overlay', 'copy']),
   bridgeSubnet: textSetting('a subnet like 172.30.0.0/16, from /8 to /29', isSubnet),
+  forwardRules: choiceSetting(['auto', 'off']),
   garbageInterval: durationSetting,
   imageMinAge: durationSetting,
   partialMaxAge: durationSetting,
@@ -109,6 +112,7 @@ export function parseConfig(sources: SettingSources, systemHostname: string): Ag
     registryMirrors: {},
     snapshotter: 'auto',
     bridgeSubnet: '172.30.0.0/16',
+    forwardRules: 'auto',
     garbageInterval: '10m',
     imageMinAge: '24h',
     partialMaxAge: '168h',

@@ -64,7 +64,11 @@ async function start(
   const driver = stack.use(
     'networks',
     await openNetworkDriver(
-      { stateDir: join(folder, 'network'), runDir: config.runDir },
+      {
+        stateDir: join(folder, 'network'),
+        runDir: config.runDir,
+        forwardRules: config.forwardRules,
+      },
       { kernel, clock, logger },
     ),
   );

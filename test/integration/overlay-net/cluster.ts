@@ -4,6 +4,7 @@ import type {
   NetworkEndpoint,
   NetworkService,
 } from '../../../proto/gen/hatoba/v1/dispatcher.js';
+import type { PortProtocol } from '../../../proto/gen/hatoba/v1/types.js';
 import type { LabHost } from '../../support/net-lab.js';
 
 /** The networks of the tests: id, VNI and subnet go by the third byte of the addresses. */
@@ -61,7 +62,7 @@ export function service(
 
 export function ingressPort(
   publishedPort: number,
-  protocol: 'PORT_PROTOCOL_TCP' | 'PORT_PROTOCOL_UDP' = 'PORT_PROTOCOL_TCP',
+  protocol: PortProtocol = 'PORT_PROTOCOL_TCP',
 ): NetworkService['ports'][number] {
   return {
     name: '',

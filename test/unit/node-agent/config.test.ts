@@ -32,6 +32,7 @@ describe('configuration of the agent', () => {
       registryMirrors: {},
       snapshotter: 'auto',
       bridgeSubnet: '172.30.0.0/16',
+      forwardRules: 'auto',
       garbageInterval: '10m',
       imageMinAge: '24h',
       partialMaxAge: '168h',
