@@ -27,9 +27,10 @@ const byUdp: Exchange = ({ address, port }, message, { onMessage, onError }) => 
   let isOpen = true;
   socket.on('error', onError);
   socket.on('message', onMessage);
-  socket.connect(port, address, () => {
+  socket.on('connect', () => {
     if (isOpen) socket.send(message);
   });
+  socket.connect(port, address); // a callback would be told of a failure in place of onError
   return () => {
     if (isOpen) socket.close();
     isOpen = false;
