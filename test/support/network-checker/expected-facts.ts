@@ -1,6 +1,6 @@
 import type { Network, Node } from '../../../common/model/objects.js';
 import type { ClusterObjects } from './cluster-objects.js';
-import { endpointsOf, networksOn, servicesOn, type Endpoint } from './network-model.js';
+import { bare, endpointsOf, networksOn, servicesOn, type Endpoint } from './network-model.js';
 
 /**
  * What the kernel of a node must hold for what the store says, a line for each entry, worked out
@@ -57,7 +57,10 @@ function addServices(
 ): void {
   for (const { service, virtualIp } of servicesOn(objects, network)) {
     const ready = endpoints.filter((e) => e.serviceId === service.id && e.ready);
-    if (virtualIp !== '') facts.add(`address ${bridge(network.vni)} ${virtualIp}/32`);
+    if (virtualIp !== '') {
+      facts.add(`address ${bridge(network.vni)} ${virtualIp}/32`);
+      facts.add(`virtual address ${virtualIp}`);
+    }
     for (const { address } of virtualIp === '' ? [] : ready) {
       facts.add(`balance ${virtualIp} to ${address}`);
     }
@@ -65,6 +68,7 @@ function addServices(
     for (const port of service.endpoint.ports) {
       if (port.publishMode !== 'PUBLISH_MODE_INGRESS') continue;
       const published = `${port.protocol.slice('PORT_PROTOCOL_'.length).toLowerCase()} ${port.publishedPort}`;
+      facts.add(`published ${published}`);
       for (const { address } of ready) {
         facts.add(`publish ${published} to ${address}:${port.targetPort}`);
       }
@@ -78,12 +82,9 @@ function addPeers(facts: Set<string>, { network: { vni }, node, objects }: Place
     if (id === node.id || description.dataPathAddress === '') continue;
     const mac = bridgeMac(index, vni);
     const mark = PEER_MARK + index;
-    const gateway = `169.254.${index >> 8}.${index & 255}`;
-    facts.add(`neighbour ${bridge(vni)} ${gateway} ${mac}`);
     addForwarding(facts, vni, mac, description.dataPathAddress);
-    facts.add(`rule from ${bridge(vni)} mark ${mark} to table ${mark}`);
-    facts.add(`route table ${mark} default via ${gateway} on ${bridge(vni)}`);
     facts.add(`peer ${mac} has mark ${mark}`);
+    facts.add(`mark ${mark} leads to ${mac}`);
   }
 }
 const PEER_MARK = 0x48000000;
@@ -101,14 +102,18 @@ function addSandboxes(facts: Set<string>, objects: ClusterObjects, node: Node): 
       const network = networks.get(networkId);
       if (network?.spec.driver !== 'overlay') continue;
       count(ports, bridge(network.vni));
-      const mac = endpointMac(cidr.split('/')[0] ?? '');
+      const mac = endpointMac(bare(cidr));
+      facts.add(`may send: ${mac} ${bare(cidr)}`);
       facts.add(`inside ${serviceName}.${slot}.${id}: ${cidr} ${mac}`);
     }
   }
   for (const [networkId, users] of objects.containers) {
     const vni = networks.get(networkId)?.vni ?? 0;
     const own = users.filter((u) => u.nodeId === node.id && u.state === 'active');
-    for (const _user of own) count(ports, bridge(vni));
+    for (const { address } of own) {
+      count(ports, bridge(vni));
+      facts.add(`may send: ${endpointMac(bare(address))} ${bare(address)}`);
+    }
   }
   for (const [name, number] of ports) facts.add(`ports ${name} ${number} of containers`);
 }

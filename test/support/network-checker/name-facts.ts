@@ -73,11 +73,11 @@ function expectedNames(objects: ClusterObjects, network: Network): Map<string, s
         add(`${slot}.${name}`, readyOf(tasks.filter((t) => t.slot === slot)));
       }
     }
-    if (virtualIp !== '') add(virtualIp, [service.spec.name]);
+    if (virtualIp !== '') add(virtualIp, [`${service.spec.name}.${network.spec.name}`]);
   }
   for (const endpoint of endpoints) {
     add(endpoint.name, readyOf([endpoint]));
-    if (endpoint.ready) add(endpoint.address, [endpoint.name]);
+    if (endpoint.ready) add(endpoint.address, [`${endpoint.name}.${network.spec.name}`]);
   }
   return new Map([...names].map(([name, found]) => [name, [...found].sort()]));
 }
