@@ -54,15 +54,17 @@ describe('a manager with its own etcd', function () {
     const info = await manager.leading();
     assert.notEqual(info.clusterId, '');
     assert.equal(info.nodes, 0);
-    const networks = await eventually(async () => {
-      const answer = await unary(manager.control.listNetworks.bind(manager.control), {});
-      assert.notEqual(answer.networks[0]?.ipam, undefined);
-      return answer.networks;
+    await eventually(async () => {
+      const { networks } = await unary(manager.control.listNetworks.bind(manager.control), {});
+      assert.deepEqual(
+        networks.map((n) => [n.spec?.name, n.spec?.driver, n.ipam[0]?.subnet]),
+        [
+          ['host', 'host', undefined],
+          ['ingress', 'overlay', '10.128.0.0/16'],
+          ['none', 'none', undefined],
+        ],
+      );
     });
-    assert.deepEqual(
-      networks.map((n) => [n.spec?.name, n.ipam[0]?.subnet]),
-      [['ingress', '10.128.0.0/16']],
-    );
     await unary(manager.control.createService.bind(manager.control), { spec: specOf(1) });
     await pendingTasks(1); // there is no node to run it
   });

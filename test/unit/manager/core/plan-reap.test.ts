@@ -3,6 +3,7 @@ import { STACK_LABEL } from '../../../../common/model/labels.js';
 import type { Task } from '../../../../common/model/objects.js';
 import { ORPHAN_AFTER_MS, planReap } from '../../../../manager/core/plan-reap.js';
 import {
+  Attachment,
   NodeState,
   TaskState,
   UpdateState,
@@ -38,6 +39,10 @@ function task(state: TaskState, desiredState: TaskState, some: Some<TaskMessage>
 }
 
 const down = aNode({ status: { state: NodeState.DOWN, stateChangedAtMs: T0 } });
+const attachment = Attachment.fromPartial({
+  ...{ id: 'a1', version: 1, nodeId: 'n1', containerId: 'c1', networkId: 'net' },
+  address: '10.9.0.2/24',
+});
 
 describe('reaper', () => {
   const services = [aService()];
@@ -71,6 +76,20 @@ describe('reaper', () => {
       'removes tasks without a service',
       { tasks: [task(FAILED, RUNNING)], services: [] },
       ['remove t-web-1-1'],
+    ],
+    [
+      'removes what containers of a removed node had on networks',
+      { attachments: [attachment], nodes: [] },
+      ['remove a1'],
+    ],
+    ['keeps it while the node is only down', { attachments: [attachment], nodes: [down] }, []],
+    [
+      'keeps a network for the containers on it',
+      {
+        attachments: [attachment],
+        networks: [aNetwork({ id: 'net', pendingDelete: true })],
+      },
+      [],
     ],
     ['stops them first', { tasks: [task(RUNNING, RUNNING)], services: [] }, ['update t-web-1-1']],
   ];
