@@ -6,6 +6,7 @@ import {
   type Mount,
 } from '../../../proto/gen/hatoba/v1/types.js';
 import { parseConstraint } from '../scheduler/constraint.js';
+import { checkDns } from './dns-spec.js';
 import { checkIsolation } from './isolation-spec.js';
 import { checkLimits } from './limit-spec.js';
 import type { Problems } from './problem.js';
@@ -45,6 +46,7 @@ function checkContainer(spec: ContainerSpec, problems: Problems): void {
     problems.at(`ulimits[${i}]`).require(isRight, `soft limit ${soft} of ${name} is above ${hard}`);
   });
   if (spec.healthcheck !== undefined) checkHealth(spec.healthcheck, problems.at('healthcheck'));
+  if (spec.dnsConfig !== undefined) checkDns(spec.dnsConfig, problems.at('dnsConfig'));
   checkMounts(spec.mounts, problems);
   checkIsolation(spec, problems);
 }

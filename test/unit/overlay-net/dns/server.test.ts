@@ -175,8 +175,11 @@ describe('DNS server', () => {
   });
 
   it('goes on to the next resolver', async () => {
-    upstreams.unshift('127.0.0.2');
-    assert.deepEqual(addresses(await askUdp('example.org')), ['203.0.113.9']);
+    // one that refuses, and one to which no socket can be connected
+    for (const other of ['127.0.0.2', '255.255.255.255']) {
+      upstreams.splice(0, upstreams.length, other, '127.0.0.3');
+      assert.deepEqual(addresses(await askUdp('example.org')), ['203.0.113.9'], other);
+    }
   });
 
   it('asks the resolvers of the container instead, where it has any', async () => {

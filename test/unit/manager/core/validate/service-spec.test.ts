@@ -97,6 +97,37 @@ describe('service validation', () => {
       ['mode.replicas: 1000000000 is not between 0 and 100000'],
     ],
     [
+      'resolvers, search domains and options',
+      task({
+        containerSpec: {
+          dnsConfig: {
+            nameservers: ['192.0.2.53', '2001:db8::53', '::ffff:192.0.2.53', 'fe80::1%eth0'],
+            search: ['.', 'a.example'],
+            options: ['ndots:2'],
+          },
+        },
+      }),
+      [],
+    ],
+    [
+      'resolvers by name, and lines for resolv.conf',
+      task({
+        containerSpec: {
+          dnsConfig: {
+            nameservers: ['dns.example', '192.0.2.256'],
+            search: ['a b'],
+            options: ['x\nnameserver 192.0.2.1'],
+          },
+        },
+      }),
+      [
+        'taskTemplate.containerSpec.dnsConfig.nameservers[0]: "dns.example" is not an IP address: DNS servers are given as addresses, for example 192.0.2.53',
+        'taskTemplate.containerSpec.dnsConfig.nameservers[1]: "192.0.2.256" is not an IP address: DNS servers are given as addresses, for example 192.0.2.53',
+        'taskTemplate.containerSpec.dnsConfig.search[0]: "a b" is not one word, as resolv.conf needs it',
+        'taskTemplate.containerSpec.dnsConfig.options[0]: "x\nnameserver 192.0.2.1" is not one word, as resolv.conf needs it',
+      ],
+    ],
+    [
       'what a task may share with its machine',
       task({
         containerSpec: {
