@@ -11,7 +11,8 @@ import { openKernel } from '../../linux/kernel.js';
 import type { NetworkState, SandboxConfig } from '../../overlay-net/driver.js';
 import { openNetworkDriver, type NetworkDriverOptions } from '../../overlay-net/linux-driver.js';
 
-export type HostMethod = 'apply' | 'attach' | 'detach' | 'list' | 'teardown';
+export type HostMethod =
+  'apply' | 'attach' | 'detach' | 'list' | 'teardown' | 'openConnections' | 'endStaleConnections';
 export interface HostRequest {
   id: number;
   method: HostMethod;
@@ -41,6 +42,10 @@ async function run({ method, args }: HostRequest): Promise<unknown> {
       return driver.list();
     case 'teardown':
       return driver.teardown();
+    case 'openConnections':
+      return driver.openConnections(args[0] as readonly string[]);
+    case 'endStaleConnections':
+      return driver.endStaleConnections();
   }
 }
 

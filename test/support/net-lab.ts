@@ -229,6 +229,12 @@ export class LabHost {
   async list(): Promise<Sandbox[]> {
     return (await this.#call('list')) as Sandbox[];
   }
+  async openConnections(...addresses: readonly string[]): Promise<number> {
+    return (await this.#call('openConnections', addresses)) as number;
+  }
+  async endStaleConnections(): Promise<void> {
+    await this.#call('endStaleConnections');
+  }
   async teardown(): Promise<void> {
     await this.#call('teardown');
   }
