@@ -1,3 +1,4 @@
+import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import { difference } from './difference.js';
 import { canonical, NetworkNames, type ZoneAnswer } from './dns-names.js';
 import { isAddress } from './ipam.js';
@@ -10,20 +11,31 @@ const FOREIGN: ZoneAnswer = { kind: 'foreign' };
 
 /**
  * The names of all networks of this node, as of the last state.
- * 1. A state costs what differs from the one before; objects are compared by identity.
+ * 1. A network's names are gathered when somebody first asks for one: most networks of a large
+ *    cluster are asked for nothing here. From then on a state costs what differs from the one
+ *    before; objects are compared by identity.
  * 2. The ingress network has no names: everything published meets there, of whatever stack.
  */
 export class Zone {
   #state: NetworkState = { nodeId: '', networks: [], endpoints: [], services: [], peers: [] };
-  #networks: ReadonlyMap<string, NetworkState['networks'][number]> = new Map();
-  #names = new Map<string, NetworkNames>();
+  #networks: ReadonlyMap<string, NetworkConfig> = new Map();
+  /** Of the networks that were asked for. */
+  readonly #names = new Map<string, NetworkNames>();
   /** Network id by gateway address. */
   #gateways: ReadonlyMap<string, string> = new Map();
 
   update(state: NetworkState): void {
     const before = this.#state;
     this.#state = state;
-    this.#take(before, state, this.#takeNetworks());
+    const networks = linkedNetworks(state);
+    this.#networks = new Map(networks.map((n) => [n.networkId, n]));
+    this.#gateways = new Map(
+      networks.flatMap((n) => gatewaysOf(n).map((gateway) => [gateway, n.networkId])),
+    );
+    for (const [id, { network }] of this.#names) {
+      if (this.#networks.get(id) !== network) this.#names.delete(id);
+    }
+    this.#follow(before);
   }
 
   /**
@@ -35,7 +47,7 @@ export class Zone {
   lookup(networkIds: readonly string[], name: string): ZoneAnswer {
     const short = canonical(name);
     for (const id of networkIds) {
-      const found = this.#names.get(id)?.lookup(short);
+      const found = this.#namesOf(id)?.lookup(short);
       if (found !== undefined) return found;
     }
     return FOREIGN;
@@ -46,7 +58,7 @@ export class Zone {
     const address = REVERSE.exec(canonical(name))?.slice(1).reverse().join('.');
     if (address === undefined || !isAddress(address)) return FOREIGN;
     for (const id of networkIds) {
-      const found = this.#names.get(id)?.reverse(address);
+      const found = this.#namesOf(id)?.reverse(address);
       if (found !== undefined) return found;
     }
     return FOREIGN;
@@ -62,46 +74,31 @@ export class Zone {
     return this.#gateways.get(address);
   }
 
-  /** Keeps the names of networks that stay. @returns the ids of those that have none yet */
-  #takeNetworks(): ReadonlySet<string> {
-    const networks = linkedNetworks(this.#state);
-    const names = new Map<string, NetworkNames>();
-    const fresh = new Set<string>();
-    for (const network of networks) {
-      if (network.ingress) continue;
-      const known = this.#names.get(network.networkId);
-      if (known?.network !== network) fresh.add(network.networkId);
-      names.set(network.networkId, known?.network === network ? known : new NetworkNames(network));
+  #namesOf(networkId: string): NetworkNames | undefined {
+    const known = this.#names.get(networkId);
+    const network = this.#networks.get(networkId);
+    if (known !== undefined || network === undefined || network.ingress) return known;
+    const names = new NetworkNames(network);
+    for (const service of this.#state.services) {
+      if (service.networkId === networkId) names.addService(service);
     }
-    this.#networks = new Map(networks.map((n) => [n.networkId, n]));
-    this.#gateways = new Map(
-      networks.flatMap((n) => gatewaysOf(n).map((gateway) => [gateway, n.networkId])),
-    );
-    this.#names = names;
-    return fresh;
+    for (const endpoint of this.#state.endpoints) {
+      if (endpoint.networkId === networkId) names.addEndpoint(endpoint);
+    }
+    this.#names.set(networkId, names);
+    return names;
   }
 
-  /** Of fresh networks everything is new, whether it was there before or not. */
-  #take(before: NetworkState, after: NetworkState, fresh: ReadonlySet<string>): void {
-    const services = difference(before.services, after.services);
-    this.#each(services.gone, (names, service) => names.removeService(service));
-    const endpoints = difference(before.endpoints, after.endpoints);
-    this.#each(endpoints.gone, (names, endpoint) => names.removeEndpoint(endpoint));
-    const isStaying = (o: { networkId: string }): boolean => !fresh.has(o.networkId);
-    const isFresh = (o: { networkId: string }): boolean => fresh.has(o.networkId);
-    const come = <T extends { networkId: string }>(all: readonly T[], more: readonly T[]): T[] =>
-      fresh.size === 0 ? [...more] : [...all.filter(isFresh), ...more.filter(isStaying)];
-    this.#each(come(after.services, services.come), (names, service) => names.addService(service));
-    this.#each(come(after.endpoints, endpoints.come), (names, e) => names.addEndpoint(e));
+  #follow(before: NetworkState): void {
+    const services = difference(before.services, this.#state.services);
+    for (const service of services.gone) this.#known(service)?.removeService(service);
+    for (const service of services.come) this.#known(service)?.addService(service);
+    const endpoints = difference(before.endpoints, this.#state.endpoints);
+    for (const endpoint of endpoints.gone) this.#known(endpoint)?.removeEndpoint(endpoint);
+    for (const endpoint of endpoints.come) this.#known(endpoint)?.addEndpoint(endpoint);
   }
 
-  #each<T extends { networkId: string }>(
-    objects: readonly T[],
-    run: (names: NetworkNames, object: T) => void,
-  ): void {
-    for (const object of objects) {
-      const names = this.#names.get(object.networkId);
-      if (names !== undefined) run(names, object);
-    }
+  #known({ networkId }: { networkId: string }): NetworkNames | undefined {
+    return this.#names.get(networkId);
   }
 }

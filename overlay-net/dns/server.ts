@@ -3,7 +3,8 @@ import { DisposableStack } from '../../common/disposable.js';
 import { describeError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import { Mutex } from '../../common/mutex.js';
-import { Listener, type Respond } from './listener.js';
+import type { Respond } from './answerer.js';
+import { Listener } from './listener.js';
 
 const RETRY_MS = 5000;
 

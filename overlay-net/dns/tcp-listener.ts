@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../common/clock.js';
+import type { Answerer } from './answerer.js';
 import { FrameReader, toFrame } from './frames.js';
-import type { Answerer } from './listener.js';
 
 const MAX_CONNECTIONS = 128;
 const MAX_CONNECTIONS_PER_ASKER = 16;

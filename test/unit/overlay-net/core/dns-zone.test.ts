@@ -39,7 +39,10 @@ const zone = zoneOf(state);
 
 function zoneOf(...states: readonly NetworkState[]): Zone {
   const made = new Zone();
-  for (const each of states) made.update(each);
+  for (const each of states) {
+    made.update(each);
+    for (const { networkId } of each.networks) made.lookup([networkId], 'any'); // gathers its names
+  }
   return made;
 }
 
