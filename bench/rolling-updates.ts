@@ -10,7 +10,7 @@ import { eventually } from '../test/support/eventually.js';
 import { reportText, type LoadReport } from '../test/support/load-report.js';
 import { loadAnswerImages } from '../test/e2e/answers.js';
 import { DevCluster } from '../test/e2e/cluster.js';
-import { RollingStack, setAvailability } from '../test/e2e/rolling.js';
+import { lostOf, RollingStack, setAvailability } from '../test/e2e/rolling.js';
 import { printRows, type BenchRow } from './support/figures.js';
 
 const UPDATES = Number(process.argv[2] ?? 100);
@@ -22,8 +22,9 @@ const rows: BenchRow[] = [];
 async function measure(what: string, work: () => Promise<void>): Promise<void> {
   const report: LoadReport = await stack.underLoad(work, KEEP_MS);
   console.log(`${what}: ${reportText(report)}`);
-  const ours = `${report.failures.length} of ${report.requests} lost`;
-  rows.push({ what, ours, peer: '', ratio: '', budget: '0' });
+  const { lost, cut } = lostOf(report);
+  const ours = `${lost.length} of ${report.requests} lost, ${cut.length} datagrams cut off`;
+  rows.push({ what, ours, peer: '', ratio: '', budget: '0 lost' });
 }
 
 const cluster = await DevCluster.up();

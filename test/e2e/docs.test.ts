@@ -2,10 +2,16 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { consoleSteps, isAsSaid, type ConsoleStep } from '../support/console-blocks.js';
 import { CLI, DevCluster, requiresDevCluster } from './cluster.js';
 
-const PAGE = new URL('../../docs/containers.md', import.meta.url);
+/** The guides, and how many commands they have at least. */
+const PAGES = [
+  ['containers.md', 30],
+  ['networks.md', 15],
+] as const;
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MARK = '@@ended';
 
 interface Outcome extends ConsoleStep {
@@ -13,27 +19,31 @@ interface Outcome extends ConsoleStep {
   exitCode: number;
 }
 
-describe('docs/containers.md', function () {
+describe('a guide', function () {
   let cluster: DevCluster;
   let opened: DevCluster | undefined;
+  let bin = '';
 
   before(async function () {
     requiresDevCluster(this);
-    opened = cluster = await DevCluster.up(1);
+    opened = cluster = await DevCluster.up(2);
     await cluster.loadImages();
+    bin = linkCommand(cluster.folder);
   });
   after(async () => {
     await opened?.down();
   });
 
-  it('says what its commands print', async () => {
-    const steps = consoleSteps(readFileSync(PAGE, 'utf8'));
-    assert.ok(steps.length > 30, 'the page has its commands');
-    const wrong = (await runAll(steps)).filter(
-      ({ exitCode, output, expected }) => exitCode !== 0 || !isAsSaid(output, expected),
-    );
-    assert.equal(wrong.map(describeOutcome).join('\n'), '');
-  });
+  for (const [page, least] of PAGES) {
+    it(`docs/${page} says what its commands print`, async () => {
+      const steps = consoleSteps(readFileSync(join(ROOT, 'docs', page), 'utf8'));
+      assert.ok(steps.length > least, 'the page has its commands');
+      const wrong = (await runAll(steps)).filter(
+        ({ exitCode, output, expected }) => exitCode !== 0 || !isAsSaid(output, expected),
+      );
+      assert.equal(wrong.map(describeOutcome).join('\n'), '');
+    });
+  }
 
   /** In one shell, as a reader would. */
   async function runAll(steps: readonly ConsoleStep[]): Promise<Outcome[]> {
@@ -41,9 +51,9 @@ describe('docs/containers.md', function () {
       .map(({ command }) => `${command}\nprintf '\\n${MARK} %d\\n' $?\n`)
       .join('');
     const stdout = await new Promise<string>((resolve) => {
-      const PATH = `${linkCommand(cluster.folder)}:${process.env['PATH'] ?? ''}`;
+      const PATH = `${bin}:${process.env['PATH'] ?? ''}`;
       const env = { ...process.env, PATH, HATOBA_CONFIG: cluster.folder, NO_COLOR: '1' };
-      const options = { env, maxBuffer: 16 * 1024 * 1024 };
+      const options = { env, cwd: ROOT, maxBuffer: 16 * 1024 * 1024 };
       const shell = execFile('bash', options, (_error, output) => {
         resolve(output);
       });

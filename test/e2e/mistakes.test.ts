@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { DevCluster, requiresDevCluster, HELLO } from './cluster.js';
 
 describe('what cannot work says so', function () {
@@ -62,6 +63,55 @@ describe('what cannot work says so', function () {
     const [big] = await cluster.tasks('pend_big');
     assert.match(big?.message ?? '', /no suitable node.*3 of 3.*512 CPUs/);
     await cluster.hatoba('stack', 'rm', 'pend');
+  });
+
+  it('networks that overlap or are too small, and ports of the hosts: refused, with the numbers', async () => {
+    const overlap = await cluster.run('network', 'create', '--subnet', '10.77.0.0/25', 'x');
+    assert.equal(overlap.code, 1);
+    assert.match(
+      overlap.stderr,
+      /10\.77\.0\.0\/25 overlaps 10\.77\.0\.0\/24 of a route of node n\d/,
+    );
+    const file = await cluster.compose(
+      'full.yaml',
+      [
+        'services:',
+        '  web: {image: "hello-api:1", ports: ["4402:80"]}',
+        '  many: {image: "hello-api:1", networks: [small], deploy: {replicas: 8}}',
+        'networks: {small: {ipam: {config: [{subnet: 10.55.0.0/29}]}}}',
+      ].join('\n'),
+    );
+    const port = await cluster.run('deploy', '-f', file, 'full');
+    assert.equal(port.code, 1);
+    assert.match(port.stderr, /port 4402\/tcp is taken on node n\d by the agent of this node/);
+    const free = await cluster.compose(
+      'room.yaml',
+      (await readFile(file, 'utf8')).replace('4402', '4999'),
+    );
+    const room = await cluster.run('deploy', '-f', free, 'full');
+    assert.equal(room.code, 1);
+    assert.match(
+      room.stderr,
+      /network full_small \(10\.55\.0\.0\/29\): 6 addresses, 1 used, 5 free; service full_many needs 9: 8 tasks and a virtual address/,
+    );
+    assert.doesNotMatch(await cluster.hatoba('network', 'ls'), /full_/);
+  });
+
+  it('a service on the network of its host, or on none: it runs, and can publish nothing', async () => {
+    const yaml = (more: string): string =>
+      [
+        'services:',
+        `  own: {image: "hello-api:1", network_mode: host${more}}`,
+        '  alone: {image: "hello-api:1", network_mode: none}',
+      ].join('\n');
+    await cluster.hatoba('deploy', '-f', await cluster.compose('modes.yaml', yaml('')), 'modes');
+    for (const name of ['modes_own', 'modes_alone']) {
+      assert.deepEqual((await cluster.tasks(name)).map((t) => t.state), ['running']); // prettier-ignore
+    }
+    const wrong = await cluster.compose('wrong.yaml', yaml(', ports: ["4998:80"]'));
+    const { code, stderr } = await cluster.run('deploy', '-f', wrong, 'modes');
+    assert.equal(code, 1, stderr);
+    await cluster.hatoba('stack', 'rm', 'modes');
   });
 
   it('a port that is published already: refused, naming the holder', async () => {

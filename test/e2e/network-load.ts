@@ -39,7 +39,7 @@ export class NetworkLoad implements AsyncDisposable {
     const targets = Object.values(ADDRESS).flatMap((address) =>
       published.map((port) => `${address}:${port}`),
     );
-    const fromOutside = { ...common, ...DATAGRAMS, targets, checksAddress: true };
+    const fromOutside = { ...common, ...DATAGRAMS, targets, checks: 'address' as const };
     const starts = [Load.start(outside.netnsPath, fromOutside)];
     if (clients !== undefined) {
       const { netnsPath, nameserver } = await insideClient(cluster, clients);

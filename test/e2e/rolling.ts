@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { unary } from '../../proto/wire/client.js';
 import type { NodeAvailability } from '../../proto/gen/hatoba/v1/types.js';
 import { openControl } from '../support/network-checker/cluster-objects.js';
-import type { LoadReport } from '../support/load-report.js';
+import type { LoadFailure, LoadReport } from '../support/load-report.js';
 import { deployAnswers, type AnswerService } from './answers.js';
 import type { DevCluster, HostName } from './cluster.js';
 import { NetworkLoad } from './network-load.js';
@@ -69,6 +69,15 @@ export class RollingStack {
       assert.equal(alive.filter((t) => t.state === 'running').length, 3);
     }
   }
+}
+
+/**
+ * Requests that were lost; and apart from them datagrams, of which one that is on its way at the very
+ * moment in which its flow is led away from a task has no way back.
+ */
+export function lostOf({ failures }: LoadReport): { lost: LoadFailure[]; cut: LoadFailure[] } {
+  const isCut = ({ kind }: LoadFailure): boolean => kind === 'datagram' || kind === 'socket';
+  return { lost: failures.filter((f) => !isCut(f)), cut: failures.filter(isCut) };
 }
 
 /** As "hatoba node update --availability" does. */

@@ -18,7 +18,7 @@ export interface Client {
   close(): void;
 }
 
-/** Opens a client to "host:port". @throws when there is no connection in time */
+/** Opens a client to "host:port", from a port of its own (0: any). @throws when there is no connection in time */
 export type OpenClient = (target: string, localPort: number) => Promise<Client>;
 
 export interface ClientOptions {
@@ -98,10 +98,14 @@ class HttpClient implements Client {
 }
 
 /** Datagrams from one socket; each question carries a number of its own. */
-export async function openDatagrams(target: string, options: ClientOptions): Promise<Client> {
+export async function openDatagrams(
+  target: string,
+  options: ClientOptions,
+  localPort: number,
+): Promise<Client> {
   const { host, port } = await resolveTarget(target, options);
   const socket = createSocket('udp4');
-  socket.connect(port, host);
+  socket.bind(localPort, () => socket.connect(port, host));
   await inTime(once(socket, 'connect'), options.timeoutMs, 'opening a socket');
   return new DatagramClient(socket, options.timeoutMs);
 }

@@ -21,14 +21,7 @@ import {
 } from './load-report.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions;
-const {
-  targets,
-  keepMs = 2000,
-  pauseMs = 5,
-  timeoutMs = 8000,
-  checksAddress = false,
-  fromPort,
-} = options;
+const { targets, keepMs = 2000, pauseMs = 5, timeoutMs = 8000, checks, fromPort } = options;
 const most = options.requests ?? Infinity;
 const report = emptyReport();
 let isOver = false;
@@ -54,14 +47,21 @@ async function ask(life: Life, client: Client): Promise<void> {
   report.slowestMs = Math.max(report.slowestMs, performance.now() - startedAtMs);
   if (life.answers++ === 0) {
     countIn(report.balanced, answer.replica);
-    countIn(report.seenFrom, answer.client.split(':')[0] ?? '');
+    countIn(report.seenFrom, bareAddress(answer.client));
   }
   countIn(report.answers, answer.replica);
-  if (checksAddress) checkAddress(answer, client);
+  checkAddress(answer, client);
 }
 
 function checkAddress({ replica, client: seen }: Answer, { local }: Client): void {
-  if (seen !== local) throw new Error(`${replica} sees ${seen}, but the client is ${local}`);
+  const isRight = checks === 'address' ? bareAddress(seen) === bareAddress(local) : seen === local;
+  if (checks === undefined || isRight) return;
+  throw new Error(`${replica} sees ${seen}, but the client is ${local}`);
+}
+
+/** "10.77.0.9:40312" → "10.77.0.9". */
+function bareAddress(address: string): string {
+  return address.split(':')[0] ?? '';
 }
 
 function fail(life: Life, error: unknown): void {
@@ -80,7 +80,7 @@ function fail(life: Life, error: unknown): void {
 
 /** One connection or socket: opened, asked while `goesOn`, and closed by the client. */
 async function live(kind: LoadKind, open: OpenClient, goesOn: (ageMs: number) => boolean) {
-  const port = localPort(turn);
+  const port = fromPort === undefined ? 0 : fromPort + turn;
   const target = targets[turn++ % targets.length] ?? '';
   const life: Life = { kind, target, openedAtMs: performance.now(), answers: 0, client: undefined };
   const requestsBefore = report.requests;
@@ -108,14 +108,9 @@ async function worker(kind: LoadKind, open: OpenClient): Promise<void> {
   }
 }
 
-/** 0: any. */
-function localPort(number: number): number {
-  return fromPort === undefined ? 0 : fromPort + Math.floor(number / targets.length);
-}
-
 const clientOptions: ClientOptions = { timeoutMs, nameserver: options.nameserver };
 const http: OpenClient = (target, port) => openHttp(target, clientOptions, port);
-const datagrams: OpenClient = (target) => openDatagrams(target, clientOptions);
+const datagrams: OpenClient = (target, port) => openDatagrams(target, clientOptions, port);
 const kinds: readonly [LoadKind, number | undefined, OpenClient][] = [
   ['connection', options.connectionWorkers, http],
   ['keep-alive', options.keepAliveWorkers, http],

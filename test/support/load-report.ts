@@ -21,9 +21,9 @@ export interface LoadOptions {
   timeoutMs?: number;
   /** Ends by itself after so many requests; else when it is told to. */
   requests?: number;
-  /** An answer that names another address than the client's own has failed. */
-  checksAddress?: boolean;
-  /** New connections come from this port of the client's and the next ones, each to every target. */
+  /** An answer that names another address, or port, than the client's own has failed. */
+  checks?: 'address' | 'address and port';
+  /** Connections and sockets have this port of the client's and the next ones, each used once. */
   fromPort?: number;
 }
 
