@@ -199,8 +199,12 @@ function networkBase(address: number, prefixLength: number): number {
   return Math.floor(address / size) * size;
 }
 
-/** /31 and /32 have no network or broadcast address (RFC 3021). */
-function hostRange(subnet: Cidr, within = subnet): { first: number; last: number } {
+/**
+ * The first and the last address that a link may have; /31 and /32 have no network or broadcast
+ * address (RFC 3021).
+ * @param within only what lies in this part of the subnet, too; then the last may be below the first
+ */
+export function hostRange(subnet: Cidr, within = subnet): { first: number; last: number } {
   const edge = subnet.prefixLength >= 31 ? 0 : 1;
   return {
     first: Math.max(subnet.base + edge, within.base),

@@ -1,4 +1,5 @@
 import {
+  hostRange,
   isAddress,
   nextAddress,
   parseAddress,
@@ -15,7 +16,10 @@ interface Part {
   readonly subnet: Cidr;
   /** The part of the subnet to give from. */
   readonly range: Cidr;
-  /** How many addresses of the range nobody has or had. */
+  /** The first and the last address of the range that may be given, as numbers. */
+  readonly first: number;
+  readonly last: number;
+  /** How many of them nobody has or had. */
   untouched: number;
   /** The address given last. */
   cursor: string | undefined;
@@ -45,10 +49,10 @@ export class AddressSpace {
     this.#parts = ipam.map(({ subnet: cidr, ipRange }) => {
       const subnet = parseCidr(cidr);
       const range = ipRange === '' ? subnet : parseCidr(ipRange);
+      const { first, last } = hostRange(subnet, range);
       return {
-        subnet,
-        range,
-        untouched: poolUsage(subnet, [], range).total,
+        ...{ subnet, range, first, last },
+        untouched: Math.max(0, last - first + 1),
         cursor: cursor !== undefined && subnetContains(subnet, cursor) ? cursor : undefined,
       };
     });
@@ -139,9 +143,9 @@ export class AddressSpace {
 
   #touch(address: string): void {
     if (this.#used.has(address) || this.#ended.has(address)) return;
-    const part = this.#partOf(address);
-    if (part === undefined) return;
-    part.untouched -= poolUsage(part.subnet, [address], part.range).used;
+    const value = parseAddress(address);
+    const part = this.#parts.find(({ first, last }) => value >= first && value <= last);
+    if (part !== undefined) part.untouched--;
   }
 
   #nextUntouched(): string | undefined {
