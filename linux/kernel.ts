@@ -56,7 +56,7 @@ class LinuxKernel implements Kernel {
     this.mounts = toMounts(client, this.spawner);
     this.nftables = {
       run: (script, netns) => client.call('nftables.run', script, netns),
-      query: (command, netns) => client.call('nftables.query', command, netns),
+      query: (command, netns, detail) => client.call('nftables.query', command, netns, detail),
       isChangedByOthers: (netns) => client.call('nftables.isChangedByOthers', netns),
     };
     this.sockets = toSockets(client);

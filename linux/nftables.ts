@@ -8,6 +8,7 @@ import type { CallHandlers } from './protocol.js';
 const MAX_OPEN_NAMESPACES = 8;
 const NFT_CTX_DEFAULT = 0;
 const NFT_CTX_OUTPUT_JSON = 1 << 4;
+const NFT_CTX_OUTPUT_TERSE = 1 << 11;
 const MAX_ERROR_CHARACTERS = 2000;
 
 type Context = bigint;
@@ -53,8 +54,9 @@ export class LinuxNftables {
       this.#generations.get(netns).around(() => this.#run(script, 0, netns));
     },
     'nftables.isChangedByOthers': (netns) => this.#generations.get(netns).takeForeign(),
-    'nftables.query': (command, netns) => {
-      const text = this.#run(command, NFT_CTX_OUTPUT_JSON, netns);
+    'nftables.query': (command, netns, detail = 'full') => {
+      const flags = NFT_CTX_OUTPUT_JSON | (detail === 'terse' ? NFT_CTX_OUTPUT_TERSE : 0);
+      const text = this.#run(command, flags, netns);
       if (text === '') return [];
       const { nftables } = JSON.parse(text) as { nftables?: unknown[] };
       return nftables ?? [];

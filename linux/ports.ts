@@ -268,11 +268,14 @@ export interface Spawner {
   spawn(options: SpawnOptions): Promise<SpawnedProcess>;
 }
 
+/** terse: without the elements of sets. */
+export type ListingDetail = 'full' | 'terse';
+
 export interface Nftables {
   /** Runs one nft script as one transaction: all or nothing. */
   run(script: string, netns?: string): Promise<void>;
   /** `list …` commands with JSON output, parsed: the array under "nftables". */
-  query(command: string, netns?: string): Promise<unknown[]>;
+  query(command: string, netns?: string, detail?: ListingDetail): Promise<unknown[]>;
   /**
    * Whether anything but run() has changed any table since the last call: another program, or a
    * person. True the first time.

@@ -6,6 +6,7 @@ import type {
   FlowInfo,
   IdMap,
   LinkInfo,
+  ListingDetail,
   NeighbourInfo,
   NetlinkOp,
   OverlayMount,
@@ -52,7 +53,7 @@ export interface KernelCalls {
   /** Collects the children that have exited; their exits go out as messages of their own. */
   'spawner.reap': () => void;
   'nftables.run': (script: string, netns?: string) => void;
-  'nftables.query': (command: string, netns?: string) => unknown[];
+  'nftables.query': (command: string, netns?: string, detail?: ListingDetail) => unknown[];
   'nftables.isChangedByOthers': (netns?: string) => boolean;
   'files.mknod': (path: string, mode: number, major: number, minor: number) => void;
   'files.setXattr': (path: string, name: string, value: Uint8Array) => void;

@@ -87,7 +87,7 @@ class LinuxNetworkDriver implements NetworkDriver {
     this.#sandboxes = new Sandboxes(options, parts);
     this.#sandboxChecks = this.#sandboxes.checks(() => this.#applied);
     this.#drift = new DriftChecker(
-      [this.#wholeState(), this.#links, this.#table, this.#forward, this.#sandboxChecks],
+      [this.#wholeState(), this.#links, this.#table.checks(), this.#forward, this.#sandboxChecks],
       { clock, logger, mutex: this.#mutex },
     );
     this.#flows = new Flows({ conntrack: kernel.conntrack, logger });

@@ -76,6 +76,11 @@ export function familyOf(set: NftSet): NftFamily {
   return set in BRIDGE_SETS ? 'bridge' : 'ip';
 }
 
+export function kindOf(set: NftSet): 'set' | 'map' {
+  const sets: Readonly<Record<string, string>> = { ...IP_SETS, ...BRIDGE_SETS };
+  return sets[set]?.startsWith('map') === true ? 'map' : 'set';
+}
+
 /**
  * The statements that make both tables anew, still without elements, in one transaction.
  * @param underlayAddress own data path address; empty: the node has no overlay network

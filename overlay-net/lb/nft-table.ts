@@ -1,10 +1,12 @@
 import type { Logger } from '../../common/logger.js';
 import type { Nftables } from '../../linux/ports.js';
-import type { Checkable, Repair } from '../core/drift.js';
+import type { Checkable } from '../core/drift.js';
 import { narrow } from '../core/narrow.js';
+import type { NftPlan } from '../core/nft-model.js';
 import { planNft, type NftInput } from '../core/nft-plan.js';
-import { formatRemoval, NFT_TABLE } from '../core/nft-ruleset.js';
+import { formatRemoval } from '../core/nft-ruleset.js';
 import { changeScript, fullScript } from '../core/nft-script.js';
+import { TableChecks } from './table-checks.js';
 
 export interface TableInput extends NftInput {
   /** Own data path address; empty while the node has none. */
@@ -23,11 +25,12 @@ interface Applied {
  * The nftables tables of this driver, changed by elements; made anew when it is not known what they
  * hold: at first, after a failure, and when another program has emptied them.
  */
-export class NftTable implements Checkable {
-  readonly part = 'nftables';
+export class NftTable {
   readonly #nftables: Nftables;
   readonly #logger: Logger;
   #applied: Applied | undefined;
+  /** Counts changes of chains and rules. */
+  #structure = 0;
 
   constructor(modules: { nftables: Nftables; logger: Logger }) {
     this.#nftables = modules.nftables;
@@ -39,22 +42,39 @@ export class NftTable implements Checkable {
     this.#applied = undefined;
   }
 
-  /** Whether the kernel has the tables at all. */
-  async exists(): Promise<boolean> {
-    const objects = await this.#nftables.query('list tables');
-    return objects.filter((o) => tableName(o) === NFT_TABLE).length === 2;
+  /** Keeps the tables as they were applied. */
+  checks(): Checkable {
+    const tables = {
+      structure: () => (this.#applied === undefined ? 0 : this.#structure),
+      elements: () => this.#elements(),
+      remake: () => this.#remake(),
+    };
+    return new TableChecks(tables, this.#nftables);
   }
 
-  async isSuspect(): Promise<boolean> {
-    return this.#applied !== undefined && !(await this.exists());
-  }
-
-  async repair(): Promise<Repair[]> {
+  #elements(): NftPlan['elements'] {
     const applied = this.#applied;
-    if (applied === undefined || (await this.exists())) return [];
-    this.forget();
-    await this.apply(applied.input);
-    return [{ change: 'added', what: 'the tables hatoba' }];
+    return applied === undefined ? new Map() : planNft(applied.input, applied.slots).elements;
+  }
+
+  /** Connections live on; backends keep their places. */
+  async #remake(): Promise<void> {
+    const applied = this.#applied;
+    if (applied === undefined) return;
+    try {
+      await this.#makeAnew(applied.input, applied.slots);
+    } catch (error) {
+      this.#applied = applied; // to be tried again
+      throw error;
+    }
+  }
+
+  async #makeAnew(input: TableInput, places: NftPlan['slots']): Promise<void> {
+    this.#applied = undefined;
+    const { slots, chains, elements } = planNft(input, places);
+    await this.#nftables.run(fullScript({ slots, chains, elements }, input.underlayAddress));
+    this.#structure++;
+    this.#applied = { input, slots: new Map(slots), chains: new Set(chains) };
   }
 
   async apply(input: TableInput): Promise<void> {
@@ -67,10 +87,7 @@ export class NftTable implements Checkable {
         this.#logger.warn('Made the nftables tables anew, as a change failed', {}, error);
       }
     }
-    this.#applied = undefined;
-    const { slots, chains, elements } = planNft(input, before?.slots ?? new Map());
-    await this.#nftables.run(fullScript({ slots, chains, elements }, input.underlayAddress));
-    this.#applied = { input, slots: new Map(slots), chains: new Set(chains) };
+    await this.#makeAnew(input, before?.slots ?? new Map());
   }
 
   /** Plans only what can differ: with ten thousand services that is the most part of a change. */
@@ -84,6 +101,7 @@ export class NftTable implements Checkable {
     const { slots, chains } = before;
     for (const key of old.slots.keys()) slots.delete(key);
     for (const [key, placed] of plan.slots) slots.set(key, placed);
+    if ([...plan.chains].some((chain) => !chains.has(chain))) this.#structure++;
     for (const chain of plan.chains) chains.add(chain);
     return { input, slots, chains };
   }
@@ -92,11 +110,4 @@ export class NftTable implements Checkable {
     this.#applied = undefined;
     await this.#nftables.run(formatRemoval());
   }
-}
-
-/** The name in {"table": {"family": …, "name": …}}; undefined for other objects. */
-function tableName(object: unknown): unknown {
-  if (typeof object !== 'object' || object === null || !('table' in object)) return undefined;
-  const { table } = object;
-  return typeof table === 'object' && table !== null && 'name' in table ? table.name : undefined;
 }

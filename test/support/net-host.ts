@@ -8,11 +8,19 @@ import { systemClock } from '../../common/adapters/system-clock.js';
 import { createWinstonLogger } from '../../common/adapters/winston-logger.js';
 import { describeError, kindOf } from '../../common/errors.js';
 import { openKernel } from '../../linux/kernel.js';
+import type { Logger } from '../../common/logger.js';
 import type { NetworkState, SandboxConfig } from '../../overlay-net/driver.js';
 import { openNetworkDriver, type NetworkDriverOptions } from '../../overlay-net/linux-driver.js';
 
 export type HostMethod =
-  'apply' | 'attach' | 'detach' | 'list' | 'teardown' | 'openConnections' | 'endStaleConnections';
+  | 'apply'
+  | 'attach'
+  | 'detach'
+  | 'list'
+  | 'teardown'
+  | 'openConnections'
+  | 'endStaleConnections'
+  | 'checkDrift';
 export interface HostRequest {
   id: number;
   method: HostMethod;
@@ -27,7 +35,21 @@ const kernel = await openKernel({
     throw error;
   },
 });
-const logger = createWinstonLogger({ level: 'info', format: 'text' });
+/** What was repaired, as it was logged: "added neigh hb1001 10.0.1.7". */
+const repairs: string[] = [];
+const log = createWinstonLogger({ level: 'info', format: 'text' });
+const logger: Logger = {
+  ...log,
+  debug: () => undefined,
+  info: (...line) => log.info(...line),
+  error: (...line) => log.error(...line),
+  warn: (message, fields = {}, error) => {
+    const { change, what, count } = fields;
+    if (typeof what === 'string') repairs.push(`${String(change)} ${what}`);
+    else if (typeof count === 'number') repairs.push(`${count} more`);
+    else log.warn(message, fields, error);
+  },
+};
 const driver = await openNetworkDriver(options, { kernel, clock: systemClock, logger });
 
 async function run({ method, args }: HostRequest): Promise<unknown> {
@@ -46,6 +68,9 @@ async function run({ method, args }: HostRequest): Promise<unknown> {
       return driver.openConnections(args[0] as readonly string[]);
     case 'endStaleConnections':
       return driver.endStaleConnections();
+    case 'checkDrift':
+      await driver.checkDrift();
+      return repairs.splice(0);
   }
 }
 

@@ -235,6 +235,10 @@ export class LabHost {
   async endStaleConnections(): Promise<void> {
     await this.#call('endStaleConnections');
   }
+  /** Has the driver compare the kernel with what it applied. @returns what it repaired */
+  async checkDrift(): Promise<string[]> {
+    return (await this.#call('checkDrift')) as string[];
+  }
   async teardown(): Promise<void> {
     await this.#call('teardown');
   }
