@@ -7,6 +7,7 @@ import type {
   NetworkService,
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import { AssignmentAction, AssignmentsType } from '../../proto/gen/hatoba/v1/dispatcher.js';
+import { SortedTable } from './sorted-table.js';
 
 /** Everything the managers have assigned to this node, as of one message. Never changed in place. */
 export interface Assignments {
@@ -14,12 +15,12 @@ export interface Assignments {
   readonly sequence: string;
   /** Store revision that the newest message reflects. */
   readonly revision: number;
-  readonly tasks: ReadonlyMap<string, Task>;
+  readonly tasks: SortedTable<Task>;
   /** Keys: network id; network id and task id; network id and service id; node id. */
-  readonly networks: ReadonlyMap<string, NetworkConfig>;
-  readonly endpoints: ReadonlyMap<string, NetworkEndpoint>;
-  readonly services: ReadonlyMap<string, NetworkService>;
-  readonly peers: ReadonlyMap<string, NetworkPeer>;
+  readonly networks: SortedTable<NetworkConfig>;
+  readonly endpoints: SortedTable<NetworkEndpoint>;
+  readonly services: SortedTable<NetworkService>;
+  readonly peers: SortedTable<NetworkPeer>;
 }
 
 /** A message with its tasks checked: what the session hands on. */
@@ -61,11 +62,11 @@ export function initialAssignments(tasks: Iterable<Task> = []): Assignments {
   return {
     sequence: '',
     revision: 0,
-    tasks: new Map(Array.from(tasks, (task) => [task.id, task])),
-    networks: new Map(),
-    endpoints: new Map(),
-    services: new Map(),
-    peers: new Map(),
+    tasks: SortedTable.from(Array.from(tasks, (task) => [task.id, task] as const)),
+    networks: SortedTable.from(),
+    endpoints: SortedTable.from(),
+    services: SortedTable.from(),
+    peers: SortedTable.from(),
   };
 }
 
@@ -90,7 +91,7 @@ function applyComplete(state: Assignments, message: CheckedMessage): AssignmentS
     assignments: step.assignments,
     tasks: {
       updated: step.tasks.updated,
-      removed: [...state.tasks.keys()].filter((id) => !tasks.has(id)).sort(),
+      removed: state.tasks.keys().filter((id) => !tasks.has(id)),
     },
     isNetworkChanged: true,
   };
@@ -99,14 +100,24 @@ function applyComplete(state: Assignments, message: CheckedMessage): AssignmentS
 const NETWORK_TABLES = ['networks', 'endpoints', 'services', 'peers'] as const;
 
 function applyChanges(state: Assignments, message: CheckedMessage): AssignmentStep {
-  const draft = new Draft(state);
-  for (const change of message.changes) draft.apply(change);
+  const changes: Changes = {
+    tasks: new Map(),
+    networks: new Map(),
+    endpoints: new Map(),
+    services: new Map(),
+    peers: new Map(),
+  };
+  for (const change of message.changes) note(changes, change);
   const assignments: Assignments = {
-    ...draft.tables(),
+    tasks: after(state.tasks, changes.tasks),
+    networks: after(state.networks, changes.networks),
+    endpoints: after(state.endpoints, changes.endpoints),
+    services: after(state.services, changes.services),
+    peers: after(state.peers, changes.peers),
     sequence: message.resultsIn,
     revision: message.revision,
   };
-  const changed = draft.changedTasks();
+  const changed = [...changes.tasks.keys()].sort();
   return {
     assignments,
     tasks: {
@@ -117,51 +128,31 @@ function applyChanges(state: Assignments, message: CheckedMessage): AssignmentSt
   };
 }
 
-type Tables = Pick<Assignments, 'tasks' | 'networks' | 'endpoints' | 'services' | 'peers'>;
+/** New values by key, of each table; undefined: removed. */
+type Changes = {
+  readonly [K in 'tasks' | (typeof NETWORK_TABLES)[number]]: Map<
+    string,
+    Assignments[K]['values'][number] | undefined
+  >;
+};
 
-/** Copies a table at its first write, so that a message costs what it changes. */
-class Draft {
-  readonly #tables: { -readonly [K in keyof Tables]: Tables[K] };
-  readonly #copies = new Map<keyof Tables, Map<string, unknown>>();
-  readonly #changedTasks = new Set<string>();
-
-  constructor(state: Tables) {
-    const { tasks, networks, endpoints, services, peers } = state;
-    this.#tables = { tasks, networks, endpoints, services, peers };
-  }
-
-  apply(change: CheckedChange): void {
-    const { item } = change;
-    if (item === undefined) return;
-    const isRemoval = change.action === AssignmentAction.REMOVE;
-    const [table, key] = placeOf(item);
-    if (table === 'tasks') this.#changedTasks.add(key);
-    if (isRemoval && !this.#tables[table].has(key)) return;
-    const copy = this.#copyOf(table);
-    if (isRemoval) copy.delete(key);
-    else copy.set(key, item.value);
-  }
-
-  tables(): Tables {
-    return this.#tables;
-  }
-
-  changedTasks(): string[] {
-    return [...this.#changedTasks].sort();
-  }
-
-  #copyOf(table: keyof Tables): Map<string, unknown> {
-    let copy = this.#copies.get(table);
-    if (copy === undefined) {
-      copy = new Map<string, unknown>(this.#tables[table]);
-      this.#copies.set(table, copy);
-      Object.assign(this.#tables, { [table]: copy });
-    }
-    return copy;
-  }
+function note(changes: Changes, { action, item }: CheckedChange): void {
+  if (item === undefined) return;
+  const [table, key] = placeOf(item);
+  const value = action === AssignmentAction.REMOVE ? undefined : item.value;
+  (changes[table] as Map<string, unknown>).set(key, value);
 }
 
-function placeOf(item: NonNullable<CheckedChange['item']>): [keyof Tables, string] {
+/** The very same table where nothing changes. */
+function after<V>(
+  table: SortedTable<V>,
+  changes: ReadonlyMap<string, V | undefined>,
+): SortedTable<V> {
+  const isSame = [...changes].every(([key, value]) => value === undefined && !table.has(key));
+  return isSame ? table : table.with(changes);
+}
+
+function placeOf(item: NonNullable<CheckedChange['item']>): [keyof Changes, string] {
   switch (item.$case) {
     case 'task':
       return ['tasks', item.value.id];
@@ -180,13 +171,9 @@ function placeOf(item: NonNullable<CheckedChange['item']>): [keyof Tables, strin
 export function toNetworkView(assignments: Assignments, nodeId: string): NetworkView {
   return {
     nodeId,
-    networks: sortedValues(assignments.networks),
-    endpoints: sortedValues(assignments.endpoints),
-    services: sortedValues(assignments.services),
-    peers: sortedValues(assignments.peers),
+    networks: assignments.networks.values,
+    endpoints: assignments.endpoints.values,
+    services: assignments.services.values,
+    peers: assignments.peers.values,
   };
-}
-
-function sortedValues<T>(table: ReadonlyMap<string, T>): T[] {
-  return [...table.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
 }
