@@ -46,7 +46,6 @@ export class Attachments {
     checkRequest(request);
     const { view } = this.#cluster;
     const network = view.findByPrefix('network', request.network);
-    checkAttachable(network);
     const { containerId } = request;
     const name = attachmentName({ nodeId, containerId, networkId: network.id });
     const id = newId(this.#random);
@@ -88,11 +87,11 @@ export class Attachments {
     const { view } = this.#cluster;
     const network = view.network(networkId);
     if (network === undefined) throw noNetwork(request.network);
-    checkAttachable(network);
     const { containerName, active, address: wantedAddress } = request;
     const aliases = [...new Set(request.aliases)];
     const there = view.findByName('attachment', name);
     if (there === undefined) {
+      checkAttachable(network);
       this.#refuseEarly(network, wantedAddress);
       const object: Attachment = {
         ...{ id, version: 0, createdAtMs: 0, updatedAtMs: 0 },

@@ -3,7 +3,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 /** Whose a socket is. */
 export interface SocketOwner {
   readonly pid: number;
-  /** Name of the program: "sshd". */
+  /** Name of the program: "sshd", "node manager/main.js". */
   readonly program: string;
   /** What /proc/<pid>/cgroup says. */
   readonly cgroup: string;
@@ -61,7 +61,15 @@ export class SocketOwners {
   async #owner(pid: string): Promise<SocketOwner> {
     const read = (file: string): Promise<string> =>
       readFile(`${this.#proc}/${pid}/${file}`, 'utf8').catch(() => '');
-    const [program, cgroup] = await Promise.all([read('comm'), read('cgroup')]);
-    return { pid: Number(pid), program: program.trim(), cgroup };
+    const files = [read('comm'), read('cmdline'), read('cgroup')] as const;
+    const [comm, cmdline, cgroup] = await Promise.all(files);
+    return { pid: Number(pid), program: programOf(comm.trim(), cmdline), cgroup };
   }
+}
+
+/** Node.js names all its programs alike, so those go by what it runs: "node manager/main.js". */
+function programOf(comm: string, cmdline: string): string {
+  const [command = '', script = ''] = cmdline.split('\0').filter((arg) => !arg.startsWith('-'));
+  if (!command.endsWith('node') || script === '') return comm;
+  return `node ${script.split('/').slice(-2).join('/')}`;
 }

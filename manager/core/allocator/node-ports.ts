@@ -58,5 +58,11 @@ function isEvery(address: string): boolean {
 
 /** "node n1 by sshd (pid 812)" */
 export function holderOfPort({ node, use }: UsedOnNode): string {
-  return `node ${nodeLabel(node)} by ${use.holder || 'another program'}`;
+  return `node ${nodeLabel(node)} by ${holderName(use)}`;
+}
+
+/** Processes choose their names, and messages with them go to terminals. */
+export function holderName({ holder }: UsedPort): string {
+  const name = holder.replace(/[^\x20-\x7e]/g, '?').slice(0, 128);
+  return name === '' ? 'another program' : name;
 }

@@ -1,6 +1,7 @@
 import { formatBytes } from '../../../common/bytes.js';
 import { toWord } from '../../../common/model/words.js';
 import { NodeAvailability, NodeState, type Resources } from '../../../proto/gen/hatoba/v1/types.js';
+import { holderName } from '../allocator/node-ports.js';
 import { portText } from '../allocator/ports.js';
 import { matchesConstraint, matchesPlatform } from './constraint.js';
 import type { NodeView } from './node-view.js';
@@ -114,8 +115,8 @@ const hostPorts: Filter = {
     const taken = task.hostPorts.filter((port) => failed.some((v) => v.hasHostPort(port)));
     const holders = taken.flatMap((port) =>
       failed.flatMap((v) => {
-        const holder = v.usedPort(port)?.holder;
-        return holder === undefined ? [] : `on ${v.name} by ${holder}`;
+        const use = v.usedPort(port);
+        return use === undefined ? [] : `on ${v.name} by ${holderName(use)}`;
       }),
     );
     const by = holders.length === 0 ? '' : ` (${shortened(holders)})`;

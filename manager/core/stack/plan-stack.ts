@@ -117,7 +117,8 @@ class StackPlanner {
       this.#problem(path, `network ${spec.name} exists and is not of stack ${this.#spec.name}`);
       return;
     }
-    if (!equalData({ ...there.spec, labels: {} }, { ...spec, labels: {} })) {
+    const known = networkWithDefaults(there.spec); // options may have been stored as they came
+    if (!equalData({ ...known, labels: {} }, { ...spec, labels: {} })) {
       this.#problem(path, `network ${spec.name} exists and cannot be changed: remove it first`);
       return;
     }

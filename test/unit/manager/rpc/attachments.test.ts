@@ -88,6 +88,15 @@ describe('containers outside of services', () => {
     });
   });
 
+  it('keep it on a network that is being removed', async () => {
+    const first = await attach();
+    const present = rig.view.network('id-web');
+    assert.ok(present);
+    await rig.change('network', { ...present, pendingDelete: true });
+    assert.equal((await attach({ active: true })).address, first.address);
+    await assert.rejects(attach({ containerId: 'c2' }), { message: /is being removed/ });
+  });
+
   it('get the address they want, or are told who has it', async () => {
     assert.equal((await attach({ address: '10.5.0.6' })).address, '10.5.0.6/29');
     await assert.rejects(attach({ containerId: 'c2', address: '10.5.0.6' }, 'n2'), {

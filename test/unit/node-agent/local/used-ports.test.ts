@@ -96,10 +96,16 @@ describe('owners of sockets', () => {
   });
   afterEach(() => rm(proc, { recursive: true, force: true }));
 
-  async function process(pid: number, program: string, inodes: number[]): Promise<void> {
+  async function process(
+    pid: number,
+    program: string,
+    inodes: number[],
+    cmdline = [program],
+  ): Promise<void> {
     await mkdir(join(proc, String(pid), 'fd'), { recursive: true });
     await writeFile(join(proc, String(pid), 'comm'), `${program}\n`);
     await writeFile(join(proc, String(pid), 'cgroup'), '0::/\n');
+    await writeFile(join(proc, String(pid), 'cmdline'), cmdline.join('\0'));
     await symlink('/dev/null', join(proc, String(pid), 'fd', '0'));
     for (const inode of inodes) {
       await symlink(`socket:[${inode}]`, join(proc, String(pid), 'fd', String(inode)));
@@ -113,6 +119,13 @@ describe('owners of sockets', () => {
     assert.equal(first.get(70)?.program, 'sshd');
     assert.equal(first.get(70)?.pid, 7);
     assert.equal(first.get(99), undefined);
+    await process(
+      8,
+      'MainThread',
+      [80],
+      ['/usr/bin/node', '--enable-source-maps', '/x/manager/main.js'],
+    );
+    assert.equal((await owners.of([70, 80])).get(80)?.program, 'node manager/main.js');
     await rm(join(proc, '7'), { recursive: true });
     assert.equal((await owners.of([70])).get(70)?.pid, 7, 'known');
     await owners.of([]);
