@@ -4,7 +4,10 @@ import type { Reply } from './responder.js';
 
 export type Respond = (message: Buffer, from: string, transport: Transport) => Reply;
 
-/** Answers questions of both transports; `done` is called once, with the answer if there is one. */
+/**
+ * Answers questions of both transports; `done` is called once, with the answer if there is one. It
+ * must not throw.
+ */
 export class Answerer {
   readonly #respond: Respond;
   readonly #logger: Logger;
@@ -23,12 +26,13 @@ export class Answerer {
       this.#logger.error('Could not answer a DNS question', { from }, error);
       done(undefined);
     };
+    let reply: Reply;
     try {
-      const reply = this.#respond(message, from, transport);
-      if (reply instanceof Promise) reply.then(done, onError);
-      else done(reply);
+      reply = this.#respond(message, from, transport);
     } catch (error) {
-      onError(error);
+      return onError(error);
     }
+    if (reply instanceof Promise) reply.then(done, onError);
+    else done(reply);
   }
 }

@@ -85,6 +85,7 @@ export class ForeignQuestion {
       onMessage: (message) => this.#onMessage(attempt, message),
       onError: (error) => this.#onError(attempt, error),
     });
+    if (!this.#open.has(attempt)) attempt.close(); // it failed before it could be closed
   }
 
   #onMessage(attempt: Attempt, message: Buffer): void {

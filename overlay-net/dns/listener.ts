@@ -57,9 +57,12 @@ export class Listener implements AsyncDisposable {
     });
   }
 
-  /** The asker may be gone, or this listener closed meanwhile: nobody is left to tell. */
+  /**
+   * The asker may be gone, or this listener closed meanwhile: nobody is left to tell. A forged
+   * message may come from port 0, to which a socket throws rather than sends.
+   */
   #send(answer: Buffer, to: { address: string; port: number }): void {
-    if (!this.#isClosed) this.#udp.send(answer, to.port, to.address, ignore);
+    if (!this.#isClosed && to.port !== 0) this.#udp.send(answer, to.port, to.address, ignore);
   }
 
   #isClosed = false;

@@ -56,6 +56,15 @@ function edns(udpPayloadSize: number): OptAnswer {
   };
 }
 
+/** Sends a message from UDP port 0, where no answer can go. */
+const FORGE = `
+use Socket;
+my ($server, $hex) = @ARGV;
+my $message = pack('H*', $hex);
+socket(my $s, AF_INET, SOCK_RAW, 17) or die;
+send($s, pack('nnnn', 0, 53, 8 + length $message, 0) . $message, 0, pack_sockaddr_in(0, inet_aton($server))) or die;
+print 'sent';`;
+
 /** What containers hear when they ask the gateways, on one host of two. */
 describe('names on the networks', function () {
   let lab: NetLab;
@@ -81,7 +90,7 @@ describe('names on the networks', function () {
 
   before(async function () {
     requiresRoot(this);
-    for (const command of ['ip', 'nft', 'nsenter']) requiresCommand(this, command);
+    for (const command of ['ip', 'nft', 'nsenter', 'perl']) requiresCommand(this, command);
     lab = new NetLab();
     close = () => lab.close();
     host = await lab.addHost();
@@ -191,6 +200,17 @@ describe('names on the networks', function () {
     assert.equal(rcode(answer), 'NOERROR');
     assert.deepEqual(answer.answers, []);
     assert.equal(rcode(await dig('own', '99.crowd')), 'NXDOMAIN');
+  });
+
+  it('go on being answered after questions from where no answer can go', async () => {
+    const { netnsPath, nameservers } = boxes.get('both') ?? assert.fail();
+    for (const name of ['web', 'example.org']) {
+      const message = encode({ type: 'query', questions: [{ name, type: 'A' }] });
+      const args = ['-e', FORGE, nameservers[0] ?? '', message.toString('hex')];
+      assert.equal(await runIn(netnsPath, 'perl', ...args), 'sent');
+    }
+    assert.deepEqual(addresses(await dig('both', 'web')), ['10.128.2.20']);
+    assert.deepEqual(addresses(await dig('both', 'example.org')), ['192.0.2.50']);
   });
 
   it('lead nowhere else from the moment a task leaves', async () => {

@@ -9,6 +9,8 @@ import { FakeClock } from '../../../support/fake-clock.js';
 const A = '192.0.2.1';
 const B = '192.0.2.2';
 const C = '192.0.2.3';
+/** Fails while it is being asked. */
+const DEAD = '192.0.2.66';
 
 function question(name = 'example.org'): Query {
   const message = encode({ type: 'query', id: 7, questions: [{ name, type: 'A' }] });
@@ -35,6 +37,7 @@ describe('questions to other resolvers', () => {
   const exchange: Exchange = ({ address }, _message, events) => {
     asked.push(address);
     open.set(address, events);
+    if (address === DEAD) events.onError(new Error('ENETUNREACH'));
     return () => void open.delete(address);
   };
   const ask = (address = '10.0.0.9', own?: readonly string[]): Promise<Buffer> =>
@@ -94,6 +97,16 @@ describe('questions to other resolvers', () => {
       assert.deepEqual(await result, answerTo(query));
       assert.deepEqual(asked, [B, C]);
     }
+  });
+
+  it('go on, and leave no socket, when there is no way to one', async () => {
+    upstreams = [DEAD, B];
+    const result = ask();
+    answer(B);
+    await result;
+    upstreams = [DEAD];
+    await assert.rejects(ask(), ends);
+    assert.deepEqual(asked, [DEAD, B, DEAD]);
   });
 
   it('end with what the resolvers say when none knows help', async () => {
