@@ -18,6 +18,7 @@ import { cleanUp } from '../../support/clean-up.js';
 import { eventually } from '../../support/eventually.js';
 import { busyboxImage, dockerArchive } from '../../support/image-fixtures.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
+import { Talks } from '../../support/talks.js';
 import { AgentHost } from './agent-host.js';
 import { TestManager } from './test-manager.js';
 
@@ -194,6 +195,30 @@ describe('agent on a real machine', function () {
     assert.equal(isAlive(containerStatus.pid), false);
     const left = ['task t1', 'container t1'];
     assert.deepEqual(host.leftovers(), left, 'its logs stay, its address is free');
+  });
+
+  it('lets the connections to a task end before it stops it', async () => {
+    const task = onNetwork({ ...aTask('t1', FOREVER), drainMs: 60_000 }, '10.129.7.5');
+    manager.assignTask(task);
+    manager.assignTask(onNetwork(aTask('t2', FOREVER), '10.129.7.6'));
+    const netnsOf = async (id: string): Promise<string> =>
+      `/proc/${(await reaches(id, TaskState.RUNNING)).containerStatus.pid}/ns/net`;
+    const talks = new Talks();
+    try {
+      await talks.serve(await netnsOf('t1'), 'server');
+      const talk = await talks.connect(await netnsOf('t2'), 'tcp', '10.129.7.5');
+      assert.equal(await talk.say(), 'server');
+      manager.assignTask({ ...task, desiredState: TaskState.SHUTDOWN });
+      await eventually(() => {
+        assert.equal(manager.statuses.get('t1')?.message, 'draining: 1 open connection');
+      });
+      assert.equal(await talk.say(), 'server');
+      assert.equal(manager.statuses.get('t1')?.state, TaskState.RUNNING);
+      await talk.end();
+      await reaches('t1', TaskState.SHUTDOWN);
+    } finally {
+      await talks.close();
+    }
   });
 
   it('waits for the health of a container, and ends it when it is lost', async () => {

@@ -4,7 +4,7 @@ import { eventually } from '../../support/eventually.js';
 import { NetLab, type LabHost } from '../../support/net-lab.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { endpoint, ingressPort, network, peers, service } from './cluster.js';
-import { Talks } from './talk.js';
+import { Talks } from '../../support/talks.js';
 
 type State = Omit<NetworkState, 'nodeId'>;
 type Kind = 'tcp' | 'udp';
