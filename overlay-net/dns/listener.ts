@@ -10,6 +10,7 @@ export class Listener implements AsyncDisposable {
   readonly #udp: Socket;
   readonly #tcp: TcpListener;
   readonly #answerer: Answerer;
+  #isClosed = false;
 
   /** @throws {HatobaError} unavailable when the address or its port cannot be had */
   static async open(
@@ -64,8 +65,6 @@ export class Listener implements AsyncDisposable {
   #send(answer: Buffer, to: { address: string; port: number }): void {
     if (!this.#isClosed && to.port !== 0) this.#udp.send(answer, to.port, to.address, ignore);
   }
-
-  #isClosed = false;
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
