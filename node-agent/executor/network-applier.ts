@@ -145,7 +145,8 @@ export class NetworkApplier implements AsyncDisposable {
   reasonFor(networkId: string): string {
     if (this.#appliedNetworks.has(networkId)) return '';
     if (this.#needsCluster) return 'the managers have not told of its networks yet';
-    return this.#error === '' ? 'it is being made' : this.#error;
+    const reason = this.#leftOut.get(networkId) ?? this.#error;
+    return reason === '' ? 'it is being made' : reason;
   }
 
   /** Driver of an applied network ("overlay", "bridge", "host", "none"). */

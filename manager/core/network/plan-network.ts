@@ -61,7 +61,7 @@ export function planRemoveNetwork(snapshot: Snapshot, networkId: string): Plan {
   if (ingress) refuse('carries the published ports: it stays');
   if (driver === 'host' || driver === 'none') refuse('is one that every cluster has: it stays');
   const users = usersOf(snapshot, network);
-  if (users.length > 0) refuse(`is in use by ${users.join(', ')}: remove or disconnect them first`);
+  if (users.length > 0) refuse(`is in use by ${users.join(', ')}: remove them first`);
   return {
     groups: [[{ action: 'update', kind: 'network', object: { ...network, pendingDelete: true } }]],
   };

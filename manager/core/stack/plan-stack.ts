@@ -42,10 +42,17 @@ export interface StackPlan {
 export interface StackOptions extends PlanContext {
   /** Remove parts of the stack that the spec no longer has. */
   prune: boolean;
+  /**
+   * The id of a network that is to be made. When the plan is made again after a part of it could
+   * not be written, services that were made already know the network by its first id.
+   */
+  networkId?: (name: string) => string;
 }
 
-/** Creations need two keys each, and a transaction holds 128. */
 const MAX_CHANGES_AT_ONCE = 40;
+/** Creations need two keys each, and a transaction compares 128: with those of the plan's guards. */
+const MAX_COMPARISONS = 128;
+const COMPARISONS_PER_CHANGE = 2;
 
 /**
  * The whole stack as one step: what is new is created, what differs is updated, what is equal is
@@ -128,7 +135,9 @@ class StackPlanner {
   }
 
   #newNetwork(spec: NetworkSpec, path: string): void {
-    const made = planNetwork(this.#snapshot, spec, this.#options, this.#grants);
+    const { nowMs, newId, networkId = newId } = this.#options;
+    const context = { nowMs, newId: () => networkId(spec.name) };
+    const made = planNetwork(this.#snapshot, spec, context, this.#grants);
     this.#addProblems(path, made.problems);
     this.#networkIds.set(spec.name, made.network.id);
     this.#newNetworks.push(made.network);
@@ -250,8 +259,8 @@ class StackPlanner {
   }
 
   /** Each step that makes networks carries the guard of what they were granted. */
-  #steps(): Change[][] {
-    return inSteps(this.#writes).map((step) => {
+  #steps(guards: number): Change[][] {
+    return inSteps(this.#writes, guards).map((step) => {
       const makesNetwork = step.some((c) => c.kind === 'network' && c.action === 'create');
       return makesNetwork ? [...step, ...grantGuard(this.#snapshot)] : step;
     });
@@ -259,11 +268,10 @@ class StackPlanner {
 
   #toPlan(): Plan {
     const written = new Set(this.#writes.map((c) => c.object.id));
-    const guards = networkGuards(this.#snapshot, this.#services);
-    return {
-      groups: this.#steps(),
-      guards: guards.filter((g) => !written.has(g.object.id)),
-    };
+    const guards = networkGuards(this.#snapshot, this.#services).filter(
+      (g) => !written.has(g.object.id),
+    );
+    return { groups: this.#steps(guards.length), guards };
   }
 }
 
@@ -282,7 +290,7 @@ export function planRemoveStack(snapshot: Snapshot, stackId: string): StackPlan 
     throw new HatobaError(
       'failed-precondition',
       `network ${network.spec.name} of stack ${name} is used by ${users.join(', ')}: ` +
-        'remove or disconnect them first',
+        'remove them first',
     );
   }
   const services = [...snapshot.services()].filter((s) => isOfStack(s, name));
@@ -311,11 +319,15 @@ function objectThere(snapshot: Snapshot, { kind, object }: Change): unknown {
   return kind === 'network' ? snapshot.network(object.id) : snapshot.stack(object.id);
 }
 
-function inSteps(changes: readonly Change[]): Change[][] {
+/** @param guards how many each step carries besides */
+function inSteps(changes: readonly Change[], guards = 0): Change[][] {
+  const room = MAX_COMPARISONS - guards - COMPARISONS_PER_CHANGE; // one more for the grants' guard
+  const size = Math.max(
+    1,
+    Math.min(MAX_CHANGES_AT_ONCE, Math.floor(room / COMPARISONS_PER_CHANGE)),
+  );
   const steps: Change[][] = [];
-  for (let i = 0; i < changes.length; i += MAX_CHANGES_AT_ONCE) {
-    steps.push(changes.slice(i, i + MAX_CHANGES_AT_ONCE));
-  }
+  for (let i = 0; i < changes.length; i += size) steps.push(changes.slice(i, i + size));
   return steps;
 }
 

@@ -413,8 +413,7 @@ describe('control API', () => {
       await rig.put('attachment', attachment);
       await assert.rejects(control.removeNetwork({ network: 'back' }, call), {
         kind: 'failed-precondition',
-        message:
-          'network back is in use by container db on node n7: remove or disconnect them first',
+        message: 'network back is in use by container db on node n7: remove them first',
       });
       await rig.put('network', aNetwork({ id: 'host', spec: { name: 'host', driver: 'host' } }));
       await assert.rejects(control.removeNetwork({ network: 'host' }, call), {

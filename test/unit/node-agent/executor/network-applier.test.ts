@@ -112,6 +112,7 @@ describe('NetworkApplier', () => {
       applier.waitOf(taskOn('a', 'b')),
       'waiting for network "net-a" on this node: its subnet 172.30.8.0/24 overlaps 172.30.0.0/16, where containers of this node alone are: remove them, or give it another subnet',
     );
+    assert.match(applier.reasonFor('a'), /^its subnet 172\.30\.8\.0\/24 overlaps/);
     local = {
       networks: [{ ...BRIDGE, subnets: [{ subnet: '172.20.0.0/16', gateway: '172.20.0.1' }] }],
       endpoints: [],
