@@ -82,7 +82,7 @@ describe('containers of one node', function () {
     assert.match(await runIn(host.netnsPath, 'ip', '-br', 'address'), /hlac1e0000 .*172\.30\.0\.1/);
   });
 
-  it('reach the host and each other, by address and by name', async () => {
+  it('reach each other, by address and by name', async () => {
     const web = await rig.serve('web');
     const address = web.networks[0]?.ipAddress ?? '';
     for (const name of [address, 'web', web.id.slice(0, 12)]) {
@@ -90,9 +90,17 @@ describe('containers of one node', function () {
     }
     const hosts = await rig.say('hostname; cat /etc/hosts', { spec: {} });
     assert.match(hosts, /^([0-9a-f]{12})\n[^]*172\.30\.0\.\d+\s+\1/);
-    const outside = await listen(7000);
-    await rig.say(`echo hello | nc -w 1 ${HOST_ADDRESS} 7000`);
-    assert.equal(await outside.heard, 'hello\n');
+  });
+
+  it('do not reach what listens on the host, by none of its addresses', async () => {
+    const service = await listen(7000);
+    for (const address of [HOST_ADDRESS, '172.30.0.1']) {
+      const answer = await rig.say(`echo hello | nc -w 3 ${address} 7000 2>&1`);
+      assert.match(answer, /refused/, address);
+    }
+    // the listener hears one client only: the host itself, which says nothing
+    await askTcp(host.netnsPath, HOST_ADDRESS, 7000);
+    assert.equal(await service.heard, '');
   });
 
   it('publish ports, which answer on the host at 127.0.0.1 and at its address', async () => {

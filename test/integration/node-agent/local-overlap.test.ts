@@ -39,7 +39,7 @@ describe('a network of the cluster that overlaps the bridge of a node', function
   const overlay = (networkId: string, vni: number, prefix: string): NetworkConfig =>
     NetworkConfig.fromPartial({
       ...{ networkId, vni, name: networkId, driver: 'overlay' },
-      ...{ subnet: `${prefix}.0/24`, gateway: `${prefix}.1` },
+      subnets: [{ subnet: `${prefix}.0/24`, gateway: `${prefix}.1` }],
     });
   const taskOn = (id: string, networkId: string, address: string): Task =>
     Task.fromPartial({
