@@ -14,9 +14,15 @@ export function stackMethods(
   return {
     deployStack: async (request, { signal }) => {
       const spec = checkStackSpec(present(request.spec, 'spec'));
+      const ids = new Map<string, string>();
+      const networkId = (name: string): string => {
+        const id = ids.get(name) ?? newId(random);
+        ids.set(name, id);
+        return id;
+      };
       const decide = (): StackPlan =>
         planStack(view, spec, {
-          prune: request.prune,
+          ...{ prune: request.prune, networkId },
           nowMs: cluster.clock.nowMs(),
           newId: () => newId(random),
         });
