@@ -1,5 +1,5 @@
 import { invariant } from '../../common/assert.js';
-import { formatAddress, parseAddress } from './ipam.js';
+import { parseAddress } from './ipam.js';
 
 /**
  * Every node computes the same MAC addresses, so that none is ever sent around or asked for. All are
@@ -19,11 +19,6 @@ export function bridgeMac(nodeIndex: number, vni: number): string {
   invariant(nodeIndex > 0 && nodeIndex < 2 ** 16, `node index ${nodeIndex} is not within 1..65535`);
   invariant(vni > 0 && vni < 2 ** 24, `VNI ${vni} is not within 1..2^24-1`);
   return `06:${hexBytes(nodeIndex, 2)}:${hexBytes(vni, 3)}`;
-}
-
-/** The link-local address that stands for a peer's bridge as a gateway: 169.254.<index>. */
-export function peerGateway(nodeIndex: number): string {
-  return formatAddress(0xa9fe0000 + nodeIndex);
 }
 
 function hexBytes(value: number, count: number): string {

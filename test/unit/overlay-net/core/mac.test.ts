@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { bridgeMac, endpointMac, peerGateway } from '../../../../overlay-net/core/mac.js';
+import { bridgeMac, endpointMac } from '../../../../overlay-net/core/mac.js';
 
 describe('mac', () => {
   it('is the documented function of address, index and VNI', () => {
     assert.equal(endpointMac('10.0.1.7'), '02:42:0a:00:01:07');
     assert.equal(bridgeMac(3, 0x1001), '06:00:03:00:10:01');
-    assert.equal(peerGateway(3), '169.254.0.3');
-    assert.equal(peerGateway(0x0102), '169.254.1.2');
   });
 
   it('gives every pair of node and network a bridge MAC of its own, unicast and local', () => {
