@@ -52,7 +52,7 @@ export class Cycles {
     await eventually(async () => assert.deepEqual(await networkTraces(HOSTS), this.#before));
     const control = openControl();
     try {
-      await checkNetworks(control);
+      await checkNetworks(control, { withinMs: 60_000 });
     } finally {
       control.close();
     }
