@@ -69,7 +69,13 @@ export class Session {
       throw new HatobaError('unavailable', 'this node has no connection to a manager now');
     }
     const { dispatcher, signal } = this.#call;
-    return run(dispatcher, this.#sessionId, { timeoutMs, signal });
+    try {
+      return await run(dispatcher, this.#sessionId, { timeoutMs, signal });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      const message = 'the session with the manager ended meanwhile';
+      throw new HatobaError('unavailable', message, { cause: error });
+    }
   }
 
   /** The applied network revision has changed: managers may wait for it. */

@@ -60,6 +60,7 @@ export class FakeManager {
   /** Refuses, or delays, reports of statuses. */
   onReport: (updates: TaskStatusUpdate[]) => Promise<void> = () => Promise.resolve();
   answersSession = true;
+  answersAttach = true;
   readonly sessions: SessionRequest[] = [];
   readonly heartbeats: HeartbeatRequest[] = [];
   readonly reports: TaskStatusUpdate[][] = [];
@@ -82,9 +83,12 @@ export class FakeManager {
       },
       heartbeat: (request) => this.#heartbeat(request),
       updateTaskStatus: (request, options) => this.#report(request, options),
-      attachContainer: (request) => {
+      attachContainer: (request, { signal }) => {
         this.attached.push(request);
-        return Promise.resolve(AttachContainerResponse.fromPartial({}));
+        if (this.answersAttach) return Promise.resolve(AttachContainerResponse.fromPartial({}));
+        return new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(new HatobaError('cancelled', 'given up')));
+        });
       },
       detachContainer: () => Promise.resolve(),
       keepAttachments: () => Promise.resolve(),

@@ -266,11 +266,15 @@ describe('Session', () => {
       );
     await start();
     await attach();
-    assert.deepEqual(rig.manager().attached, [{ ...request, sessionId: 'session-1' }]);
-    rig.manager().isReachable = false;
-    rig.manager().sessionStream.end(unavailable);
+    const manager = rig.manager();
+    assert.deepEqual(manager.attached, [{ ...request, sessionId: 'session-1' }]);
+    manager.isReachable = false;
+    manager.answersAttach = false;
+    const lost = assert.rejects(attach(), { kind: 'unavailable', message: /ended meanwhile/ });
+    manager.sessionStream.end(unavailable);
     await rig.clock.advance(100);
-    await assert.rejects(attach(), { kind: 'unavailable' });
+    await lost;
+    await assert.rejects(attach(), { kind: 'unavailable', message: /no connection/ });
   });
 
   it('tries on without any manager', async () => {
