@@ -11,6 +11,8 @@ import { WorkerClient } from '../worker-client.js';
 export class ConntrackClient implements Conntrack, AsyncDisposable {
   readonly #onFailure: (error: HatobaError) => void;
   #client: Promise<WorkerClient> | undefined;
+  /** Namespaces in which something may be open. */
+  readonly #lookedInto = new Set<string>();
 
   /** @param onFailure told once if the thread dies, unasked */
   constructor(onFailure: (error: HatobaError) => void) {
@@ -18,21 +20,27 @@ export class ConntrackClient implements Conntrack, AsyncDisposable {
   }
 
   readonly flows: Conntrack['flows'] = async (filter, netns) =>
-    (await this.#started()).call('conntrack.flows', filter, netns);
+    (await this.#lookingInto(netns)).call('conntrack.flows', filter, netns);
 
   readonly countFlows: Conntrack['countFlows'] = async (filter, netns) =>
-    (await this.#started()).call('conntrack.countFlows', filter, netns);
+    (await this.#lookingInto(netns)).call('conntrack.countFlows', filter, netns);
 
   readonly removeFlows: Conntrack['removeFlows'] = async (filter, netns) =>
-    (await this.#started()).call('conntrack.removeFlows', filter, netns);
+    (await this.#lookingInto(netns)).call('conntrack.removeFlows', filter, netns);
 
-  /** Closes what is open in a namespace about to end. */
+  /** Closes what is open in a namespace about to end; where nothing is, it waits for nobody. */
   async drop(path: string): Promise<void> {
+    if (!this.#lookedInto.delete(path)) return;
     await (await this.#client)?.call('conntrack.drop', path);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await (await this.#client)?.close();
+  }
+
+  #lookingInto(netns: string | undefined): Promise<WorkerClient> {
+    if (netns !== undefined) this.#lookedInto.add(netns);
+    return this.#started();
   }
 
   #started(): Promise<WorkerClient> {
