@@ -5,7 +5,7 @@ import { eventually } from '../../support/eventually.js';
 import { askTcp, askUdp, NetLab, runIn, type LabHost } from '../../support/net-lab.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { endpoint, ingressPort, network, peers, service } from './cluster.js';
-import { Talks } from './talk.js';
+import { Talks } from '../../support/talks.js';
 
 /** Frames that a host sends and gets on the underlay, as tcpdump prints them. */
 class Capture {

@@ -6,7 +6,7 @@ import { eventually } from '../../support/eventually.js';
 import { askTcp, NetLab, runIn, type LabHost } from '../../support/net-lab.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { endpoint, ingressPort, network, peers, service } from './cluster.js';
-import { Talks, type Talk } from './talk.js';
+import { Talks, type Talk } from '../../support/talks.js';
 
 /** What the kernel chooses or counts by itself: its timers, numbers of ports, MACs at random. */
 const VOLATILE = [
