@@ -1,5 +1,5 @@
 import { planBalancers } from './nft-balancers.js';
-import { bridgeOf, isLocalNetwork, linkedNetworks } from './link-plan.js';
+import { bridgeOf, isLocalNetwork, linkedNetworks, tunnelPort } from './link-plan.js';
 import { peerMark } from './link-names.js';
 import { bridgeMac } from './mac.js';
 import type { NetworkState, SandboxConfig } from './network-state.js';
@@ -20,9 +20,6 @@ export interface NftInput {
   /** The host's ends of containers' links. */
   ports: readonly SandboxPort[];
 }
-
-/** VXLAN's own, where a network does not name another one. */
-const DATA_PATH_PORT = 4789;
 
 /** The elements for what there is on this node. */
 export function planNft(input: NftInput, previous: NftPlan['slots']): NftPlan {
@@ -49,7 +46,7 @@ function planNetworks(state: NetworkState, draft: NftDraft): void {
     draft.bridges.set(bridge, '');
     draft.same_bridge.set(`${bridge} . ${bridge}`, '');
     if (isLocal) draft.local_bridges.set(bridge, '');
-    else draft.tunnel_ports.set(String(network.dataPathPort || DATA_PATH_PORT), '');
+    else draft.tunnel_ports.set(String(tunnelPort(network)), '');
     if (network.internal) draft.internal_bridges.set(bridge, '');
     if (network.hostAccess) draft.open_bridges.set(bridge, '');
     if (network.ingress) draft.ingress_bridges.set(bridge, '');

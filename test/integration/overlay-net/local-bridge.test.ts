@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { NetworkState, Sandbox } from '../../../overlay-net/driver.js';
-import { askTcp, askUdp, NetLab, runIn, type LabHost } from '../../support/net-lab.js';
+import { askMany, askTcp, askUdp, NetLab, runIn, type LabHost } from '../../support/net-lab.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
-import { endpoint, network, peers } from './cluster.js';
+import { endpoint, network, peers, service } from './cluster.js';
 
 type HostPorts = Parameters<LabHost['attach']>[0]['hostPorts'];
 
@@ -22,8 +22,10 @@ describe('a bridge network of one host', function () {
     endpoints: [
       endpoint('local', 'n1', '', 1, '172.30.0.2'),
       { ...endpoint('local', 'n1', '', 2, '172.30.0.3'), name: 'web', aliases: ['c0ffee'] },
+      endpoint('local', 'n1', 'shop', 1, '172.30.0.4'),
+      endpoint('local', 'n1', 'shop', 2, '172.30.0.5'),
     ],
-    services: [],
+    services: [service('local', 'shop', '172.30.0.9')],
     peers: [],
   };
   const box = new Map<string, Sandbox>();
@@ -38,6 +40,8 @@ describe('a bridge network of one host', function () {
     await host.apply(alone);
     await lab.serve(`/run/netns/${lab.client}`, 'outside', [80]);
     await attach('one', '172.30.0.2', []);
+    await attach('shop1', '172.30.0.4', []);
+    await attach('shop2', '172.30.0.5', []);
     await attach('web', '172.30.0.3', [
       { protocol: 'tcp', hostIp: '', publishedPort: 8080, targetPort: 80 },
       { protocol: 'udp', hostIp: '', publishedPort: 8080, targetPort: 80 },
@@ -59,6 +63,18 @@ describe('a bridge network of one host', function () {
     for (const name of ['web', 'c0ffee', 'web.bridge']) {
       const answer = await runIn(path('one'), 'busybox', 'nslookup', name, '172.30.0.1');
       assert.match(answer, /172\.30\.0\.3/, name);
+    }
+  });
+
+  it('spreads a virtual address over its tasks, for themselves too', async () => {
+    for (const [from, address] of [
+      ['one', '172.30.0.2'],
+      ['shop1', '172.30.0.4'],
+    ] as const) {
+      const target = { host: '172.30.0.9', port: 80, count: 60 };
+      const answers = await askMany(path(from), 'tcp', target);
+      const self = from === 'shop1' ? '172.30.0.1' : address; // itself it sees as the gateway
+      assert.deepEqual([...answers.keys()].sort(), [`shop1 ${self}`, `shop2 ${address}`]);
     }
   });
 
