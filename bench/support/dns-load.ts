@@ -29,6 +29,8 @@ export interface DnsLoadResult {
 const SOCKETS = 8;
 const WINDOW = 16;
 const LOST_MS = 1000;
+/** When nothing has come on a socket so many times, nobody asks any more. */
+const MAX_SILENCES = 5;
 
 const load = JSON.parse(process.argv[2] ?? '{}') as DnsLoad;
 const { server, port = 53, transport } = load;
@@ -60,6 +62,7 @@ function pump(send: (message: Buffer) => void): {
   done: Promise<void>;
 } {
   let open = 0;
+  let silences = 0;
   let finish: () => void = () => undefined;
   let lastAnswerMs = performance.now();
   const done = new Promise<void>((resolve) => (finish = resolve));
@@ -77,7 +80,7 @@ function pump(send: (message: Buffer) => void): {
   const watch = setInterval(() => {
     if (performance.now() - lastAnswerMs < LOST_MS) return;
     result.lost += open;
-    if (result.lost < load.count) asked -= open; // nobody answers at all: enough of it
+    asked = ++silences < MAX_SILENCES ? asked - open : load.count;
     open = 0;
     fill();
   }, LOST_MS);
