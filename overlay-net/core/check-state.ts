@@ -2,7 +2,7 @@ import { HatobaError } from '../../common/errors.js';
 import type { NetworkState, SandboxConfig } from './network-state.js';
 import { isAddress, parseAddress, parseCidr, parseInterface, subnetContains } from './ipam.js';
 import { firstSubnet } from './subnets.js';
-import { isLocalNetwork, linkedNetworks } from './link-plan.js';
+import { isLocalNetwork, linkedNetworks, tunnelPort } from './link-plan.js';
 
 const MAX_VNI = 2 ** 24 - 1;
 const MAX_NODE_INDEX = 2 ** 16 - 1;
@@ -28,6 +28,7 @@ export function checkState(state: NetworkState): void {
       continue;
     }
     check(isWithin(network.vni, 1, MAX_VNI), `${what}: VNI ${network.vni}`);
+    check(isPort(tunnelPort(network)), `${what}: data path port ${network.dataPathPort}`);
     check(!vnis.has(network.vni), `${what}: its VNI is that of ${vnis.get(network.vni) ?? ''}`);
     vnis.set(network.vni, what);
   }
