@@ -6,7 +6,7 @@ import { bare, endpointsOf, networksOn, servicesOn, type Endpoint } from './netw
  * What the kernel of a node must hold for what the store says, a line for each entry, worked out
  * without any code of the driver: so a mistake in a plan of the driver's is not repeated here.
  */
-export function expectedFacts(objects: ClusterObjects, node: Node): Set<string> {
+export function expectedFacts(objects: ClusterObjects, node: Node): ExpectedFacts {
   const facts = new Set<string>();
   const endpoints = endpointsOf(objects);
   for (const network of networksOn(objects, node.id)) {
@@ -16,8 +16,15 @@ export function expectedFacts(objects: ClusterObjects, node: Node): Set<string> 
     addServices(facts, { network, objects }, on);
     if (network.spec.ingress) addPeers(facts, { network, node, objects });
   }
-  addSandboxes(facts, objects, node);
-  return facts;
+  const open = new Set<string>();
+  addSandboxes({ certain: facts, open }, objects, node);
+  return { certain: facts, open };
+}
+
+export interface ExpectedFacts {
+  certain: Set<string>;
+  /** May be so or not: links of tasks that are just being made ready or stopped. */
+  open: Set<string>;
 }
 
 interface Place {
@@ -89,33 +96,41 @@ function addPeers(facts: Set<string>, { network: { vni }, node, objects }: Place
 }
 const PEER_MARK = 0x48000000;
 
-/** The links of this node's own tasks, on the host and in the container. */
-function addSandboxes(facts: Set<string>, objects: ClusterObjects, node: Node): void {
+/** The links of this node's own tasks and containers, on the host and inside. */
+function addSandboxes(facts: ExpectedFacts, objects: ClusterObjects, node: Node): void {
   const networks = new Map(objects.networks.map((n) => [n.id, n]));
-  const ports = new Map<string, number>();
-  for (const { id, nodeId, networksAttachments, serviceName, slot } of objects.tasks) {
-    if (nodeId !== node.id) continue;
+  const least = new Map<string, number>();
+  const most = new Map<string, number>();
+  const addLink = (networkId: string, cidr: string, isCertain: boolean, name: string): void => {
+    const network = networks.get(networkId);
+    if (network?.spec.driver !== 'overlay') return;
+    const mac = endpointMac(bare(cidr));
+    const into = isCertain ? facts.certain : facts.open;
+    into.add(`may send: ${mac} ${bare(cidr)}`);
+    if (name !== '') into.add(`inside ${name}: ${cidr} ${mac}`);
+    count(most, bridge(network.vni));
+    if (isCertain) count(least, bridge(network.vni));
+  };
+  for (const task of objects.tasks.filter((t) => t.nodeId === node.id)) {
+    const name = `${task.serviceName}.${task.slot}.${task.id}`;
+    const isSettled =
+      task.status.state === 'TASK_STATE_RUNNING' && task.desiredState === 'TASK_STATE_RUNNING';
     for (const {
       networkId,
       addresses: [cidr = ''],
-    } of networksAttachments) {
-      const network = networks.get(networkId);
-      if (network?.spec.driver !== 'overlay') continue;
-      count(ports, bridge(network.vni));
-      const mac = endpointMac(bare(cidr));
-      facts.add(`may send: ${mac} ${bare(cidr)}`);
-      facts.add(`inside ${serviceName}.${slot}.${id}: ${cidr} ${mac}`);
+    } of task.networksAttachments) {
+      addLink(networkId, cidr, isSettled, name);
     }
   }
   for (const [networkId, users] of objects.containers) {
-    const vni = networks.get(networkId)?.vni ?? 0;
     const own = users.filter((u) => u.nodeId === node.id && u.state === 'active');
-    for (const { address } of own) {
-      count(ports, bridge(vni));
-      facts.add(`may send: ${endpointMac(bare(address))} ${bare(address)}`);
+    for (const { address } of own) addLink(networkId, address, true, '');
+  }
+  for (const [name, number] of most) {
+    for (let n = least.get(name) ?? 0; n <= number; n++) {
+      facts.open.add(`ports ${name} ${n} of containers`);
     }
   }
-  for (const [name, number] of ports) facts.add(`ports ${name} ${number} of containers`);
 }
 
 function count(counts: Map<string, number>, key: string): void {
