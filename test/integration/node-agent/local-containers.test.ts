@@ -221,7 +221,7 @@ describe('containers of one node', function () {
     await rig.serve('web');
     assert.equal(await rig.say('nc -w 3 127.0.0.1 80', { networkMode: 'container:web' }), 'web');
     const mistakes: [Parameters<LocalRig['create']>[0], RegExp][] = [
-      [{ networkMode: 'front' }, /network "front" cannot be used by a container of one node/],
+      [{ networkMode: 'front' }, /no network has the name or id "front"/],
       [{ networkMode: 'container:web', ports: [port(80)] }, /publish them with "web"/],
       [{ networkMode: 'container:nobody' }, /nobody/],
       [{ name: 'a b' }, /"a b" cannot be a container's name/],
