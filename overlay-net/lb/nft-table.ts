@@ -72,6 +72,8 @@ export class NftTable {
   async #makeAnew(input: TableInput, places: NftPlan['slots']): Promise<void> {
     this.#applied = undefined;
     const { slots, chains, elements } = planNft(input, places);
+    // what others have changed until now is of no matter: nothing of it stays
+    await this.#nftables.isChangedByOthers();
     await this.#nftables.run(fullScript({ slots, chains, elements }, input.underlayAddress));
     this.#structure++;
     this.#applied = { input, slots: new Map(slots), chains: new Set(chains) };
