@@ -98,10 +98,13 @@ function shortNames({ spec }: Service): string[] {
   return prefix !== '_' && spec.name.startsWith(prefix) ? [spec.name.slice(prefix.length)] : [];
 }
 
-/** A task on each of its networks. Its container goes by the task's id, so that is known at once. */
+/**
+ * A task on each of its networks. Its container goes by the task's id, so that is known at once. None
+ * on a node that is down: who waits for an answer from there is to hear that nobody is left.
+ */
 export function endpointsOfTask(task: Task, node: Node | undefined): NetworkEndpoint[] {
-  if (node === undefined || isTerminal(task.status.state)) return [];
-  const ready = isReady(task, node);
+  if (isLost(node) || isTerminal(task.status.state)) return [];
+  const ready = isReady(task);
   return task.networksAttachments.flatMap(({ networkId, addresses, aliases }) => {
     const [address] = addresses;
     if (address === undefined) return [];
@@ -123,13 +126,16 @@ export function endpointsOfTask(task: Task, node: Node | undefined): NetworkEndp
  * May receive new connections. A container with a health check is RUNNING only once healthy; one with
  * an error of its own is being stopped by its node.
  */
-function isReady(task: Task, node: Node): boolean {
+function isReady(task: Task): boolean {
   return (
     task.status.state === TaskState.RUNNING &&
     task.status.err === '' &&
-    task.desiredState === TaskState.RUNNING &&
-    node.status.state !== NodeState.DOWN
+    task.desiredState === TaskState.RUNNING
   );
+}
+
+function isLost(node: Node | undefined): boolean {
+  return node === undefined || node.status.state === NodeState.DOWN;
 }
 
 /** A container outside of services; none until it was given its address. */
@@ -138,7 +144,7 @@ export function endpointsOfAttachment(
   node: Node | undefined,
 ): NetworkEndpoint[] {
   const { networkId, containerId, containerName, nodeId, address, aliases, active } = attachment;
-  if (node === undefined || address === '') return [];
+  if (isLost(node) || address === '') return [];
   return [
     {
       networkId,
@@ -149,7 +155,7 @@ export function endpointsOfAttachment(
       slot: 0,
       aliases: withId(aliases, containerId),
       name: containerName,
-      ready: active && node.status.state !== NodeState.DOWN,
+      ready: active,
     },
   ];
 }

@@ -1,3 +1,4 @@
+import { sleep, type Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { Conntrack } from '../../linux/ports.js';
 import { planFlowCuts, planStaleFlows } from '../core/flow-plan.js';
@@ -5,16 +6,21 @@ import type { NetworkState } from '../core/network-state.js';
 
 export interface FlowsModules {
   conntrack: Conntrack;
+  clock: Clock;
   logger: Logger;
 }
+
+/** A tenth of a core at most is for looks through the kernel's table, however much changes. */
+const REST_PER_LOOK = 9;
+const MAX_REST_MS = 500;
 
 /**
  * The connections that this node knows of. The kernel leads every packet of one as it led the
  * first, whatever the tables say by now; so those to an endpoint that has changed are forgotten here
  * and looked at anew.
  * 1. Nothing waits for the removal of flows, and it fails with a line in the log only.
- * 2. What is asked for during one look through the kernel's table is done together by the next:
- *    a look takes 10 ms and more.
+ * 2. What is asked for during one look through the kernel's table is done together by the next, a
+ *    rest later: a look takes 10 ms and more.
  */
 export class Flows {
   readonly #modules: FlowsModules;
@@ -85,11 +91,16 @@ export class Flows {
   }
 
   async #cutAll(): Promise<void> {
+    const { clock } = this.#modules;
+    let restMs = 0;
     while (this.#cuts.all.size > 0 || this.#cuts.udp.size > 0) {
+      if (restMs > 0) await sleep(clock, restMs);
+      const startedAtMs = clock.nowMs();
       const { all, udp } = this.#cuts;
       this.#cuts = { all: new Set(), udp: new Set() };
       if (all.size > 0) await this.#remove({ reached: [...all] });
       if (udp.size > 0) await this.#remove({ reached: [...udp], protocols: ['udp'] });
+      restMs = Math.min(MAX_REST_MS, REST_PER_LOOK * (clock.nowMs() - startedAtMs));
     }
   }
 

@@ -26,7 +26,7 @@ export function endpointsOf({ nodes, tasks, containers }: ClusterObjects): Endpo
   const ofTasks = tasks.flatMap((task) => taskEndpoints(task, byId.get(task.nodeId)));
   const ofContainers = [...containers].flatMap(([networkId, users]) =>
     users
-      .filter(({ address }) => address !== '')
+      .filter(({ address, nodeId }) => address !== '' && !isDown(byId.get(nodeId)))
       .map(({ name, nodeId, address, state }) => ({
         networkId,
         serviceId: '',
@@ -35,14 +35,19 @@ export function endpointsOf({ nodes, tasks, containers }: ClusterObjects): Endpo
         slot: 0,
         name,
         aliases: [],
-        ready: state === 'active' && byId.get(nodeId)?.status.state !== 'NODE_STATE_DOWN',
+        ready: state === 'active',
       })),
   );
   return [...ofTasks, ...ofContainers];
 }
 
+/** What was on a node that is down leads nowhere, for all others. */
+function isDown(node: Node | undefined): boolean {
+  return node?.status.state === 'NODE_STATE_DOWN';
+}
+
 function taskEndpoints(task: Task, node: Node | undefined): Endpoint[] {
-  if (node === undefined) return [];
+  if (node === undefined || isDown(node)) return [];
   const isRunning =
     task.status.state === 'TASK_STATE_RUNNING' && task.desiredState === 'TASK_STATE_RUNNING';
   return task.networksAttachments.flatMap(({ networkId, addresses: [address], aliases }) =>
@@ -56,7 +61,7 @@ function taskEndpoints(task: Task, node: Node | undefined): Endpoint[] {
           slot: task.slot,
           name: `${task.serviceName}.${task.slot}.${task.id}`,
           aliases,
-          ready: isRunning && node.status.state !== 'NODE_STATE_DOWN',
+          ready: isRunning,
         },
   );
 }

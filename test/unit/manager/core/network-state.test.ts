@@ -144,12 +144,11 @@ describe('what a node must know', () => {
     });
   }
 
-  it('a task on a node that is down is not ready', () => {
+  it('a task on a node that is down has no endpoint', () => {
     const down = nodes.map((n) => ({ ...n, status: { ...n.status, state: NodeState.DOWN } }));
-    const value = state({ nodes: down, tasks: [task(1, 'n1')] }, 'n2').get(
-      'endpoint net-ingress t-shop_web-1-1',
-    )?.value;
-    assert.ok(value !== undefined && 'ready' in value && !value.ready);
+    const items = state({ nodes: down, tasks: [task(1, 'n1')] }, 'n2');
+    assert.ok(!items.has('endpoint net-ingress t-shop_web-1-1'));
+    assert.ok(items.has('network net-ingress'));
   });
 });
 

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { HatobaError } from '../../../../common/errors.js';
+import { sleep } from '../../../../common/clock.js';
 import { silentLogger } from '../../../../common/logger.js';
 import type { FlowInfo } from '../../../../linux/ports.js';
 import { Flows } from '../../../../overlay-net/conntrack/flows.js';
 import type { NetworkState } from '../../../../overlay-net/driver.js';
 import { NetworkConfig, NetworkEndpoint } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
+import { FakeClock } from '../../../support/fake-clock.js';
 import { flow } from '../../../support/fake-flows.js';
 import { RecordingKernel } from '../../../support/recording-kernel.js';
 
@@ -27,13 +29,15 @@ const [A, B, C] = ['10.0.1.5', '10.0.1.6', '10.0.1.7'] as const;
 
 describe('Flows', () => {
   let kernel: RecordingKernel;
+  let clock: FakeClock;
   let flows: Flows;
   const have = (...there: FlowInfo[]): void => void kernel.network().flows.push(...there);
   const left = (): string[] => kernel.network().flows.map((f) => `${f.protocol} ${f.reply.source}`);
 
   beforeEach(() => {
     kernel = new RecordingKernel();
-    flows = new Flows({ conntrack: kernel.conntrack, logger: silentLogger });
+    clock = new FakeClock();
+    flows = new Flows({ conntrack: kernel.conntrack, clock, logger: silentLogger });
   });
 
   it('cuts by what a step of the state makes wrong, and nothing by the first state', async () => {
@@ -59,6 +63,26 @@ describe('Flows', () => {
       kernel.argsOf('conntrack.removeFlows').map(([filter]) => filter),
       [{ reached: [A] }, { reached: [B, C] }, { reached: [A], protocols: ['udp'] }],
     );
+  });
+
+  it('rests after a look for some times as long as that took', async () => {
+    const looks: (readonly string[])[] = [];
+    const conntrack = {
+      ...kernel.conntrack,
+      removeFlows: async ({ reached }: { reached: unknown }) => {
+        looks.push(reached as string[]);
+        await sleep(clock, 10);
+        return 0;
+      },
+    };
+    flows = new Flows({ conntrack, clock, logger: silentLogger });
+    flows.cut([A]);
+    flows.cut([B]);
+    await clock.advance(99);
+    assert.deepEqual(looks, [[A]]);
+    flows.cut([C]);
+    await clock.advance(1);
+    assert.deepEqual(looks, [[A], [B, C]]);
   });
 
   it('goes on after a failure', async () => {
