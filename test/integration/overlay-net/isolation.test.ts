@@ -176,7 +176,7 @@ table netdev watch {
     ip saddr 10.128.1.99 counter name forged
     ether saddr 02:42:0a:80:01:0a arp saddr ip 10.128.1.1 counter name forged
     arp saddr ether 02:42:0a:80:01:63 counter name forged
-    ether type { vlan, ip6, 0x88b5 } counter name forged
+    ether saddr 02:42:0a:80:01:0a ether type { vlan, ip6, 0x88b5 } counter name forged
     udp dport 4001 counter name own
   }
 }`;
@@ -219,14 +219,17 @@ table netdev watch {
     });
   });
 
-  it('leave a question for a name unanswered while nobody answers them', async () => {
-    await n1.stop();
-    const resolver = (server: string): Promise<string> =>
-      runIn(path('near'), process.execPath, '-e', UDP_QUESTION, server);
-    assert.equal(await resolver('10.128.1.1'), 'silence');
-    await n1.start();
-    await n1.apply(state);
-    assert.equal(await resolver('10.128.1.1'), 'answer');
+  // last, as what counts drops may begin anew with the agent
+  describe('without an agent', () => {
+    it('leave a question for a name unanswered while nobody answers them', async () => {
+      await n1.stop();
+      const resolver = (server: string): Promise<string> =>
+        runIn(path('near'), process.execPath, '-e', UDP_QUESTION, server);
+      assert.equal(await resolver('10.128.1.1'), 'silence');
+      await n1.start();
+      await n1.apply(state);
+      assert.equal(await resolver('10.128.1.1'), 'answer');
+    });
   });
 });
 
