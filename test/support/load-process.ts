@@ -128,5 +128,4 @@ await Promise.all(
     Array.from({ length: count }, () => worker(kind, open)),
   ),
 );
-process.stdout.write(`${JSON.stringify(report)}\n`);
-process.exit();
+process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit());

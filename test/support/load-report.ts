@@ -92,8 +92,12 @@ export function reportText(report: LoadReport, most = 20): string {
   const { requests, connections, failures, slowestMs, balanced } = report;
   const shares = Object.values(balanced).sort((a, b) => a - b);
   return [
-    `${requests} requests on ${connections} connections, ${failures.length} failed, slowest ${Math.round(slowestMs)} ms, ${shares.length} replicas (${shares.join(' ')})`,
+    `${requests} requests on ${connections} connections, ${failures.length} failed, slowest ${Math.round(slowestMs)} ms, ${shares.length} replicas (${sharesText(shares)})`,
     ...failures.slice(0, most).map(failureText),
     ...(failures.length > most ? [`… and ${failures.length - most} more failures`] : []),
   ].join('\n');
+}
+
+function sharesText(shares: readonly number[]): string {
+  return shares.length <= 12 ? shares.join(' ') : `${shares[0] ?? 0} to ${shares.at(-1) ?? 0} each`;
 }
