@@ -32,6 +32,7 @@ interface Life {
   kind: LoadKind;
   target: string;
   openedAtMs: number;
+  requests: number;
   answers: number;
   client: Client | undefined;
 }
@@ -42,6 +43,7 @@ const isDone = (): boolean => isOver || report.requests >= most;
 /** Asks once. @returns whether it was answered as it should be */
 async function ask(life: Life, client: Client): Promise<void> {
   report.requests++;
+  life.requests++;
   const startedAtMs = performance.now();
   const answer = await client.ask();
   report.slowestMs = Math.max(report.slowestMs, performance.now() - startedAtMs);
@@ -82,8 +84,14 @@ function fail(life: Life, error: unknown): void {
 async function live(kind: LoadKind, open: OpenClient, goesOn: (ageMs: number) => boolean) {
   const port = fromPort === undefined ? 0 : fromPort + turn;
   const target = targets[turn++ % targets.length] ?? '';
-  const life: Life = { kind, target, openedAtMs: performance.now(), answers: 0, client: undefined };
-  const requestsBefore = report.requests;
+  const life: Life = {
+    kind,
+    target,
+    openedAtMs: performance.now(),
+    requests: 0,
+    answers: 0,
+    client: undefined,
+  };
   try {
     report.connections++;
     life.client = await open(target, port);
@@ -92,7 +100,7 @@ async function live(kind: LoadKind, open: OpenClient, goesOn: (ageMs: number) =>
       await pause(pauseMs);
     } while (!isDone() && goesOn(performance.now() - life.openedAtMs));
   } catch (error) {
-    if (report.requests === requestsBefore) report.requests++; // a request that could not be sent
+    if (life.requests === 0) report.requests++; // one that could not be sent
     fail(life, error);
     await pause(pauseMs);
   } finally {
