@@ -95,8 +95,8 @@ async function assemble(
     onChange: () => {
       worker.networksChanged();
       attachments.cluster.changed();
-      late.session?.onNetworkApplied();
     },
+    onShown: () => late.session?.onNetworkApplied(),
   });
   const { networks, bridge } = opened;
   const attachments = openAttachments(modules, { networks, stack, session: () => late.session });
@@ -144,7 +144,7 @@ async function assemble(
     stack,
     reporter,
     statuses: () => worker.statuses(),
-    appliedNetworkRevision: () => networks.appliedRevision,
+    appliedNetworkRevision: () => networks.shownRevision,
     onAssignments: (message) => sink.receive(message),
     onOpen: () => {
       attachments.reports.sessionOpened();
@@ -166,7 +166,7 @@ async function openNetworks(
   config: AgentConfig,
   nodeId: string,
   modules: AgentModules,
-  { stack, onChange }: { stack: DisposableStack; onChange: () => void },
+  { stack, ...told }: { stack: DisposableStack; onChange: () => void; onShown: () => void },
 ): Promise<OpenedNetworks> {
   const { engine, driver, clock, random, log } = modules;
   const path = join(config.root, 'agent', 'networks');
@@ -189,7 +189,7 @@ async function openNetworks(
     clock,
     random,
     log,
-    onChange,
+    ...told,
   };
   const networks = stack.use(
     'networks',

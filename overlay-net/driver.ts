@@ -36,6 +36,11 @@ export interface NetworkDriver extends AsyncDisposable {
    * from a time when no process kept up with the changes. For once that state is known to be newer.
    */
   endStaleConnections(): Promise<void>;
+  /**
+   * Resolves once what the states applied so far make wrong is cut: connections to who is gone, and
+   * single packets to who gets nothing new. At once where there is nothing to cut.
+   */
+  cutsDone(): Promise<void>;
   /** The sandboxes there are, also those of a former process. */
   list(): Promise<Sandbox[]>;
   /**

@@ -151,6 +151,10 @@ class LinuxNetworkDriver implements NetworkDriver {
     return this.#flows.countOpen(addresses);
   }
 
+  cutsDone(): Promise<void> {
+    return this.#flows.cutsDone();
+  }
+
   async endStaleConnections(): Promise<void> {
     const state = this.#applied?.state;
     if (state === undefined) return;
@@ -179,7 +183,7 @@ class LinuxNetworkDriver implements NetworkDriver {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#drift[Symbol.asyncDispose]();
     await this.#mutex.run(() => this.#names[Symbol.asyncDispose]());
-    await this.#flows.settled();
+    await this.#flows.cutsDone();
   }
 
   async #applyNow(state: NetworkState): Promise<void> {

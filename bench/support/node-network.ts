@@ -78,11 +78,13 @@ async function run({ nodeId, address, manager, identity, folder }: NodeOptions):
     {
       driver: {
         apply: applying,
+        cutsDone: () => driver.cutsDone(),
         endStaleConnections: () => driver.endStaleConnections(),
       },
       localPart: () => ({ networks: [], endpoints: [] }),
       keep: (state) => file.keep(state),
-      onChange: () => session.onNetworkApplied(),
+      onChange: () => undefined,
+      onShown: () => session.onNetworkApplied(),
       ...{ clock, random, log },
     },
   );
@@ -114,7 +116,7 @@ async function run({ nodeId, address, manager, identity, folder }: NodeOptions):
         hostUse: () => Promise.resolve({ hostSubnets: [], usedPorts: [] }),
       }),
     statuses: () => new Map(),
-    appliedNetworkRevision: () => networks.appliedRevision,
+    appliedNetworkRevision: () => networks.shownRevision,
     onAssignments: (message) => sink.receive(message),
     ...{ clock, random, log },
   });

@@ -12,7 +12,7 @@ import { WithdrawnTasks } from './withdrawn-tasks.js';
 const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
 export interface NetworkApplierModules {
-  readonly driver: Pick<NetworkDriver, 'apply' | 'endStaleConnections'>;
+  readonly driver: Pick<NetworkDriver, 'apply' | 'cutsDone' | 'endStaleConnections'>;
   /** What this node adds to those networks of the cluster; objects that stay are the very same. */
   readonly localPart: (
     cluster: readonly NetworkConfig[],
@@ -24,6 +24,8 @@ export interface NetworkApplierModules {
   readonly log: Logger;
   /** The networks in force, or the reason why newer ones are not, have changed. */
   readonly onChange: () => void;
+  /** The shown revision has risen. */
+  readonly onShown: () => void;
 }
 
 interface Wanted {
@@ -60,6 +62,7 @@ export class NetworkApplier implements AsyncDisposable {
   /** Why networks of the cluster are left out, by id. */
   #leftOut: ReadonlyMap<string, string> = new Map();
   #appliedRevision = 0;
+  #shownRevision = 0;
   #error = '';
   #needsCluster: boolean;
   #newer = new AbortController();
@@ -78,9 +81,12 @@ export class NetworkApplier implements AsyncDisposable {
     this.#kept = this.#cluster; // nothing, which need not be kept
   }
 
-  /** Store revision of the newest assignments whose network part is in force; 0 before the first. */
-  get appliedRevision(): number {
-    return this.#appliedRevision;
+  /**
+   * Store revision of the newest assignments whose network part is in force; 0 before the first. By
+   * it managers let a task be stopped, so single packets too have left by then who gets nothing new.
+   */
+  get shownRevision(): number {
+    return this.#shownRevision;
   }
 
   /** The newest state of the cluster's networks; with nothing in it before the first. */
@@ -126,8 +132,8 @@ export class NetworkApplier implements AsyncDisposable {
 
   /** Assignments whose network part is that of the state before them. */
   confirm(revision: number): void {
-    if (this.#wanted === undefined) this.#appliedRevision = revision;
-    else this.#wanted = { ...this.#wanted, revision };
+    if (this.#wanted !== undefined) this.#wanted = { ...this.#wanted, revision };
+    else this.#raiseApplied(revision);
   }
 
   /** Why the networks of `task` cannot be used yet, for people; empty when they can. */
@@ -252,15 +258,25 @@ export class NetworkApplier implements AsyncDisposable {
     this.#inForce = { state: wanted.state, leftOut };
     this.#appliedNetworks = new Map(merged.networks.map((n) => [n.networkId, n]));
     if (this.#wanted?.turn === wanted.turn) {
-      this.#appliedRevision = this.#wanted.revision; // confirm() may have raised it meanwhile
+      const { revision } = this.#wanted; // confirm() may have raised it meanwhile
       this.#wanted = undefined;
+      this.#raiseApplied(revision);
     } else {
-      this.#appliedRevision = wanted.revision;
+      this.#raiseApplied(wanted.revision);
     }
     log.debug('Applied network state', { revision: this.#appliedRevision });
     this.#tellSettled();
     if (isNews) onChange();
     this.#endStale();
+  }
+
+  #raiseApplied(revision: number): void {
+    this.#appliedRevision = revision;
+    void this.#modules.driver.cutsDone().then(() => {
+      if (revision <= this.#shownRevision) return;
+      this.#shownRevision = revision;
+      this.#modules.onShown();
+    });
   }
 
   #endStale(): void {

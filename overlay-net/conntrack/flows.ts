@@ -10,9 +10,17 @@ export interface FlowsModules {
   logger: Logger;
 }
 
-/** A tenth of a core at most is for looks through the kernel's table, however much changes. */
-const REST_PER_LOOK = 9;
-const MAX_REST_MS = 500;
+/** A fifth of a core at most is for looks through the kernel's table, however much changes. */
+const REST_PER_LOOK = 4;
+const MAX_REST_MS = 200;
+
+/** Addresses to which flows are to be cut together. */
+interface Cuts {
+  all: Set<string>;
+  udp: Set<string>;
+  done: Promise<void>;
+  end: () => void;
+}
 
 /**
  * The connections that this node knows of. The kernel leads every packet of one as it led the
@@ -25,8 +33,11 @@ const MAX_REST_MS = 500;
 export class Flows {
   readonly #modules: FlowsModules;
   #followed: NetworkState | undefined;
-  #cuts = { all: new Set<string>(), udp: new Set<string>() };
-  #cutting: Promise<void> | undefined;
+  /** Asked for, not begun. */
+  #next: Cuts | undefined;
+  /** Of those under way, or done. */
+  #lastDone: Promise<void> = Promise.resolve();
+  #isCutting = false;
   #counting: { addresses: Set<string>; counts: Promise<ReadonlyMap<string, number>> } | undefined;
   #lastCount: Promise<unknown> = Promise.resolve();
 
@@ -48,12 +59,11 @@ export class Flows {
    * @param all nobody is there any more
    */
   cut(all: readonly string[], udp: readonly string[] = []): void {
-    for (const address of all) this.#cuts.all.add(address);
-    for (const address of udp) this.#cuts.udp.add(address);
-    if (this.#cuts.all.size === 0 && this.#cuts.udp.size === 0) return;
-    this.#cutting ??= this.#cutAll().finally(() => {
-      this.#cutting = undefined;
-    });
+    if (all.length === 0 && udp.length === 0) return;
+    const next = (this.#next ??= newCuts());
+    for (const address of all) next.all.add(address);
+    for (const address of udp) next.udp.add(address);
+    if (!this.#isCutting) void this.#cutAll();
   }
 
   /**
@@ -74,9 +84,9 @@ export class Flows {
     return addresses.reduce((sum, address) => sum + (counts.get(address) ?? 0), 0);
   }
 
-  /** Resolves when nothing is being removed. */
-  async settled(): Promise<void> {
-    await this.#cutting;
+  /** Resolves when what was asked for so far is cut, or could not be. */
+  cutsDone(): Promise<void> {
+    return this.#next?.done ?? this.#lastDone;
   }
 
   /** One count for all who ask until the one before it is done. */
@@ -92,16 +102,19 @@ export class Flows {
 
   async #cutAll(): Promise<void> {
     const { clock } = this.#modules;
-    let restMs = 0;
-    while (this.#cuts.all.size > 0 || this.#cuts.udp.size > 0) {
-      if (restMs > 0) await sleep(clock, restMs);
+    this.#isCutting = true;
+    while (this.#next !== undefined) {
       const startedAtMs = clock.nowMs();
-      const { all, udp } = this.#cuts;
-      this.#cuts = { all: new Set(), udp: new Set() };
+      const { all, udp, done, end } = this.#next;
+      this.#next = undefined;
+      this.#lastDone = done;
       if (all.size > 0) await this.#remove({ reached: [...all] });
       if (udp.size > 0) await this.#remove({ reached: [...udp], protocols: ['udp'] });
-      restMs = Math.min(MAX_REST_MS, REST_PER_LOOK * (clock.nowMs() - startedAtMs));
+      end();
+      const restMs = Math.min(MAX_REST_MS, REST_PER_LOOK * (clock.nowMs() - startedAtMs));
+      if (restMs > 0) await sleep(clock, restMs);
     }
+    this.#isCutting = false;
   }
 
   async #remove(filter: Parameters<Conntrack['removeFlows']>[0]): Promise<void> {
@@ -114,4 +127,10 @@ export class Flows {
       logger.warn('Could not remove flows to endpoints that are gone or leave', {}, error);
     }
   }
+}
+
+function newCuts(): Cuts {
+  let end = (): void => undefined;
+  const done = new Promise<void>((resolve) => (end = resolve));
+  return { all: new Set(), udp: new Set(), done, end };
 }

@@ -43,10 +43,15 @@ class NodeRig {
     this.#networks = new NetworkApplier(
       { nodeId, needsCluster: false },
       {
-        driver: { apply: () => this.#gate, endStaleConnections: () => Promise.resolve() },
+        driver: {
+          apply: () => this.#gate,
+          cutsDone: () => Promise.resolve(),
+          endStaleConnections: () => Promise.resolve(),
+        },
         localPart: () => ({ networks: [], endpoints: [] }),
         keep: () => Promise.resolve(),
-        onChange: () => session.onNetworkApplied(),
+        onChange: () => undefined,
+        onShown: () => session.onNetworkApplied(),
         ...{ clock, random, log },
       },
     );
@@ -67,7 +72,7 @@ class NodeRig {
       reporter: new StatusReporter({ clock, random, log }),
       describe: () => Promise.resolve({ ...description, hostname: nodeId }),
       statuses: () => new Map(),
-      appliedNetworkRevision: () => this.#networks.appliedRevision,
+      appliedNetworkRevision: () => this.#networks.shownRevision,
       onAssignments: (message) => sink.receive(message),
       ...{ clock, random, log },
     });

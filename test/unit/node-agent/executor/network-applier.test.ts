@@ -36,6 +36,10 @@ describe('NetworkApplier', () => {
   let endings: number[];
   let changes: number;
   let kept: number[];
+  /** The revisions that managers were told of. */
+  let shown: number[];
+  /** What the driver still has to cut. */
+  let cutting: Promise<void>;
   /** What the driver does with each call; ends it when called. */
   let calls: { end: () => void; fail: (error: Error) => void }[];
   let applier: NetworkApplier;
@@ -49,6 +53,8 @@ describe('NetworkApplier', () => {
     changes = 0;
     kept = [];
     calls = [];
+    shown = [];
+    cutting = Promise.resolve();
     local = { networks: [], endpoints: [] };
     applier = new NetworkApplier(
       { nodeId: 'n1', needsCluster: false },
@@ -61,6 +67,7 @@ describe('NetworkApplier', () => {
               endpoints.push(wanted.endpoints);
               calls.push({ end: resolve, fail: reject });
             }),
+          cutsDone: () => cutting,
           endStaleConnections: () => {
             endings.push(applied.length);
             return Promise.resolve();
@@ -74,6 +81,7 @@ describe('NetworkApplier', () => {
         random,
         log: silentLogger,
         onChange: () => changes++,
+        onShown: () => shown.push(applier.shownRevision),
       },
     );
   });
@@ -83,14 +91,27 @@ describe('NetworkApplier', () => {
     await clock.advance(0);
   };
 
+  it('tells a revision once what it makes wrong is cut', async () => {
+    let cut = (): void => undefined;
+    cutting = new Promise((resolve) => (cut = resolve));
+    await want(5, state('net-a'));
+    calls.at(-1)?.end();
+    await clock.advance(0);
+    assert.deepEqual([applier.shownRevision, shown], [0, []]);
+    assert.equal(changes, 1, 'tasks need not wait for it');
+    cut();
+    await clock.advance(0);
+    assert.deepEqual([applier.shownRevision, shown], [5, [5]]);
+  });
+
   it('knows a revision as applied once the driver is done', async () => {
     await want(5, state('a'));
     assert.deepEqual(kept, [5], 'on disk before it is in force');
-    assert.equal(applier.appliedRevision, 0);
+    assert.equal(applier.shownRevision, 0);
     assert.equal(applier.waitOf(taskOn('a')), 'waiting for network "net-a" on this node');
     calls[0]?.end();
     await clock.advance(0);
-    assert.equal(applier.appliedRevision, 5);
+    assert.equal(applier.shownRevision, 5);
     assert.equal(applier.waitOf(taskOn('a')), '');
     assert.equal(applier.driverOf('a'), 'overlay');
     assert.equal(changes, 1);
@@ -106,7 +127,7 @@ describe('NetworkApplier', () => {
     assert.deepEqual(applied, ['b,bridge']);
     calls[0]?.end();
     await clock.advance(0);
-    assert.equal(applier.appliedRevision, 5);
+    assert.equal(applier.shownRevision, 5);
     assert.equal(applier.waitOf(taskOn('b')), '');
     assert.equal(
       applier.waitOf(taskOn('a', 'b')),
@@ -170,7 +191,7 @@ describe('NetworkApplier', () => {
       await endLast();
       assert.equal(isDone, true);
       assert.equal(endpoints[1]?.[1], other, 'what stays is the same object');
-      assert.deepEqual([applier.appliedRevision, changes], [5, 1], 'no news for the managers');
+      assert.deepEqual([applier.shownRevision, changes], [5, 1], 'no news for the managers');
       const before = endpoints[1][0];
       await want(6, withEndpoints(own, other, endpoint('t3', true)));
       await endLast();
@@ -221,11 +242,11 @@ describe('NetworkApplier', () => {
     await want(7, state('c'));
     calls[0]?.end();
     await clock.advance(0);
-    assert.equal(applier.appliedRevision, 5, 'under a steady stream of changes, too');
+    assert.equal(applier.shownRevision, 5, 'under a steady stream of changes, too');
     calls[1]?.end();
     await clock.advance(0);
     assert.deepEqual(applied, ['a', 'c']);
-    assert.equal(applier.appliedRevision, 7);
+    assert.equal(applier.shownRevision, 7);
   });
 
   it('lets a task wait whose network is on its way out, and wanted again', async () => {
@@ -247,13 +268,14 @@ describe('NetworkApplier', () => {
 
   it('confirms revisions that change no network', async () => {
     applier.confirm(4);
-    assert.equal(applier.appliedRevision, 4);
+    await clock.advance(0);
+    assert.equal(applier.shownRevision, 4);
     await want(5, state('a'));
     applier.confirm(6);
-    assert.equal(applier.appliedRevision, 4, 'not while one is under way');
+    assert.equal(applier.shownRevision, 4, 'not while one is under way');
     calls[0]?.end();
     await clock.advance(0);
-    assert.equal(applier.appliedRevision, 6);
+    assert.equal(applier.shownRevision, 6);
   });
 
   it('tries again, and tells waiting tasks why they wait', async () => {
@@ -286,7 +308,7 @@ describe('NetworkApplier', () => {
     await applier.settled();
     assert.deepEqual(applied, ['bridge', 'a,bridge', 'a,bridge']);
     assert.deepEqual(kept, [5]);
-    assert.equal(applier.appliedRevision, 6);
+    assert.equal(applier.shownRevision, 6);
     assert.equal(changes, 2, 'tasks and managers are not told of what is not theirs');
   });
 
@@ -297,7 +319,7 @@ describe('NetworkApplier', () => {
     calls[0]?.end();
     await clock.advance(0);
     assert.deepEqual(applied, ['a', 'a,bridge']);
-    assert.equal(applier.appliedRevision, 5);
+    assert.equal(applier.shownRevision, 5);
   });
 
   it('is settled, too, when it cannot go on', async () => {
