@@ -71,6 +71,8 @@ class LinuxNetworkDriver implements NetworkDriver {
   /** The last state that was found valid: of the next one, only what differs is looked at. */
   #checked = emptyState();
   #next: { state: NetworkState; done: Promise<void> } | undefined;
+  /** A change of the tables for sandboxes that has not begun. */
+  #tableTurn: Promise<void> | undefined;
   #applied: (Ground & { state: NetworkState }) | undefined;
   /** The last state that was to be applied, and whether it was to its end. */
   #wanted = emptyState();
@@ -134,7 +136,7 @@ class LinuxNetworkDriver implements NetworkDriver {
     const sandbox = await this.#sandboxes.create(config, this.#applied);
     await using undo = new DisposableStack();
     undo.defer('removing the sandbox', () => this.#sandboxes.remove(config.id));
-    await this.#mutex.run(() => this.#applyTable());
+    await this.#followSandboxes();
     undo.move();
     return sandbox;
   }
@@ -143,7 +145,7 @@ class LinuxNetworkDriver implements NetworkDriver {
     if (this.#sandboxes.get(id) === undefined) return;
     const addresses = this.#sandboxes.addressesOf(id);
     await this.#sandboxes.remove(id);
-    await this.#mutex.run(() => this.#applyTable());
+    await this.#followSandboxes();
     this.#flows.cut(addresses);
   }
 
@@ -226,6 +228,15 @@ class LinuxNetworkDriver implements NetworkDriver {
   async #detectUnderlay(address: string): Promise<Underlay> {
     if (address === '') return { address, mtuBytes: 0 }; // no network here has tunnels
     return await detectUnderlay(this.#modules.kernel.netlink, address);
+  }
+
+  /** The tables as sandboxes are by then: those that come and go meanwhile share one change. */
+  #followSandboxes(): Promise<void> {
+    this.#tableTurn ??= this.#mutex.run(() => {
+      this.#tableTurn = undefined;
+      return this.#applyTable();
+    });
+    return this.#tableTurn;
   }
 
   async #applyTable(): Promise<void> {
