@@ -27,7 +27,7 @@ interface Batch {
 /**
  * Writes the task states that nodes report, many in one transaction. While one batch is being
  * written the next gathers, so a slow store makes batches larger, not queues longer. That a task has
- * come up or ended is written at once, as load balancers wait for it.
+ * come up, or ended by itself, is written at once, as load balancers wait for it.
  */
 export class StatusWriter implements AsyncDisposable {
   readonly #cluster: ClusterAccess;
@@ -147,9 +147,9 @@ export class StatusWriter implements AsyncDisposable {
   }
 }
 
-/** Whether it decides on who gets connections. */
-function isNews({ status }: Report): boolean {
-  return rankOf(status.state) >= rankOf(pb.TaskState.RUNNING);
+/** Whether it decides on who gets connections: what was stopped has long got none. */
+function isNews({ status: { state } }: Report): boolean {
+  return rankOf(state) >= rankOf(pb.TaskState.RUNNING) && state !== pb.TaskState.SHUTDOWN;
 }
 
 function containerStatusOf({ containerStatus }: pb.TaskStatus): pb.ContainerStatus {

@@ -24,7 +24,7 @@ const RETRY = { baseMs: 100, maxMs: 2000 } as const;
 
 /**
  * Brings statuses to the managers in batches: of each task the newest one, until it is accepted.
- * That a task has come up or ended goes at once, as load balancers wait for it.
+ * That a task has come up, or ended by itself, goes at once, as load balancers wait for it.
  * 1. Statuses of one task arrive in the order they were reported; older ones may be left out.
  * 2. Without a session nothing is kept: run() begins with all statuses there are.
  */
@@ -121,7 +121,7 @@ export class StatusReporter {
   }
 }
 
-/** Whether it decides on who gets connections. */
+/** Whether it decides on who gets connections: what was stopped has long got none. */
 function isNews({ state }: TaskStatus): boolean {
-  return rankOf(state) >= rankOf(TaskState.RUNNING);
+  return rankOf(state) >= rankOf(TaskState.RUNNING) && state !== TaskState.SHUTDOWN;
 }

@@ -53,7 +53,7 @@ describe('StatusReporter', () => {
     assert.deepEqual(sent, ['t1 c, t2 b']);
   });
 
-  it('sends at once that a task has come up or ended, with what waits', async () => {
+  it('sends at once that a task has come up or ended by itself, with what waits', async () => {
     run();
     report('t1', 'a');
     await clock.advance(5);
@@ -68,6 +68,17 @@ describe('StatusReporter', () => {
     assert.deepEqual(sent.slice(1), ['t2 down']);
     await clock.advance(1);
     assert.deepEqual(sent.slice(2), ['t1 b']);
+  });
+
+  it('sends those of tasks that were stopped together: nobody waits for them', async () => {
+    run();
+    for (const id of ['t1', 't2']) {
+      reporter.report(id, taskStatus({ state: TaskState.SHUTDOWN, message: 'shutdown' }));
+      await clock.advance(5);
+    }
+    assert.deepEqual(sent, []);
+    await clock.advance(20);
+    assert.deepEqual(sent, ['t1 shutdown, t2 shutdown']);
   });
 
   it('sends together what comes while a batch is on its way', async () => {
