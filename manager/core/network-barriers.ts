@@ -40,6 +40,8 @@ export class NetworkBarriers {
   /** Not above the revisions and deadlines of all waits, so that most events need not look at them. */
   #leastRevision = Infinity;
   #firstDeadlineMs = Infinity;
+  /** What the clock said last. */
+  #nowMs = -Infinity;
 
   /** When something is to be let go without any word of a node; Infinity: never. */
   get firstDeadlineMs(): number {
@@ -48,6 +50,7 @@ export class NetworkBarriers {
 
   /** @param before undefined: it is new here, though it may have been for long */
   onTask(task: Task, before: Task | undefined, { nowMs, waitMs }: Patience): void {
+    this.#followClock(nowMs);
     const kind = waitOf(task);
     const present = this.#waits.get(task.id);
     if (present !== undefined && present.kind !== kind) this.#waits.delete(task.id);
@@ -93,6 +96,7 @@ export class NetworkBarriers {
    * @returns the nodes that are to be told
    */
   release(nowMs: number): ReadonlySet<string> {
+    this.#followClock(nowMs);
     const nodes = new Set<string>();
     const isDue = this.#shown.least >= this.#leastRevision || nowMs >= this.#firstDeadlineMs;
     if (!isDue || this.#waits.size === 0) return nodes;
@@ -108,6 +112,17 @@ export class NetworkBarriers {
       }
     }
     return nodes;
+  }
+
+  /** An order does not wait for longer because the clock was set back. */
+  #followClock(nowMs: number): void {
+    const backMs = this.#nowMs - nowMs;
+    this.#nowMs = nowMs;
+    if (backMs <= 0) return;
+    this.#firstDeadlineMs -= backMs;
+    for (const [taskId, wait] of this.#waits) {
+      this.#waits.set(taskId, { ...wait, deadlineMs: wait.deadlineMs - backMs });
+    }
   }
 
   /** The desired state that the task's node is to see by now. */

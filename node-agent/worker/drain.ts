@@ -20,7 +20,7 @@ export interface DrainModules {
  */
 export class Drain {
   readonly #modules: DrainModules;
-  readonly #sinceMs: number;
+  #sinceMs: number;
   #told: { readonly connections: number; readonly atMs: number } | undefined;
   #isBlind = false;
 
@@ -39,7 +39,7 @@ export class Drain {
     const over = new AbortController();
     const either = AbortSignal.any([signal, over.signal]);
     const exit = this.#modules.executor.watch(task, 'exited', either);
-    const count = this.#count(task, this.#sinceMs + limitMs, either);
+    const count = this.#count(task, limitMs, either);
     try {
       const exited = exit.then((container): Outcome => ({ type: 'observed', container }));
       return await Promise.race([exited, count]);
@@ -50,19 +50,26 @@ export class Drain {
     }
   }
 
-  async #count(task: Task, untilMs: number, signal: AbortSignal): Promise<Outcome> {
+  async #count(task: Task, limitMs: number, signal: AbortSignal): Promise<Outcome> {
     const { clock } = this.#modules;
     for (let isFirst = this.#told === undefined; ; isFirst = false) {
-      const leftMs = Math.max(0, untilMs - clock.nowMs());
+      const leftMs = Math.max(0, this.#leftOf(limitMs));
       if (!isFirst) await sleep(clock, Math.min(LOOK_EVERY_MS, leftMs), signal);
       const connections = await this.#look(task);
       signal.throwIfAborted();
-      if (connections === 0 || clock.nowMs() >= untilMs) return { type: 'done' };
+      if (connections === 0 || this.#leftOf(limitMs) <= 0) return { type: 'done' };
       if (connections !== undefined && this.#isNews(connections)) {
         this.#told = { connections, atMs: clock.nowMs() };
         return { type: 'open', connections };
       }
     }
+  }
+
+  /** A clock that is set back must not give hours; it gives the time once more at most. */
+  #leftOf(limitMs: number): number {
+    const nowMs = this.#modules.clock.nowMs();
+    this.#sinceMs = Math.min(this.#sinceMs, nowMs);
+    return this.#sinceMs + limitMs - nowMs;
   }
 
   /** @returns undefined when it cannot be known: then the whole time is given */

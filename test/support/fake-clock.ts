@@ -38,6 +38,12 @@ export class FakeClock implements Clock {
     return this.#timers.size;
   }
 
+  /** Somebody sets the time; timers fire when they would have. */
+  setBack(ms: number): void {
+    this.#nowMs -= ms;
+    for (const timer of this.#timers) timer.atMs -= ms;
+  }
+
   async advance(ms: number): Promise<void> {
     const end = this.#nowMs + ms;
     await settle();

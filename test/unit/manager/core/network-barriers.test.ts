@@ -167,6 +167,19 @@ describe('NetworkBarriers', () => {
       });
     }
 
+    it('waits no longer when the clock is set back meanwhile', () => {
+      const all = withStop();
+      const backMs = 3_600_000;
+      assert.deepEqual([...all.release(T0 - backMs)], []);
+      assert.equal(all.firstDeadlineMs, T0 - backMs + WAIT_MS);
+      const other = { ...stopping, id: 'other' };
+      const now = { nowMs: T0 - backMs, waitMs: WAIT_MS };
+      all.onTask(other, { ...running, id: 'other' }, now);
+      assert.deepEqual([...all.release(T0 - backMs + WAIT_MS)], ['n1']);
+      assert.equal(all.desiredFor(stopping), TaskState.SHUTDOWN);
+      assert.equal(all.desiredFor(other), TaskState.SHUTDOWN);
+    });
+
     it('waits for nobody where no node is ready', () => {
       const all = new NetworkBarriers();
       all.onTask(stopping, running, patience);

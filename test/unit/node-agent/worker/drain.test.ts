@@ -54,6 +54,15 @@ describe('Worker, draining', () => {
     assert.equal(rig.status()?.state, TaskState.SHUTDOWN);
   });
 
+  it('gives no hours when the clock is set back', async () => {
+    const rig = await serving(1);
+    await rig.assign(leaving());
+    await rig.clock.advance(DRAIN_MS - 1000);
+    rig.clock.setBack(3_600_000);
+    await rig.clock.advance(DRAIN_MS + 200);
+    assert.equal(rig.status()?.state, TaskState.SHUTDOWN);
+  });
+
   it('says how many are left, but not at each look', async () => {
     const rig = await serving(100);
     await rig.assign(leaving());
