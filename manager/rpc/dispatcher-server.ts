@@ -134,6 +134,7 @@ export class DispatcherServer<State>
       throw new HatobaError('invalid-argument', 'the session request has no node description');
     }
     const description = checkNodeDescription(request.description);
+    this.#descriptions.forget(identity.nodeId);
     await registerNode(this.#cluster, this.#own, identity, description, context.signal);
     const session = this.#sessions.open(identity.nodeId);
     this.#onSession(identity.nodeId);

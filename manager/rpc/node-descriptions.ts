@@ -30,10 +30,15 @@ export class NodeDescriptions implements AsyncDisposable {
       checkDescription(description);
       this.#unwritten.set(nodeId, description);
     }
-    const newest = this.#unwritten.get(nodeId);
-    if (newest === undefined || this.#writing.has(nodeId) || this.#end.signal.aborted) return;
-    const writing = this.#write(nodeId, newest).finally(() => this.#writing.delete(nodeId));
+    const isBusy = this.#writing.has(nodeId) || this.#end.signal.aborted;
+    if (isBusy || !this.#unwritten.has(nodeId)) return;
+    const writing = this.#write(nodeId).finally(() => this.#writing.delete(nodeId));
     this.#writing.set(nodeId, writing);
+  }
+
+  /** A session begins, which tells all: what was told in the one before it is old. */
+  forget(nodeId: string): void {
+    this.#unwritten.delete(nodeId);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -41,10 +46,12 @@ export class NodeDescriptions implements AsyncDisposable {
     await Promise.all(this.#writing.values());
   }
 
-  async #write(nodeId: string, description: NodeDescription): Promise<void> {
+  async #write(nodeId: string): Promise<void> {
+    let written: NodeDescription | undefined;
+    const newest = (): NodeDescription | undefined => (written = this.#unwritten.get(nodeId));
     try {
-      await describeAgain(this.#cluster, nodeId, description, this.#end.signal);
-      if (this.#unwritten.get(nodeId) === description) this.#unwritten.delete(nodeId);
+      await describeAgain(this.#cluster, nodeId, newest, this.#end.signal);
+      if (this.#unwritten.get(nodeId) === written) this.#unwritten.delete(nodeId);
     } catch (error) {
       this.#logger.warn('Could not record what a node tells of itself', { nodeId }, error);
     }

@@ -66,16 +66,19 @@ export async function registerNode(
   );
 }
 
-/** Writes down what a node tells anew of itself; a node that is gone needs no word any more. */
+/**
+ * Writes down what a node tells anew of itself; a node that is gone needs no word any more.
+ * @param newest as of the moment of writing; undefined: there is nothing to write any more
+ */
 export async function describeAgain(
   cluster: ClusterAccess,
   nodeId: string,
-  description: NodeDescription,
+  newest: () => NodeDescription | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const decide = (): Plan | undefined => {
-    const node = cluster.view.node(nodeId);
-    if (node === undefined) return undefined;
+    const [node, description] = [cluster.view.node(nodeId), newest()];
+    if (node === undefined || description === undefined) return undefined;
     const status = { ...node.status, addr: hostOf(description.agentAddress) };
     const object = { ...node, description, status };
     if (isStoredAs(object, node)) return undefined;

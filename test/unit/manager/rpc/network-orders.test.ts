@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { HatobaError } from '../../../../common/errors.js';
 import { silentLogger } from '../../../../common/logger.js';
 import type { Task } from '../../../../common/model/objects.js';
 import { AssignmentModel, type NodeAssignments } from '../../../../manager/core/network-state.js';
@@ -291,6 +292,18 @@ describe('orders that wait for the networks', () => {
       const { revision } = rig.view;
       await a.confirm(described({ hostSubnets: ['192.168.4.0/22'] }));
       assert.equal(rig.view.revision, revision);
+    });
+
+    it('is old when a new session begins before it could be written', async () => {
+      const a = await agent('a');
+      const { store } = rig;
+      const commit = store.commit.bind(store);
+      store.commit = () => Promise.reject(new HatobaError('unavailable', 'no etcd'));
+      await a.confirm(described({ hostSubnets: ['192.168.4.0/22'] }));
+      store.commit = commit;
+      await a.open();
+      await a.confirm();
+      assert.deepEqual(rig.view.node('a')?.description.hostSubnets, []);
     });
 
     it('is refused when nobody could reach the node by it', async () => {
