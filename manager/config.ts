@@ -42,7 +42,7 @@ export interface ManagerConfig {
   readonly subnetSize: number;
   /** UDP port of the tunnels between nodes; used when the cluster is created. */
   readonly dataPathPort: number;
-  /** Longest wait of a task's stop for nodes that do not answer; used when the cluster is created. */
+  /** Longest wait of a task's start or stop for nodes that do not answer; used when the cluster is created. */
   readonly networkWait: string;
   readonly logLevel: LogLevel;
   readonly logFormat: 'json' | 'text';

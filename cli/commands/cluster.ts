@@ -9,7 +9,7 @@ import { UsageError } from '../failure.js';
 import { daemonPid } from '../node/daemons.js';
 import { startAgent, startManager, systemInfo, type NodeSettings } from '../node/bring-up.js';
 import { print } from '../output/print.js';
-import { collect, integerOption } from './options.js';
+import { collect, integerOption, positiveDurationOption } from './options.js';
 
 interface NodeFlags {
   root: string;
@@ -29,6 +29,7 @@ interface InitFlags extends NodeFlags {
   defaultAddrPool: string[];
   defaultAddrPoolMaskLength?: number;
   dataPathPort?: number;
+  networkWait?: number;
 }
 
 const MANAGER_PORT = 4400;
@@ -57,6 +58,11 @@ export function registerCluster(program: Command): void {
       '--data-path-port <port>',
       'UDP port of the tunnels between nodes; 4789 by default',
       integerOption,
+    )
+    .option(
+      '--network-wait <duration>',
+      'how long a task that starts or stops waits for the networks of slow nodes; 5s by default',
+      positiveDurationOption,
     )
     .action(init);
   asNode(
@@ -97,6 +103,7 @@ async function init(flags: InitFlags): Promise<void> {
     ...{ etcdCa, etcdCert, etcdKey },
     ...(flags.defaultAddrPool.length > 0 ? { defaultAddrPool: flags.defaultAddrPool } : {}),
     ...{ subnetSize: flags.defaultAddrPoolMaskLength, dataPathPort: flags.dataPathPort },
+    networkWaitMs: flags.networkWait,
   });
   const address = `${node.advertiseAddr}:${MANAGER_PORT}`;
   await startAgent(node, [address]);

@@ -96,6 +96,13 @@ export function durationOption(text: string): number {
   return reported(() => parseDurationMs(text));
 }
 
+/** A duration above 0. */
+export function positiveDurationOption(text: string): number {
+  const ms = durationOption(text);
+  if (ms > 0) return ms;
+  throw new InvalidArgumentError('must be above 0.');
+}
+
 export function integerOption(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('must be a whole number.');
   return Number(text);

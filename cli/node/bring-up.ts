@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { formatDurationMs } from '../../common/duration.js';
 import { AgentClient } from '../../proto/gen/hatoba/v1/agent.js';
 import { ControlClient, type SystemInfo } from '../../proto/gen/hatoba/v1/control.js';
 import { localTarget, openClient, unary } from '../../proto/wire/client.js';
@@ -22,6 +23,8 @@ export interface NodeSettings extends NodeFolders {
   /** Prefix length of the subnets cut from the pools. */
   subnetSize?: number | undefined;
   dataPathPort?: number | undefined;
+  /** Above 0. */
+  networkWaitMs?: number | undefined;
   /** argv in front of the daemons', to start them in a namespace. */
   launcher?: readonly string[];
 }
@@ -39,6 +42,8 @@ export async function startManager(node: NodeSettings): Promise<void> {
     defaultAddrPool: node.defaultAddrPool,
     subnetSize: node.subnetSize,
     dataPathPort: node.dataPathPort,
+    networkWait:
+      node.networkWaitMs === undefined ? undefined : formatDurationMs(node.networkWaitMs),
   });
   await runManager(node);
 }
