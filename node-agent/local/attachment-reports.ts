@@ -131,12 +131,17 @@ export class AttachmentReports implements AsyncDisposable {
   }
 
   async #keep(): Promise<void> {
+    await this.#calls.run(() => {
+      // as of now: who was being made before this turn came may be there by now
+      const ids = new Set([...this.#present(), ...this.#joining]);
+      return this.#modules.managers.keep([...ids].sort());
+    });
+    for (const id of this.#present()) this.#queue.add(id);
+  }
+
+  #present(): string[] {
     const states = this.#modules.containers.list().filter(isOnCluster);
-    const present = states.map(({ config }) => config.id);
-    await this.#calls.run(() =>
-      this.#modules.managers.keep([...new Set([...present, ...this.#joining])].sort()),
-    );
-    for (const id of present) this.#queue.add(id);
+    return states.map(({ config }) => config.id);
   }
 
   async #tell(id: string): Promise<void> {

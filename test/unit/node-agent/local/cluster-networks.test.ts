@@ -19,15 +19,22 @@ import { aRequest, FakeLocalContainers, FakeSandboxes } from './fakes.js';
 class FakeManagers implements AttachmentCalls {
   isThere = true;
   calls = 0;
+  /** Of containers that it was not told to keep. */
+  readonly dropped: string[] = [];
+  /** An attachment of a container takes as long as this. */
+  gate: (containerName: string) => Promise<void> = () => Promise.resolve();
   readonly known = new Map<string, Map<string, string>>();
   #last = 1;
 
   isConnected(): boolean {
     return this.isThere;
   }
-  attach(request: Parameters<AttachmentCalls['attach']>[0]): Promise<AttachContainerResponse> {
+  async attach(
+    request: Parameters<AttachmentCalls['attach']>[0],
+  ): Promise<AttachContainerResponse> {
     const { containerId, containerName, active, aliases } = request;
     this.#check();
+    await this.gate(containerName);
     const name = request.network.replace(/^id-/, '');
     if (name === 'nowhere') throw new HatobaError('not-found', 'no network has that name');
     const networks = this.known.get(containerId) ?? new Map<string, string>();
@@ -35,16 +42,14 @@ class FakeManagers implements AttachmentCalls {
     const address = request.address === '' ? `10.0.0.${++this.#last}` : request.address;
     const words = [containerName, address, ...(active ? ['active'] : []), ...aliases.slice(1)];
     networks.set(name, words.join(' '));
-    return Promise.resolve(
-      AttachContainerResponse.fromPartial({
-        attachment: { address: `${address}/24` },
-        network: {
-          networkId: `id-${name}`,
-          name,
-          subnets: [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1' }],
-        },
-      }),
-    );
+    return AttachContainerResponse.fromPartial({
+      attachment: { address: `${address}/24` },
+      network: {
+        networkId: `id-${name}`,
+        name,
+        subnets: [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1' }],
+      },
+    });
   }
   detach(id: string): Promise<void> {
     this.#check();
@@ -53,7 +58,9 @@ class FakeManagers implements AttachmentCalls {
   }
   keep(ids: readonly string[]): Promise<void> {
     this.#check();
-    for (const id of this.known.keys()) if (!ids.includes(id)) this.known.delete(id);
+    for (const id of this.known.keys()) {
+      if (!ids.includes(id) && this.known.delete(id)) this.dropped.push(id);
+    }
     return Promise.resolve();
   }
   /** Of all containers. */
@@ -115,6 +122,24 @@ describe('containers of one node on networks of the cluster', () => {
 
   const create = async (...args: Parameters<typeof aRequest>): Promise<string> =>
     (await local.create(aRequest(...args))).state.config.id;
+
+  it('keep them when they are made while a session begins', async () => {
+    const open = new Map<string, () => void>();
+    managers.gate = (name) => new Promise((resolve) => open.set(name, resolve));
+    const first = create({ name: 'first', networks: [{ network: 'front' }] });
+    await clock.advance(0);
+    const second = create({ name: 'second', networks: [{ network: 'front' }] });
+    await clock.advance(0);
+    reports.sessionOpened();
+    await clock.advance(0);
+    open.get('first')?.();
+    await first;
+    managers.gate = () => Promise.resolve();
+    open.get('second')?.();
+    await reports.told(await second);
+    assert.deepEqual(managers.dropped, []);
+    assert.equal(managers.words().length, 2);
+  });
 
   it('have the addresses that the managers give, and tell them who runs under what name', async () => {
     const id = await create({
