@@ -152,7 +152,10 @@ export class NetworkApplier implements AsyncDisposable {
     if (this.#appliedNetworks.has(networkId)) return '';
     if (this.#needsCluster) return 'the managers have not told of its networks yet';
     const reason = this.#leftOut.get(networkId) ?? this.#error;
-    return reason === '' ? 'it is being made' : reason;
+    if (reason !== '') return reason;
+    return this.#wanted === undefined
+      ? 'the managers tell this node of no such network'
+      : 'it is being made';
   }
 
   /** Driver of an applied network ("overlay", "bridge", "host", "none"). */

@@ -33,7 +33,9 @@ export class SocketOwners {
   }
 
   async #search(unknown: Set<number>, found: Map<number, SocketOwner | undefined>): Promise<void> {
-    const pids = (await readdir(this.#proc)).filter((name) => /^\d+$/.test(name));
+    const names = await readdir(this.#proc);
+    const pids = names.filter((name) => /^\d+$/.test(name));
+    pids.sort((a, b) => Number(b) - Number(a)); // what is new is mostly of who is new
     for (const pid of pids) {
       if (unknown.size === 0) return;
       const sockets = (await this.#socketsOf(pid)).filter((inode) => unknown.has(inode));

@@ -114,6 +114,8 @@ describe('NetworkApplier', () => {
     assert.equal(applier.shownRevision, 5);
     assert.equal(applier.waitOf(taskOn('a')), '');
     assert.equal(applier.driverOf('a'), 'overlay');
+    assert.equal(applier.reasonFor('a'), '');
+    assert.match(applier.reasonFor('b'), /tell this node of no such network/);
     assert.equal(changes, 1);
   });
 
@@ -325,6 +327,7 @@ describe('NetworkApplier', () => {
   it('is settled, too, when it cannot go on', async () => {
     applier.localChanged();
     await clock.advance(0);
+    assert.equal(applier.reasonFor('bridge'), 'it is being made');
     calls[0]?.fail(new Error('no bridges here'));
     await applier.settled();
     assert.equal(applier.reasonFor('bridge'), 'no bridges here');
