@@ -209,11 +209,18 @@ async function prune(session: Session, force: boolean): Promise<void> {
   const own = networks
     .map(checkNetwork)
     .filter(({ spec, pendingDelete }) => networkCanGo(spec) && !pendingDelete);
-  for (const { spec } of own) {
-    const request = { network: spec.name };
-    const details = await unary(control.inspectNetwork.bind(control), request, { signal });
+  for (const { spec } of own) await removeUnused(session, spec.name);
+}
+
+async function removeUnused(session: Session, network: string): Promise<void> {
+  const { control, signal } = session;
+  try {
+    const details = await unary(control.inspectNetwork.bind(control), { network }, { signal });
     const users = [details.services, details.tasks, details.containers].flat();
-    if (users.length === 0) await remove(session, spec.name, true);
+    if (users.length === 0) await remove(session, network, false);
+  } catch (error) {
+    // it has gone, or somebody has joined it, meanwhile
+    if (!isKind(error, 'not-found', 'failed-precondition')) throw error;
   }
 }
 
