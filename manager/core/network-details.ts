@@ -8,6 +8,7 @@ import {
   type SubnetUsage,
 } from '../../proto/gen/hatoba/v1/control.js';
 import { TaskState, type IPAMConfig } from '../../proto/gen/hatoba/v1/types.js';
+import { addressOf } from './allocator/address-space.js';
 import { configOf, overlayDefaultsOf } from './network-items.js';
 import type { Snapshot } from './snapshot.js';
 
@@ -18,9 +19,8 @@ export function networkDetails(snapshot: Snapshot, network: Network): NetworkDet
     tasks: tasksOn(snapshot, network),
     containers: containersOn(snapshot, network),
   };
-  const held = [...users.services, ...users.tasks, ...users.containers].map(({ address }) =>
-    withoutPrefix(address),
-  );
+  const everyone = [...users.services, ...users.tasks, ...users.containers];
+  const held = everyone.map(({ address }) => addressOf(address));
   const nodeIds = [...users.tasks, ...users.containers].map(({ nodeId }) => nodeId);
   const everywhere = network.spec.ingress ? [...snapshot.nodes()].map(({ id }) => id) : [];
   const having = new Set([...nodeIds, ...everywhere].filter((id) => id !== ''));
@@ -96,8 +96,4 @@ function at(address: string | undefined): { address?: string } {
 
 function byName(a: NetworkUser, b: NetworkUser): number {
   return a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1;
-}
-
-function withoutPrefix(cidr: string): string {
-  return cidr.split('/', 1)[0] ?? '';
 }

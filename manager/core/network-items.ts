@@ -9,6 +9,7 @@ import type {
   NetworkService,
 } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import { NodeState, PublishMode, TaskState } from '../../proto/gen/hatoba/v1/types.js';
+import { addressOf } from './allocator/address-space.js';
 import { taskName } from './orchestrator/slots.js';
 import type { Snapshot } from './snapshot.js';
 
@@ -85,7 +86,7 @@ export function servicesOf(
       name: service.spec.name,
       aliases: onIngress ? [] : [...new Set([...aliases, ...shortNames(service)])],
       mode: service.spec.endpointSpec.mode,
-      virtualIp: withoutPrefix(vips.get(networkId) ?? ''),
+      virtualIp: addressOf(vips.get(networkId) ?? ''),
       ports: onIngress ? published : [],
       sessionAffinity: service.spec.endpointSpec.sessionAffinity,
     };
@@ -113,7 +114,7 @@ export function endpointsOfTask(task: Task, node: Node | undefined): NetworkEndp
       taskId: task.id,
       serviceId: task.serviceId,
       nodeId: task.nodeId,
-      address: withoutPrefix(address),
+      address: addressOf(address),
       slot: task.slot,
       aliases: withId(aliases, task.id),
       name: taskName(task),
@@ -151,7 +152,7 @@ export function endpointsOfAttachment(
       taskId: containerId,
       serviceId: '',
       nodeId,
-      address: withoutPrefix(address),
+      address: addressOf(address),
       slot: 0,
       aliases: withId(aliases, containerId),
       name: containerName,
@@ -174,8 +175,4 @@ export function peersOf(snapshot: Snapshot): NetworkPeer[] {
 /** As with Docker, a container answers to the beginning of its id too. */
 function withId(aliases: readonly string[], containerId: string): string[] {
   return [...new Set([...aliases, shortId(containerId)])];
-}
-
-function withoutPrefix(cidr: string): string {
-  return cidr.split('/', 1)[0] ?? '';
 }
