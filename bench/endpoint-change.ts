@@ -16,7 +16,7 @@ import { systemClock } from '../common/adapters/system-clock.js';
 import { systemRandom } from '../common/adapters/system-random.js';
 import { silentLogger } from '../common/logger.js';
 import type { Task } from '../common/model/objects.js';
-import { AssignmentModel } from '../manager/core/network-state.js';
+import { AssignmentModel } from '../manager/core/assignments/assignment-model.js';
 import type { Change } from '../manager/core/snapshot.js';
 import { DispatcherServer } from '../manager/rpc/dispatcher-server.js';
 import { applyPlan } from '../manager/store/write.js';

@@ -8,8 +8,8 @@ import type { Cluster, Network } from '../common/model/objects.js';
 import type { Random } from '../common/random.js';
 import { NodeRole, Network as NetworkMessage } from '../proto/gen/hatoba/v1/types.js';
 import { checkNetwork } from '../proto/wire/check.js';
-import { poolProblems } from './core/address-pools.js';
-import type { HostRoute } from './core/proc-route.js';
+import { poolProblems } from './core/network/address-pools.js';
+import type { HostRoute } from './core/network/proc-route.js';
 import type { Change, Plan } from './core/snapshot.js';
 import { CertificateAuthority, createRootCa } from './security/ca.js';
 import {

@@ -11,7 +11,7 @@ import { bootstrapCluster, prepareIdentity } from './bootstrap.js';
 import { hostPort } from '../common/settings.js';
 import type { ManagerConfig } from './config.js';
 import { leadTerm } from './controllers/term.js';
-import { AssignmentModel } from './core/network-state.js';
+import { AssignmentModel } from './core/assignments/assignment-model.js';
 import { startEtcd } from './etcd/etcd-process.js';
 import { openExternalStore } from './etcd/external.js';
 import { hostRoutes } from './host-routes.js';

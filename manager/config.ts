@@ -15,7 +15,7 @@ import {
   type SettingSources,
   type SettingTable,
 } from '../common/settings.js';
-import { DEFAULT_ADDRESS_POOLS, DEFAULT_SUBNET_SIZE } from './core/address-pools.js';
+import { DEFAULT_ADDRESS_POOLS, DEFAULT_SUBNET_SIZE } from './core/network/address-pools.js';
 
 /** The effective configuration of a manager. */
 export interface ManagerConfig {

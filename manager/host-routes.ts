@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { isNetworkLink } from '../overlay-net/core/link-names.js';
-import { parseRoutes, type HostRoute } from './core/proc-route.js';
+import { parseRoutes, type HostRoute } from './core/network/proc-route.js';
 
 /** Where routes of this host lead to, without those of Hatoba's own networks. */
 export async function hostRoutes(): Promise<readonly HostRoute[]> {

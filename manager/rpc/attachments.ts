@@ -13,7 +13,7 @@ import { Addresses } from '../core/allocator/addresses.js';
 import { givesAddresses } from '../core/allocator/plan-networks.js';
 import { exhausted, refusalOf } from '../core/allocator/plan-attachments.js';
 import { equalData } from '../core/equal.js';
-import { configOf, overlayDefaultsOf } from '../core/network-items.js';
+import { configOf, overlayDefaultsOf } from '../core/assignments/network-items.js';
 import type { Plan } from '../core/snapshot.js';
 import { checkName, Problems, problemsError } from '../core/validate/problem.js';
 import { attachmentName } from '../store/keys.js';

@@ -5,7 +5,7 @@ import {
   DEFAULT_NETWORK_WAIT_MS,
   NetworkBarriers,
   type Patience,
-} from '../core/network-barriers.js';
+} from '../core/assignments/network-barriers.js';
 import type { View, ViewChange } from '../view/view.js';
 import { nodeLabel } from './agents.js';
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import { newId } from '../../common/model/ids.js';
 import type { Random } from '../../common/random.js';
-import { KernelRevision } from '../core/kernel-revision.js';
+import { KernelRevision } from '../core/assignments/kernel-revision.js';
 
 /** The connection of one node's agent to this manager. Lives in memory only. */
 export interface Session {

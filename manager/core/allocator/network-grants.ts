@@ -9,7 +9,7 @@ import {
   subnetOverlaps,
   type Cidr,
 } from '../../../overlay-net/core/ipam.js';
-import { DEFAULT_ADDRESS_POOLS, DEFAULT_SUBNET_SIZE } from '../address-pools.js';
+import { DEFAULT_ADDRESS_POOLS, DEFAULT_SUBNET_SIZE } from '../network/address-pools.js';
 import { nodeLabel } from '../node-label.js';
 import type { Change, Snapshot } from '../snapshot.js';
 import { Problems, type Problem } from '../validate/problem.js';

@@ -208,7 +208,7 @@ class Allocator {
         return [{ networkId, networkName, addresses: [], aliases: [] }];
       }
       const address = this.#takeAddress(networkId, lacks);
-      // Names that lead to all tasks of the service are the service's, see network-state.ts.
+      // Names that lead to all tasks of the service are the service's, see network-items.ts.
       return address === undefined
         ? []
         : [{ networkId, networkName, addresses: [address], aliases: [] }];

@@ -1,5 +1,5 @@
 import { newId } from '../../../common/model/ids.js';
-import { networkDetails } from '../../core/network-details.js';
+import { networkDetails } from '../../core/network/details.js';
 import { planCreateNetwork, planRemoveNetwork } from '../../core/network/plan-network.js';
 import { networkWithDefaults } from '../../core/validate/network-spec.js';
 import { writePlan } from '../write-plan.js';

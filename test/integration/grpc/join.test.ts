@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../common/adapters/system-clock.js';
 import { systemRandom } from '../../../common/adapters/system-random.js';
 import { silentLogger } from '../../../common/logger.js';
-import { AssignmentModel } from '../../../manager/core/network-state.js';
+import { AssignmentModel } from '../../../manager/core/assignments/assignment-model.js';
 import { caService } from '../../../manager/rpc/ca-server.js';
 import { probeHost } from '../../../manager/rpc/host-probe.js';
 import { DispatcherServer } from '../../../manager/rpc/dispatcher-server.js';

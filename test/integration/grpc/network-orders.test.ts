@@ -3,7 +3,10 @@ import { systemClock } from '../../../common/adapters/system-clock.js';
 import { systemRandom } from '../../../common/adapters/system-random.js';
 import { silentLogger } from '../../../common/logger.js';
 import type { Task } from '../../../common/model/objects.js';
-import { AssignmentModel, type NodeAssignments } from '../../../manager/core/network-state.js';
+import {
+  AssignmentModel,
+  type NodeAssignments,
+} from '../../../manager/core/assignments/assignment-model.js';
 import type { Change } from '../../../manager/core/snapshot.js';
 import { DispatcherServer } from '../../../manager/rpc/dispatcher-server.js';
 import { MemoryStore } from '../../../manager/store/memory-store.js';

@@ -7,7 +7,7 @@ import {
   NETWORKS,
   nodeNetworkRow,
 } from '../../../../cli/output/network-rows.js';
-import { networkDetails } from '../../../../manager/core/network-details.js';
+import { networkDetails } from '../../../../manager/core/network/details.js';
 import { EngineNetwork } from '../../../../proto/gen/hatoba/v1/engine.js';
 import { Attachment, TaskState } from '../../../../proto/gen/hatoba/v1/types.js';
 import {

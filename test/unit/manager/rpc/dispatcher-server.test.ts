@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { HatobaError } from '../../../../common/errors.js';
 import { silentLogger } from '../../../../common/logger.js';
-import { AssignmentModel, type NodeAssignments } from '../../../../manager/core/network-state.js';
+import {
+  AssignmentModel,
+  type NodeAssignments,
+} from '../../../../manager/core/assignments/assignment-model.js';
 import type { ProbeAnswer } from '../../../../manager/rpc/host-probe.js';
 import { DispatcherServer } from '../../../../manager/rpc/dispatcher-server.js';
 import { nodeRemoval } from '../../../../manager/rpc/node-registry.js';

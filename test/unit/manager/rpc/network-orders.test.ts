@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { HatobaError } from '../../../../common/errors.js';
 import { silentLogger } from '../../../../common/logger.js';
 import type { Task } from '../../../../common/model/objects.js';
-import { AssignmentModel, type NodeAssignments } from '../../../../manager/core/network-state.js';
+import {
+  AssignmentModel,
+  type NodeAssignments,
+} from '../../../../manager/core/assignments/assignment-model.js';
 import { DispatcherServer } from '../../../../manager/rpc/dispatcher-server.js';
 import type { AssignmentsMessage } from '../../../../proto/gen/hatoba/v1/dispatcher.js';
 import { SessionRequest } from '../../../../proto/gen/hatoba/v1/dispatcher.js';

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
-import { STACK_LABEL } from '../../../../common/model/labels.js';
-import type { Attachment, Task } from '../../../../common/model/objects.js';
+import { STACK_LABEL } from '../../../../../common/model/labels.js';
+import type { Attachment, Task } from '../../../../../common/model/objects.js';
 import {
   AssignmentModel,
   itemsOf,
   type NodeAssignments,
-} from '../../../../manager/core/network-state.js';
+} from '../../../../../manager/core/assignments/assignment-model.js';
 import {
   NodeState,
   TaskState,
   type Task as TaskMessage,
-} from '../../../../proto/gen/hatoba/v1/types.js';
+} from '../../../../../proto/gen/hatoba/v1/types.js';
 import {
   aCluster,
   aNetwork,
@@ -21,7 +21,7 @@ import {
   T0,
   type SnapshotContent,
   type Some,
-} from '../../../support/builders.js';
+} from '../../../../support/builders.js';
 
 const backend = aNetwork({
   vni: 4096,

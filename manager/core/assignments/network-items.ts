@@ -1,17 +1,17 @@
-import { shortId } from '../../common/model/ids.js';
-import { STACK_LABEL } from '../../common/model/labels.js';
-import type { Attachment, Network, Node, Service, Task } from '../../common/model/objects.js';
-import { isTerminal } from '../../common/model/task-state.js';
+import { shortId } from '../../../common/model/ids.js';
+import { STACK_LABEL } from '../../../common/model/labels.js';
+import type { Attachment, Network, Node, Service, Task } from '../../../common/model/objects.js';
+import { isTerminal } from '../../../common/model/task-state.js';
 import type {
   NetworkConfig,
   NetworkEndpoint,
   NetworkPeer,
   NetworkService,
-} from '../../proto/gen/hatoba/v1/dispatcher.js';
-import { NodeState, PublishMode, TaskState } from '../../proto/gen/hatoba/v1/types.js';
-import { addressOf } from './allocator/address-space.js';
-import { taskName } from './orchestrator/slots.js';
-import type { Snapshot } from './snapshot.js';
+} from '../../../proto/gen/hatoba/v1/dispatcher.js';
+import { NodeState, PublishMode, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { addressOf } from '../allocator/address-space.js';
+import { taskName } from '../orchestrator/slots.js';
+import type { Snapshot } from '../snapshot.js';
 
 /** Bytes that a tunnel adds to a packet. */
 const TUNNEL_OVERHEAD_BYTES = 50;

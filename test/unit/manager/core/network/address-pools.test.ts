@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { poolProblems } from '../../../../manager/core/address-pools.js';
-import { parseRoutes } from '../../../../manager/core/proc-route.js';
-import { formatCidr } from '../../../../overlay-net/core/ipam.js';
+import { poolProblems } from '../../../../../manager/core/network/address-pools.js';
+import { parseRoutes } from '../../../../../manager/core/network/proc-route.js';
+import { formatCidr } from '../../../../../overlay-net/core/ipam.js';
 
 const ROUTES = [
   'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT',

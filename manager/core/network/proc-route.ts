@@ -1,4 +1,4 @@
-import { subnetOf, type Cidr } from '../../overlay-net/core/ipam.js';
+import { subnetOf, type Cidr } from '../../../overlay-net/core/ipam.js';
 
 export interface HostRoute {
   readonly subnet: Cidr;

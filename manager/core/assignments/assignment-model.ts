@@ -1,5 +1,5 @@
-import type { Task } from '../../common/model/objects.js';
-import { isTerminal, rankOf } from '../../common/model/task-state.js';
+import type { Task } from '../../../common/model/objects.js';
+import { isTerminal, rankOf } from '../../../common/model/task-state.js';
 import {
   AssignmentAction,
   NetworkConfig,
@@ -7,11 +7,11 @@ import {
   NetworkPeer,
   NetworkService,
   type AssignmentChange,
-} from '../../proto/gen/hatoba/v1/dispatcher.js';
-import { TaskState, Task as TaskMessage } from '../../proto/gen/hatoba/v1/types.js';
-import { equalData } from './equal.js';
+} from '../../../proto/gen/hatoba/v1/dispatcher.js';
+import { TaskState, Task as TaskMessage } from '../../../proto/gen/hatoba/v1/types.js';
+import { equalData } from '../equal.js';
 import { NetworkParts, type AssignmentItem, type Part } from './network-parts.js';
-import type { Snapshot } from './snapshot.js';
+import type { Snapshot } from '../snapshot.js';
 
 /**
  * Everything one node must know: its own tasks, and the parts it shares with others. A part that

@@ -1,6 +1,6 @@
-import type { Node, Task } from '../../common/model/objects.js';
-import { isWanted, rankOf } from '../../common/model/task-state.js';
-import { NodeState, TaskState } from '../../proto/gen/hatoba/v1/types.js';
+import type { Node, Task } from '../../../common/model/objects.js';
+import { isWanted, rankOf } from '../../../common/model/task-state.js';
+import { NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { ShownRevisions } from './shown-revisions.js';
 
 /** How long an order waits for nodes that say nothing, where the cluster's spec does not tell. */

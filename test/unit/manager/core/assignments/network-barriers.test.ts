@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { Task } from '../../../../common/model/objects.js';
-import { NetworkBarriers } from '../../../../manager/core/network-barriers.js';
+import type { Task } from '../../../../../common/model/objects.js';
+import { NetworkBarriers } from '../../../../../manager/core/assignments/network-barriers.js';
 import {
   NodeState,
   TaskState,
   type Task as TaskMessage,
-} from '../../../../proto/gen/hatoba/v1/types.js';
-import { aNode, aTask, T0, type Some } from '../../../support/builders.js';
+} from '../../../../../proto/gen/hatoba/v1/types.js';
+import { aNode, aTask, T0, type Some } from '../../../../support/builders.js';
 
 const WAIT_MS = 5000;
 const patience = { nowMs: T0, waitMs: WAIT_MS };

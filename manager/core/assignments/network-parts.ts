@@ -1,5 +1,5 @@
-import type { AssignmentChange, NetworkEndpoint } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import { equalData } from './equal.js';
+import type { AssignmentChange, NetworkEndpoint } from '../../../proto/gen/hatoba/v1/dispatcher.js';
+import { equalData } from '../equal.js';
 import {
   configOf,
   endpointsOfAttachment,
@@ -10,7 +10,7 @@ import {
   peersOf,
   servicesOf,
 } from './network-items.js';
-import type { Snapshot } from './snapshot.js';
+import type { Snapshot } from '../snapshot.js';
 
 export type AssignmentItem = NonNullable<AssignmentChange['item']>;
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { KernelRevision } from '../../../../manager/core/kernel-revision.js';
-import { ShownRevisions } from '../../../../manager/core/shown-revisions.js';
+import { KernelRevision } from '../../../../../manager/core/assignments/kernel-revision.js';
+import { ShownRevisions } from '../../../../../manager/core/assignments/shown-revisions.js';
 
 describe('ShownRevisions', () => {
   const node = fc.constantFrom('n1', 'n2', 'n3', 'n4');

@@ -1,5 +1,10 @@
-import { formatCidr, parseCidr, subnetOverlaps, type Cidr } from '../../overlay-net/core/ipam.js';
-import { HatobaError } from '../../common/errors.js';
+import {
+  formatCidr,
+  parseCidr,
+  subnetOverlaps,
+  type Cidr,
+} from '../../../overlay-net/core/ipam.js';
+import { HatobaError } from '../../../common/errors.js';
 import type { HostRoute } from './proc-route.js';
 
 export const DEFAULT_ADDRESS_POOLS: readonly string[] = ['10.128.0.0/9'];
