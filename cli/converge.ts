@@ -15,6 +15,13 @@ const LOOK_AT_TASKS_MS = 1000;
 const UNPLACEABLE_MS = 5000;
 /** So many dead tasks of one slot, and none running, mean that the service does not start. */
 const HOPELESS_FAILURES = 2;
+/**
+ * One task of a service has to live so long before its start counts: what ends at once was running, too,
+ * for a moment.
+ */
+const STEADY_MS = 1000;
+/** So long ago by the clock of a node is long enough by any. */
+const CLOCKS_DIFFER_MS = 5000;
 /** A task that ended so long ago and still has no successor will have none. */
 const ABANDONED_MS = 2000;
 
@@ -35,12 +42,13 @@ export async function waitForServices(
   // the manager is on this machine, so both read the same clock
   const unwantedAfterMs = options.rollbackFails === true ? startedAtMs : Infinity;
   const progress = new Progress(process.stderr);
+  const steadiness = new Steadiness();
   let lookAtTasksAtMs = startedAtMs;
   for (;;) {
     const withTasks = Date.now() >= lookAtTasksAtMs;
     if (withTasks) lookAtTasksAtMs = Date.now() + LOOK_AT_TASKS_MS;
     const states = await Promise.all(
-      serviceIds.map((id) => judge(session, id, { unwantedAfterMs, withTasks })),
+      serviceIds.map((id) => judge(session, id, { unwantedAfterMs, withTasks, steadiness })),
     );
     progress.show(new Map(states.map((s) => [s.name, `${s.name.padEnd(24)} ${s.line}`])));
     if (states.every((s) => s.verdict === 'converged')) return;
@@ -62,8 +70,9 @@ interface Judgement {
 async function judge(
   session: Session,
   id: string,
-  { unwantedAfterMs, withTasks }: { unwantedAfterMs: number; withTasks: boolean },
+  options: { unwantedAfterMs: number; withTasks: boolean; steadiness: Steadiness },
 ): Promise<Judgement> {
+  const { unwantedAfterMs, withTasks, steadiness } = options;
   const service = await getService(session, id);
   // The service counts its tasks itself. Asking for a hundred of them at every turn would take the
   // time from what is waited for, on a machine that is both manager and node.
@@ -77,19 +86,45 @@ async function judge(
     const { name } = service.spec;
     return { name, verdict: 'hopeless', line: 'rolled back', reasons: [rollback.message] };
   }
-  return judgeService(service, tasks, Date.now());
+  const nowMs = Date.now();
+  return judgeService(service, tasks, { nowMs, isSteady: steadiness.look(tasks, nowMs) });
+}
+
+/** Tells tasks that run from those that have only been started. */
+export class Steadiness {
+  readonly #seenAtMs = new Map<string, number>();
+
+  /** Whether one of these tasks of a service has run for a while, or none is to run. */
+  look(tasks: readonly Task[], nowMs: number): boolean {
+    const wanted = tasks.filter((t) => isWanted(t.desiredState));
+    const newest = Math.max(...wanted.map((t) => t.specVersion));
+    const running = wanted.filter(
+      ({ status, specVersion }) => status.state === TaskState.RUNNING && specVersion === newest,
+    );
+    const isOld = running.some((t) => this.#ageMs(t, nowMs) >= STEADY_MS);
+    return isOld || wanted.every((t) => isTerminal(t.status.state));
+  }
+
+  #ageMs({ id, status }: Task, nowMs: number): number {
+    const sinceMs = this.#seenAtMs.get(id) ?? nowMs;
+    this.#seenAtMs.set(id, sinceMs);
+    return nowMs - status.runningAtMs > CLOCKS_DIFFER_MS ? STEADY_MS : nowMs - sinceMs;
+  }
 }
 
 /** Whether a service has got where it should, from what the manager says of it. */
-export function judgeService(service: Service, tasks: readonly Task[], nowMs: number): Judgement {
+export function judgeService(
+  service: Service,
+  tasks: readonly Task[],
+  { nowMs, isSteady }: { nowMs: number; isSteady: boolean },
+): Judgement {
   const { name } = service.spec;
   const { runningTasks: running = 0, desiredTasks: desired = 0 } = service.serviceStatus ?? {};
   const line = `${running}/${desired} running`;
   const update = service.updateStatus && judgeUpdate(service.updateStatus, line);
   if (update !== undefined) return { name, ...update };
-  if (hasEnough(service) && !hasLeavingTasks(tasks) && countWanted(tasks) <= desired) {
-    return { name, verdict: 'converged', line, reasons: [] };
-  }
+  const isThere = hasEnough(service) && !hasLeavingTasks(tasks) && countWanted(tasks) <= desired;
+  if (isThere) return { name, verdict: isSteady ? 'converged' : 'waiting', line, reasons: [] };
   const reasons = reasonsOf(tasks, nowMs);
   return { name, verdict: reasons.length > 0 ? 'hopeless' : 'waiting', line, reasons };
 }

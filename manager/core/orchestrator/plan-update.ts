@@ -13,6 +13,8 @@ import type { ServiceDraft } from './draft.js';
 import { endedByItself } from './plan-restart.js';
 import { hasEnded, isWantedTask, nodeFateOf, taskName, type Slot } from './slots.js';
 
+const PROVEN_MS = 500;
+
 /**
  * One step of a rolling update: finishes the slots whose new task runs, judges failures, then
  * starts as many further slots as `parallelism` leaves free. All of its memory is in the stored
@@ -26,19 +28,32 @@ export function planUpdate(draft: ServiceDraft): void {
 }
 
 /**
- * Leaves one task to a slot that has more than it needs: the up-to-date one once it runs; of
- * several outdated ones, the one that is furthest.
+ * Leaves one task to a slot that has more than it needs: the up-to-date one once it has proven that
+ * it runs; of several outdated ones, the one that is furthest.
  */
 function finishSlot(draft: ServiceDraft, slot: Slot): void {
   const wanted = slot.tasks.filter(isWantedTask);
   if (wanted.length < 2) return;
   const clean = wanted.filter((t) => !draft.comparison.isDirty(t));
   const dirty = wanted.filter((t) => draft.comparison.isDirty(t));
-  const serves = clean.some((t) => draft.serves(t));
+  const serves = clean.some((t) => draft.serves(t) && isProven(draft, t));
   const keep = [furthest(clean), serves ? undefined : furthest(dirty)];
   for (const task of wanted) {
     if (!keep.includes(task)) draft.setDesired(task, TaskState.SHUTDOWN);
   }
+}
+
+/**
+ * Whether a task has run long enough for another one to be given up for it: one that ends at once was
+ * running, too, for a moment.
+ */
+function isProven(draft: ServiceDraft, task: Task): boolean {
+  const { service, context } = draft;
+  const isBack = service.updateStatus?.state === UpdateState.ROLLBACK_STARTED;
+  const { monitorMs } = isBack ? service.spec.rollbackConfig : service.spec.updateConfig;
+  const atMs = runningSinceMs(task) + Math.min(PROVEN_MS, monitorMs);
+  if (atMs > context.nowMs) draft.wakeAt(atMs);
+  return atMs <= context.nowMs;
 }
 
 /** The running one, else the one that has come furthest without ending; the older of equals. */

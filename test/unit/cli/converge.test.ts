@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { judgeService } from '../../../cli/converge.js';
+import { judgeService, Steadiness } from '../../../cli/converge.js';
 import type { Service, Task } from '../../../common/model/objects.js';
 import { TaskState, UpdateState, type UpdateStatus } from '../../../proto/gen/hatoba/v1/types.js';
 import { aService, aTask } from '../../support/builders.js';
@@ -52,8 +52,43 @@ describe('judgeService', () => {
   ]; // prettier-ignore
   for (const [name, subject, tasks, verdict, reasons] of cases) {
     it(`${name}: ${verdict}`, () => {
-      const judged = judgeService(subject, tasks, NOW);
+      const judged = judgeService(subject, tasks, { nowMs: NOW, isSteady: true });
       assert.deepEqual([judged.verdict, judged.reasons], [verdict, reasons]);
     });
   }
+
+  it('waits while all run that were only just started', () => {
+    const judged = judgeService(service(1, 1), [task(TaskState.RUNNING)], {
+      nowMs: NOW,
+      isSteady: false,
+    });
+    assert.equal(judged.verdict, 'waiting');
+  });
+});
+
+describe('Steadiness', () => {
+  const started = (id: string, fields: Partial<Task> = {}): Task =>
+    task(TaskState.RUNNING, { id, ...fields }, { runningAtMs: NOW });
+  const looks = (...rounds: [afterMs: number, tasks: Task[]][]): boolean[] => {
+    const steadiness = new Steadiness();
+    return rounds.map(([afterMs, tasks]) => steadiness.look(tasks, NOW + afterMs));
+  };
+
+  it('is there once one task has run for a second', () => {
+    const [a, b] = [started('a'), started('b')];
+    assert.deepEqual(looks([0, [a]], [999, [a, b]], [1000, [a, b]]), [false, false, true]);
+  });
+
+  it('is not given by tasks that follow each other, nor by those of a former spec', () => {
+    assert.deepEqual(looks([0, [started('a')]], [1000, [started('b')]]), [false, false]);
+    const old = started('old', { specVersion: 1 });
+    const fresh = started('new', { specVersion: 2 });
+    assert.deepEqual(looks([0, [old]], [1000, [old, fresh]]), [false, false]);
+  });
+
+  it('needs no wait for what runs since long, or where nothing is to run', () => {
+    const ran = task(TaskState.RUNNING, {}, { runningAtMs: NOW - 10_000 });
+    assert.deepEqual(looks([0, [ran, started('new')]]), [true]);
+    assert.deepEqual(looks([0, []]), [true]);
+  });
 });
