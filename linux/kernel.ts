@@ -183,9 +183,10 @@ function toNetlink(client: WorkerClient): Netlink {
 function toNamespaces(client: WorkerClient, conntrack: ConntrackClient): Namespaces {
   return {
     createNetns: (path) => client.call('namespaces.createNetns', path),
-    dropNetns: async (path) => {
-      await conntrack.drop(path);
-      await client.call('namespaces.dropNetns', path);
+    dropNetns: (path) => {
+      const drop = (): Promise<void> => client.call('namespaces.dropNetns', path);
+      const closed = conntrack.drop(path);
+      return closed === undefined ? drop() : closed.then(drop); // calls are made in their order
     },
     hasNetns: (path) => client.call('namespaces.hasNetns', path),
     setSysctls: (values, netns) => client.call('namespaces.setSysctls', values, netns),

@@ -28,10 +28,10 @@ export class ConntrackClient implements Conntrack, AsyncDisposable {
   readonly removeFlows: Conntrack['removeFlows'] = async (filter, netns) =>
     (await this.#lookingInto(netns)).call('conntrack.removeFlows', filter, netns);
 
-  /** Closes what is open in a namespace about to end; where nothing is, it waits for nobody. */
-  async drop(path: string): Promise<void> {
-    if (!this.#lookedInto.delete(path)) return;
-    await (await this.#client)?.call('conntrack.drop', path);
+  /** Closes what is open in a namespace about to end; undefined where nothing is. */
+  drop(path: string): Promise<void> | undefined {
+    if (!this.#lookedInto.delete(path)) return undefined;
+    return this.#client?.then((client) => client.call('conntrack.drop', path));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
