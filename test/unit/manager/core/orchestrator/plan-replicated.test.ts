@@ -309,3 +309,27 @@ describe('rolling updates', () => {
     assert.deepEqual(summary(plan(service, misplaced, nodes)), ['update service']);
   });
 });
+
+describe('a slot with an outdated task and its successor', () => {
+  const service = web(1, {
+    specVersion: 2,
+    spec: {
+      taskTemplate: { containerSpec: { image: 'web:2' } },
+      updateConfig: { monitorMs: 5000 },
+    },
+    updateStatus: { state: UpdateState.UPDATING, startedAtMs: T0 },
+  });
+  const old = running(1, { specVersion: 1, spec: { containerSpec: { image: 'web:1' } } });
+  const next = (forMs: number): Task =>
+    running(1, {
+      ...{ generation: 2, specVersion: 2, updatedAtMs: NOW - forMs },
+      spec: { containerSpec: { image: 'web:2' } },
+      status: { runningAtMs: NOW - forMs },
+    });
+
+  it('keeps both until the new one has run for half a second', () => {
+    const early = plan(service, [old, next(200)]);
+    assert.deepEqual([summary(early), early.requeueAfterMs], [[], 300]);
+    assert.deepEqual(summary(plan(service, [old, next(500)])), ['update t-web-1-1 SHUTDOWN']);
+  });
+});
