@@ -149,8 +149,7 @@ export interface RuleInfo {
 
 export interface Netlink {
   /**
-   * Applies all, or throws the error of the first that fails. Those before it stay done; those
-   * after it may have been done too, as the kernel goes on within one message.
+   * Does all that can be done; then throws the error of the first that failed, if any did.
    */
   apply(ops: readonly NetlinkOp[], netns?: string): Promise<void>;
   links(netns?: string): Promise<LinkInfo[]>;

@@ -145,6 +145,8 @@ class Change {
   readonly #unsettled = new Set<string>();
   readonly #indexes = new Map<string, number>();
   readonly #openFds: number[] = [];
+  /** Of the first op that could not be done. */
+  #failure: HatobaError | undefined;
 
   constructor(
     socket: NetlinkSocket,
@@ -163,6 +165,7 @@ class Change {
     } finally {
       for (const fd of this.#openFds.splice(0)) libc.close(fd);
     }
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #enqueue(op: NetlinkOp): void {
@@ -173,10 +176,11 @@ class Change {
     try {
       this.#queue.push({ op, message: encodeOp(op, around) });
     } catch (error) {
-      // What comes before a wrong op is done all the same; its own error comes first.
+      // The error of what comes before it goes first.
       this.#flush();
       if (isKind(error, 'not-found') && this.#isAlreadySo(op, 'ENODEV')) return;
-      throw wrapError(error, this.#describe(op));
+      this.#failure ??= wrapError(error, this.#describe(op));
+      return;
     }
     for (const name of namesChangedBy(op)) {
       this.#unsettled.add(name);
@@ -191,7 +195,13 @@ class Change {
     const outcomes = this.#socket.execute(queue.map(({ message }) => message));
     for (const [index, { op }] of queue.entries()) {
       const outcome = outcomes[index];
-      if (outcome !== undefined && outcome.errno !== 0) this.#settle(op, outcome);
+      if (outcome === undefined || outcome.errno === 0) continue;
+      try {
+        this.#settle(op, outcome);
+      } catch (error) {
+        this.#failure ??=
+          error instanceof HatobaError ? error : wrapError(error, this.#describe(op));
+      }
     }
   }
 

@@ -94,7 +94,9 @@ export class RecordingKernel implements Kernel {
   readonly netlink: Netlink = {
     apply: (ops, netns) =>
       this.#record('netlink.apply', [ops, netns], () => {
-        for (const op of ops) this.network(netns).apply(op);
+        const network = this.network(netns);
+        const failures = ops.flatMap((op) => failureOf(() => network.apply(op)));
+        if (failures[0] !== undefined) throw failures[0];
       }),
     links: (netns) =>
       this.#record('netlink.links', [netns], () => this.network(netns).links.map(toLinkInfo)),
@@ -298,6 +300,17 @@ export class RecordingKernel implements Kernel {
     const exited = Promise.resolve(script.exitCode ?? 0);
     exited.catch(() => undefined);
     return { pid: ++this.#lastPid, pipes, exited };
+  }
+}
+
+/** The error of what fails, alone in a list. */
+function failureOf(act: () => void): Error[] {
+  try {
+    act();
+    return [];
+  } catch (error) {
+    if (error instanceof Error) return [error];
+    throw error;
   }
 }
 
