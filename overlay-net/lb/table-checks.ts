@@ -56,11 +56,10 @@ export class TableChecks implements Checkable {
     const wanted = isKnown ? (this.#known?.skeleton ?? []) : [];
     const broken = isKnown ? compareSkeletons(actual, wanted) : [];
     const repairs = isKnown && broken.length === 0 ? await this.#repairElements() : broken;
-    if (!isKnown || broken.length > 0) {
-      await this.#tables.remake();
-      await this.#learn(this.#tables.structure());
-    }
+    const isRemade = !isKnown || broken.length > 0;
+    if (isRemade) await this.#tables.remake();
     this.#isInDoubt = false;
+    if (isRemade) await this.#learn(this.#tables.structure());
     return repairs;
   }
 
