@@ -5,7 +5,12 @@ import type { Logger } from '../common/logger.js';
 import type { Kernel } from '../linux/ports.js';
 import { Flows } from './conntrack/flows.js';
 import { checkSandbox, checkState } from './core/check-state.js';
-import { dataPathAddress, linkedNetworks, type Underlay } from './core/link-plan.js';
+import {
+  dataPathAddress,
+  isSameUnderlay,
+  linkedNetworks,
+  type Underlay,
+} from './core/link-plan.js';
 import type { Checkable, Repair } from './core/drift.js';
 import { narrow } from './core/narrow.js';
 import { DriftChecker } from './drift/drift-checker.js';
@@ -20,7 +25,8 @@ import { NftTable } from './lb/nft-table.js';
 import { KernelLinks } from './link/kernel-links.js';
 import { detectUnderlay } from './link/underlay.js';
 import { Mutex } from '../common/mutex.js';
-import { Sandboxes, type Ground } from './sandbox/sandboxes.js';
+import type { SandboxChecks } from './sandbox/sandbox-checks.js';
+import { changedNetworks, Sandboxes, type Ground } from './sandbox/sandboxes.js';
 
 export interface NetworkDriverOptions {
   /** What survives a restart of the machine; of this driver alone. */
@@ -55,7 +61,7 @@ export async function openNetworkDriver(
 /**
  * 1. Everything that changes the host's links and tables runs under `#mutex`; sandboxes are made
  *    beside it, as they touch only what is theirs.
- * 2. `#applied` is the last state that was applied wholly; sandboxes and names stand on it.
+ * 2. `#applied` is the last state whose links are there; sandboxes and names stand on it.
  */
 class LinuxNetworkDriver implements NetworkDriver {
   readonly #modules: NetworkDriverModules;
@@ -65,7 +71,7 @@ class LinuxNetworkDriver implements NetworkDriver {
   readonly #sandboxes: Sandboxes;
   readonly #flows: Flows;
   readonly #names: NameService;
-  readonly #sandboxChecks: Checkable;
+  readonly #sandboxChecks: SandboxChecks;
   readonly #drift: DriftChecker;
   readonly #mutex = new Mutex();
   /** The last state that was found valid: of the next one, only what differs is looked at. */
@@ -74,7 +80,9 @@ class LinuxNetworkDriver implements NetworkDriver {
   /** A change of the tables for sandboxes that has not begun. */
   #tableTurn: Promise<void> | undefined;
   #applied: (Ground & { state: NetworkState }) | undefined;
-  /** The last state that was to be applied, and whether it was to its end. */
+  /** What the links of sandboxes were brought to. */
+  #followed: Ground | undefined;
+  /** The last state that was to be applied, and whether all of it is in force. */
   #wanted = emptyState();
   #isWhole = true;
 
@@ -145,8 +153,11 @@ class LinuxNetworkDriver implements NetworkDriver {
     if (this.#sandboxes.get(id) === undefined) return;
     const addresses = this.#sandboxes.addressesOf(id);
     await this.#sandboxes.remove(id);
-    await this.#followSandboxes();
-    this.#flows.cut(addresses);
+    try {
+      await this.#followSandboxes();
+    } finally {
+      this.#flows.cut(addresses);
+    }
   }
 
   openConnections(addresses: readonly string[]): Promise<number> {
@@ -190,32 +201,26 @@ class LinuxNetworkDriver implements NetworkDriver {
 
   async #applyNow(state: NetworkState): Promise<void> {
     this.#wanted = state;
-    const isFirst = this.#applied === undefined;
-    try {
-      const underlay = await this.#underlay(dataPathAddress(state));
-      const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
-      const isNewGround = !isSameGround(this.#applied, { networks, underlay });
-      await this.#links.apply(state, underlay, async () => {
-        this.#applied = { state, networks, underlay };
-        this.#names.update(state);
-        await this.#applyTable();
-        if (isFirst) await this.#forward.start();
-        this.#flows.follow(state);
-        await this.#names.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
-      });
-      this.#isWhole = true;
-      if (isNewGround) await this.#followGround();
-    } catch (error) {
-      this.#isWhole = false;
-      this.#links.forget();
-      this.#table.forget();
-      throw error;
-    }
+    this.#isWhole = false;
+    const underlay = await this.#underlay(dataPathAddress(state));
+    const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
+    await this.#links.apply(state, underlay, async () => {
+      this.#applied = { state, networks, underlay };
+      this.#names.update(state);
+      await this.#applyTable();
+      await this.#forward.start();
+      this.#flows.follow(state);
+      await this.#names.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
+      await this.#followGround({ networks, underlay });
+    });
+    this.#isWhole = true;
   }
 
   /** Links of sandboxes have the MTU and the bridge of their networks. */
-  async #followGround(): Promise<void> {
-    if (await this.#sandboxChecks.isSuspect()) await this.#sandboxChecks.repair();
+  async #followGround(ground: Ground): Promise<void> {
+    const changed = changedNetworks(this.#followed, ground);
+    this.#followed = ground;
+    if (changed.size > 0) await this.#sandboxChecks.follow(changed);
   }
 
   /** Detected once per address, and again with every check. */
@@ -242,12 +247,18 @@ class LinuxNetworkDriver implements NetworkDriver {
   async #applyTable(): Promise<void> {
     if (this.#applied === undefined) return;
     const { state, underlay } = this.#applied;
-    await this.#table.apply({
+    const input = {
       state,
       hostPorts: this.#sandboxes.hostPorts(),
       ports: this.#sandboxes.ports(),
       underlayAddress: underlay.address,
-    });
+    };
+    try {
+      await this.#table.apply(input);
+    } catch (error) {
+      this.#isWhole = false; // also when a sandbox was the reason: the next check tries again
+      throw error;
+    }
   }
 
   /** What concerns all parts: the last state was not applied to its end, or the underlay is another. */
@@ -255,7 +266,7 @@ class LinuxNetworkDriver implements NetworkDriver {
     const underlayNow = async (): Promise<Underlay | undefined> =>
       this.#applied && (await this.#detectUnderlay(this.#applied.underlay.address));
     const isSame = (now: Underlay): boolean =>
-      JSON.stringify(now) === JSON.stringify(this.#applied?.underlay);
+      this.#applied !== undefined && isSameUnderlay(now, this.#applied.underlay);
     return {
       part: 'networks',
       isSuspect: async () => {
@@ -265,6 +276,7 @@ class LinuxNetworkDriver implements NetworkDriver {
       repair: async () => {
         const now = await underlayNow();
         if (now === undefined || this.#applied === undefined) return [];
+        if (this.#isWhole && isSame(now)) return []; // it was being applied
         const what = `MTU of the underlay ${now.mtuBytes}`;
         const repairs: Repair[] = isSame(now) ? [] : [{ change: 'changed', what }];
         this.#applied = { ...this.#applied, underlay: now };
@@ -273,12 +285,6 @@ class LinuxNetworkDriver implements NetworkDriver {
       },
     };
   }
-}
-
-function isSameGround(a: Ground | undefined, b: Ground): boolean {
-  if (a === undefined || JSON.stringify(a.underlay) !== JSON.stringify(b.underlay)) return false;
-  const isSame = [...b.networks].every(([id, network]) => a.networks.get(id) === network);
-  return isSame && a.networks.size === b.networks.size;
 }
 
 function emptyState(): NetworkState {

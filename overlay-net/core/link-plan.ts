@@ -38,6 +38,10 @@ export interface Underlay {
   mtuBytes: number;
 }
 
+export function isSameUnderlay(a: Underlay, b: Underlay): boolean {
+  return a.address === b.address && a.mtuBytes === b.mtuBytes;
+}
+
 export interface PlannedLink {
   kind: 'bridge' | 'vxlan';
   name: string;
@@ -94,7 +98,7 @@ export function ownPeer(state: NetworkState): NetworkState['peers'][number] {
   if (own === undefined || own.dataPathAddress === '') {
     throw new HatobaError(
       'failed-precondition',
-      `node ${state.nodeId} has no data path address among the ${state.peers.length} peers`,
+      `node ${state.nodeId} has no data path address of IPv4 among the ${state.peers.length} peers: see the agent's dataPathAddr`,
     );
   }
   return own;

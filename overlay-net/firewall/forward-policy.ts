@@ -51,6 +51,7 @@ export class ForwardPolicy implements Checkable {
 
   /** Lets the networks' traffic pass from now on; a failure is told, and mended by the next check. */
   async start(): Promise<void> {
+    if (this.#isActive) return;
     this.#isActive = true;
     try {
       for (const { change, what } of await this.repair()) {

@@ -37,11 +37,6 @@ export class NftTable {
     this.#logger = modules.logger;
   }
 
-  /** The next change makes the tables anew. */
-  forget(): void {
-    this.#applied = undefined;
-  }
-
   /** Keeps the tables as they were applied. */
   checks(): Checkable {
     const tables = {

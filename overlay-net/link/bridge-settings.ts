@@ -10,9 +10,14 @@ export class BridgeSettings {
     this.#namespaces = namespaces;
   }
 
-  /** Those of bridges that are new. */
+  /**
+   * Those of bridges that are new; of all that are there, whatever is missing.
+   * @throws {HatobaError} not-found, when one is not there
+   */
   async set(bridges: readonly string[]): Promise<void> {
-    if (bridges.length > 0) await this.#namespaces.setSysctls(ofBridges(bridges));
+    const all = bridges.map((bridge) => this.#namespaces.setSysctls(bridgeSysctls(bridge)));
+    await Promise.allSettled(all);
+    await Promise.all(all);
   }
 
   /** The parameters that are not as they should be, the host's own among them. */

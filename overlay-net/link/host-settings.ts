@@ -43,7 +43,8 @@ async function loadBridgeNetfilter(): Promise<void> {
 
 /**
  * The settings of a new bridge: answers to clients far away come from addresses that no route
- * leads to (no reverse path filter), and clients on this host may come from 127.0.0.1.
+ * leads to (no reverse path filter), clients on this host may come from 127.0.0.1, and a gateway
+ * that takes the place of another in its subnet does not go with that one.
  */
 export function bridgeSysctls(bridge: string): Record<string, string> {
   // the filter of "all" cannot be undercut (the larger one counts), but loose is larger than strict
@@ -51,14 +52,20 @@ export function bridgeSysctls(bridge: string): Record<string, string> {
   return {
     [`net/ipv4/conf/${bridge}/rp_filter`]: all === STRICT ? LOOSE : OFF,
     [`net/ipv4/conf/${bridge}/route_localnet`]: '1',
-    ...(existsSync(IPV6) ? { [`net/ipv6/conf/${bridge}/disable_ipv6`]: '1' } : {}),
+    [`net/ipv4/conf/${bridge}/promote_secondaries`]: '1',
+    ...withoutIpv6(bridge),
   };
+}
+
+/** A link that sends nothing of IPv6 by itself. */
+export function withoutIpv6(link: string): Record<string, string> {
+  return existsSync(IPV6) ? { [`net/ipv6/conf/${link}/disable_ipv6`]: '1' } : {};
 }
 
 /** The settings of a new sandbox: any user may bind any port there, and its links have no IPv6. */
 export function sandboxSysctls(): Record<string, string> {
   return {
     'net.ipv4.ip_unprivileged_port_start': '0',
-    ...(existsSync(IPV6) ? { 'net.ipv6.conf.default.disable_ipv6': '1' } : {}),
+    ...withoutIpv6('default'),
   };
 }

@@ -1,3 +1,4 @@
+import { describeError } from '../../common/errors.js';
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { Namespaces, Netlink, NetlinkOp } from '../../linux/ports.js';
@@ -5,7 +6,7 @@ import type { Checkable, Repair } from '../core/drift.js';
 import { diffLinks, type LinkChanges } from '../core/link-diff.js';
 import { compareLinks } from '../core/link-drift.js';
 import { observeLinks } from '../core/link-observe.js';
-import { planLinks, type LinkPlan, type Underlay } from '../core/link-plan.js';
+import { isSameUnderlay, planLinks, type LinkPlan, type Underlay } from '../core/link-plan.js';
 import { narrow } from '../core/narrow.js';
 import type { NetworkState } from '../driver.js';
 import { prepareHost } from './host-settings.js';
@@ -51,13 +52,9 @@ export class KernelLinks implements Checkable {
     this.#settings = new BridgeSettings(modules.namespaces);
   }
 
-  /** What the kernel holds is no longer known: the next change begins with a look. */
-  forget(): void {
-    this.#known = undefined;
-  }
-
   /**
-   * Brings the links to `state`.
+   * Brings the links to `state`. What cannot be done for one network does not keep the rest from
+   * being done; the error comes at the end, and the next call begins with a look.
    * @param redirect called between what is added and what is removed, to move the traffic over
    */
   async apply(
@@ -67,21 +64,36 @@ export class KernelLinks implements Checkable {
   ): Promise<void> {
     const known = this.#known;
     this.#known = undefined;
-    const isSameUnderlay = JSON.stringify(known?.underlay) === JSON.stringify(underlay);
-    const parts = known !== undefined && isSameUnderlay ? narrow(known.state, state) : undefined;
-    const wanted = planLinks(parts?.after ?? state, underlay);
-    const actual =
-      known === undefined
-        ? await this.#observe()
-        : planLinks(parts?.before ?? known.state, known.underlay);
+    const { actual, wanted } = await this.#plans(known, { state, underlay });
     await this.#prepare();
     const changes = diffLinks(actual, wanted);
     this.#report(changes, known === undefined);
-    await this.#run(changes.first);
-    await this.#settings.set(newBridges(known === undefined ? NOTHING : actual, wanted));
+    const bridges = newBridges(known === undefined ? NOTHING : actual, wanted);
+    const failures = [
+      ...(await failureOf(() => this.#run(changes.first))),
+      ...(await failureOf(() => this.#settings.set(bridges))),
+    ];
     await redirect();
-    await this.#run(changes.last);
+    failures.push(...(await failureOf(() => this.#run(changes.last))));
+    if (failures[0] !== undefined) throw failures[0];
     this.#known = { state, underlay };
+  }
+
+  /** What is there and what there must be, as far as they may differ. */
+  async #plans(
+    known: Known | undefined,
+    { state, underlay }: Known,
+  ): Promise<{ actual: LinkPlan; wanted: LinkPlan }> {
+    if (known === undefined) {
+      return { actual: await this.#observe(), wanted: planLinks(state, underlay) };
+    }
+    const parts = isSameUnderlay(known.underlay, underlay)
+      ? narrow(known.state, state)
+      : { before: known.state, after: state };
+    return {
+      actual: planLinks(parts.before, known.underlay),
+      wanted: planLinks(parts.after, underlay),
+    };
   }
 
   async isSuspect(): Promise<boolean> {
@@ -119,7 +131,7 @@ export class KernelLinks implements Checkable {
     return [...repairs.values()];
   }
 
-  /** Removes every link, rule and route of this driver. */
+  /** Removes every link of this driver, and with them all that is on them. */
   async removeAll(): Promise<void> {
     const { last } = diffLinks(await this.#observe(), NOTHING);
     await this.#run(last);
@@ -165,6 +177,16 @@ function newBridges(before: LinkPlan, wanted: LinkPlan): string[] {
   return [...wanted.links.values()]
     .filter(({ kind, name }) => kind === 'bridge' && !before.links.has(name))
     .map(({ name }) => name);
+}
+
+/** The error of what fails, alone in a list. */
+async function failureOf(work: () => Promise<void>): Promise<Error[]> {
+  try {
+    await work();
+    return [];
+  } catch (error) {
+    return [error instanceof Error ? error : new Error(describeError(error))];
+  }
 }
 
 function isLinkOp({ op }: NetlinkOp): boolean {

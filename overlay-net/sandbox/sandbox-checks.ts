@@ -1,17 +1,31 @@
 import type { Mutex } from '../../common/mutex.js';
 import type { Logger } from '../../common/logger.js';
-import type { LinkInfo, Netlink } from '../../linux/ports.js';
+import type { LinkInfo } from '../../linux/ports.js';
 import type { Checkable, Repair } from '../core/drift.js';
 import { isSandboxLink } from '../core/link-names.js';
 import type { SandboxPlan } from '../core/sandbox-plan.js';
-import { SandboxLinks } from './sandbox-links.js';
+import { SandboxLinks, type SandboxLinksModules } from './sandbox-links.js';
+
+/** What a sandbox must have. */
+export interface CheckedSandbox {
+  id: string;
+  netns: string;
+  networkIds: readonly string[];
+  plan: SandboxPlan;
+}
 
 /** The sandboxes, as far as they are checked. */
 export interface CheckedSandboxes {
-  /** What each must have; none of those whose networks are not on this node. */
-  plans(): { id: string; netns: string; plan: SandboxPlan }[];
+  /** None of those whose networks are not on this node. */
+  plans(): CheckedSandbox[];
   /** Whether a link of the host belongs to a sandbox, also to one that is being made. */
   hasLink(name: string): boolean;
+}
+
+export interface SandboxChecksModules extends SandboxLinksModules {
+  logger: Logger;
+  /** Held while a sandbox is repaired, and while one is removed. */
+  mutex: Mutex;
 }
 
 /**
@@ -22,17 +36,13 @@ export class SandboxChecks implements Checkable {
   readonly part = 'sandboxes';
   readonly #sandboxes: CheckedSandboxes;
   readonly #links: SandboxLinks;
-  readonly #modules: { netlink: Netlink; logger: Logger; mutex: Mutex };
+  readonly #modules: SandboxChecksModules;
   #suspects: readonly string[] = [];
   #strays: ReadonlySet<string> = new Set();
 
-  /** @param modules.mutex held while a sandbox is repaired, and while one is removed */
-  constructor(
-    sandboxes: CheckedSandboxes,
-    modules: { netlink: Netlink; logger: Logger; mutex: Mutex },
-  ) {
+  constructor(sandboxes: CheckedSandboxes, modules: SandboxChecksModules) {
     this.#sandboxes = sandboxes;
-    this.#links = new SandboxLinks(modules.netlink);
+    this.#links = new SandboxLinks(modules);
     this.#modules = modules;
   }
 
@@ -50,15 +60,26 @@ export class SandboxChecks implements Checkable {
   async repair(): Promise<Repair[]> {
     const repairs = await this.#removeStrays();
     for (const id of this.#suspects) {
-      // one that is removed meanwhile has no plan any more
-      const found = await this.#modules.mutex.run(async () => {
-        const current = this.#sandboxes.plans().find((p) => p.id === id);
-        if (current === undefined) return [];
-        return await this.#try(id, () => this.#links.repair(current.plan, current.netns));
-      });
-      repairs.push(...(found ?? []).map((r) => ({ ...r, what: `sandbox ${id}: ${r.what}` })));
+      const found = await this.#repairOne(id);
+      repairs.push(...found.map((r) => ({ ...r, what: `sandbox ${id}: ${r.what}` })));
     }
     return repairs;
+  }
+
+  /** Brings the links to what these networks have become: nobody else's doing. */
+  async follow(networkIds: ReadonlySet<string>): Promise<void> {
+    const isOn = (sandbox: CheckedSandbox): boolean =>
+      sandbox.networkIds.some((id) => networkIds.has(id));
+    for (const { id } of this.#sandboxes.plans().filter(isOn)) await this.#repairOne(id);
+  }
+
+  async #repairOne(id: string): Promise<Repair[]> {
+    return await this.#modules.mutex.run(async () => {
+      // one that was removed meanwhile has no plan any more
+      const current = this.#sandboxes.plans().find((p) => p.id === id);
+      if (current === undefined) return [];
+      return (await this.#try(id, () => this.#links.repair(current.plan, current.netns))) ?? [];
+    });
   }
 
   /** Strays of the look before that are still there. */

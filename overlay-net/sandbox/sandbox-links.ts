@@ -1,22 +1,33 @@
 import { HatobaError } from '../../common/errors.js';
-import type { Netlink } from '../../linux/ports.js';
-import { diffSandbox, EMPTY_VIEW, type SandboxView } from '../core/sandbox-diff.js';
+import type { Namespaces, Netlink, NetlinkOp } from '../../linux/ports.js';
+import {
+  diffSandbox,
+  EMPTY_VIEW,
+  type SandboxChanges,
+  type SandboxView,
+} from '../core/sandbox-diff.js';
 import type { SandboxPlan } from '../core/sandbox-plan.js';
 import type { Repair } from '../core/drift.js';
+import { withoutIpv6 } from '../link/host-settings.js';
+
+export interface SandboxLinksModules {
+  netlink: Netlink;
+  namespaces: Namespaces;
+}
 
 /** The links of one sandbox as the kernel has them. */
 export class SandboxLinks {
   readonly #netlink: Netlink;
+  readonly #namespaces: Namespaces;
 
-  constructor(netlink: Netlink) {
+  constructor({ netlink, namespaces }: SandboxLinksModules) {
     this.#netlink = netlink;
+    this.#namespaces = namespaces;
   }
 
   /** Makes them in a new namespace. */
   async create(plan: SandboxPlan, netns: string): Promise<void> {
-    const { host, inside } = diffSandbox(plan, netns, EMPTY_VIEW);
-    await this.#netlink.apply(host);
-    await this.#netlink.apply(inside, netns);
+    await this.#run(diffSandbox(plan, netns, EMPTY_VIEW), netns);
   }
 
   /** Whether they differ from the plan. @param host links of the host, where known already */
@@ -35,11 +46,17 @@ export class SandboxLinks {
       const changes = diffSandbox(plan, netns, await this.#look(netns));
       if (changes.repairs.length === 0) return repairs;
       repairs.push(...changes.repairs);
-      await this.#netlink.apply(changes.before, netns);
-      await this.#netlink.apply(changes.host);
-      await this.#netlink.apply(changes.inside, netns);
+      await this.#run(changes, netns);
     }
     throw new HatobaError('conflict', `the links in ${netns} change while they are repaired`);
+  }
+
+  async #run({ before, host, inside }: SandboxChanges, netns: string): Promise<void> {
+    if (before.length > 0) await this.#netlink.apply(before, netns);
+    if (host.length > 0) await this.#netlink.apply(host);
+    // as long as the other end is down, nothing has been sent
+    for (const link of newLinks(host)) await this.#namespaces.setSysctls(withoutIpv6(link));
+    if (inside.length > 0) await this.#netlink.apply(inside, netns);
   }
 
   async #look(netns: string, known?: SandboxView['host']): Promise<SandboxView> {
@@ -52,4 +69,8 @@ export class SandboxLinks {
     ]);
     return { host, inside: { links, addresses, routes } };
   }
+}
+
+function newLinks(ops: readonly NetlinkOp[]): string[] {
+  return ops.flatMap((op) => (op.op === 'link-add' ? [op.name] : []));
 }

@@ -8,16 +8,15 @@ import type { Logger } from '../../common/logger.js';
 import { Mutex } from '../../common/mutex.js';
 import type { Namespaces, Netlink } from '../../linux/ports.js';
 import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import type { Checkable } from '../core/drift.js';
 import { isSandboxLink } from '../core/link-names.js';
-import type { Underlay } from '../core/link-plan.js';
+import { isSameUnderlay, type Underlay } from '../core/link-plan.js';
 import { endpointMac } from '../core/mac.js';
 import type { HostPort } from '../core/nft-plan.js';
 import { planSandbox, type SandboxLink, type SandboxPort } from '../core/sandbox-plan.js';
 import type { Sandbox, SandboxConfig } from '../driver.js';
 import { sandboxSysctls } from '../link/host-settings.js';
 import type { Client } from '../dns/clients.js';
-import { SandboxChecks, type CheckedSandboxes } from './sandbox-checks.js';
+import { SandboxChecks, type CheckedSandbox } from './sandbox-checks.js';
 import { SandboxLinks } from './sandbox-links.js';
 import { SandboxStore, type SandboxRecord } from './sandbox-store.js';
 
@@ -28,10 +27,19 @@ export interface SandboxModules {
   logger: Logger;
 }
 
-/** The networks as they are on this node. */
+/** The networks as they are on this node, by id. */
 export interface Ground {
   networks: ReadonlyMap<string, NetworkConfig>;
   underlay: Underlay;
+}
+
+/** The networks whose links may differ between two grounds; objects are compared by identity. */
+export function changedNetworks(before: Ground | undefined, after: Ground): Set<string> {
+  const isSame =
+    before !== undefined && isSameUnderlay(before.underlay, after.underlay)
+      ? ([id, network]: [string, NetworkConfig]): boolean => before.networks.get(id) === network
+      : () => false;
+  return new Set([...after.networks].filter((n) => !isSame(n)).map(([id]) => id));
 }
 
 /** The network namespaces of containers, with their links. */
@@ -120,7 +128,7 @@ export class Sandboxes {
 
   /** Makes namespace, links and record; all undone if it throws. */
   async create(config: SandboxConfig, ground: Ground): Promise<Sandbox> {
-    const { netlink, namespaces } = this.#modules;
+    const { namespaces } = this.#modules;
     const path = this.path(config.id);
     const links = this.#newLinks(config, ground);
     const plan = planSandbox(config, links, ground.underlay);
@@ -137,7 +145,7 @@ export class Sandboxes {
     undo.defer('forgetting its links', () => this.#forgetMaking(hostLinks));
     await namespaces.createNetns(path);
     await namespaces.setSysctls(sandboxSysctls(), path);
-    await new SandboxLinks(netlink).create(plan, path);
+    await new SandboxLinks(this.#modules).create(plan, path);
     const { nameservers, defaultAddress: hostPortAddress } = plan;
     this.#store.put({ config, nameservers, hostPortAddress, hostLinks });
     this.#forgetMaking(hostLinks);
@@ -157,18 +165,17 @@ export class Sandboxes {
   }
 
   /** Keeps what is there as it was made. */
-  checks(ground: () => Ground | undefined): Checkable {
-    const plans = (): ReturnType<CheckedSandboxes['plans']> => {
+  checks(ground: () => Ground | undefined): SandboxChecks {
+    const plans = (): CheckedSandbox[] => {
       const current = ground();
       return current === undefined ? [] : this.#plans(current);
     };
     const hasLink = (name: string): boolean =>
       this.#making.has(name) || this.#store.all().some((r) => r.hostLinks?.includes(name) === true);
-    const { netlink, logger } = this.#modules;
-    return new SandboxChecks({ plans, hasLink }, { netlink, logger, mutex: this.#repairing });
+    return new SandboxChecks({ plans, hasLink }, { ...this.#modules, mutex: this.#repairing });
   }
 
-  #plans({ networks, underlay }: Ground): ReturnType<CheckedSandboxes['plans']> {
+  #plans({ networks, underlay }: Ground): CheckedSandbox[] {
     const staying = this.#store.all().filter(({ config }) => !this.#leaving.has(config.id));
     return staying.flatMap(({ config, hostLinks = [] }) => {
       const links = config.attachments.flatMap(({ networkId }, i) => {
@@ -178,7 +185,8 @@ export class Sandboxes {
       });
       if (links.length < config.attachments.length) return [];
       const plan = planSandbox(config, links, underlay);
-      return [{ id: config.id, netns: this.path(config.id), plan }];
+      const networkIds = config.attachments.map((a) => a.networkId);
+      return [{ id: config.id, netns: this.path(config.id), networkIds, plan }];
     });
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { NetworkState, Sandbox } from '../../../overlay-net/driver.js';
+import { eventually } from '../../support/eventually.js';
 import { askTcp, askUdp, NetLab, runIn, type LabHost } from '../../support/net-lab.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
 import { endpoint, ingressPort, network, peers, service } from './cluster.js';
@@ -228,7 +229,7 @@ table netdev watch {
       assert.equal(await resolver('10.128.1.1'), 'silence');
       await n1.start();
       await n1.apply(state);
-      assert.equal(await resolver('10.128.1.1'), 'answer');
+      await eventually(async () => assert.equal(await resolver('10.128.1.1'), 'answer'));
     });
   });
 });

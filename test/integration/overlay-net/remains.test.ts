@@ -157,8 +157,40 @@ describe('what a host had before', function () {
     await eventually(async () => assert.equal((await sandboxLinks()).length, 1));
     assert.doesNotMatch(await runIn(host.netnsPath, 'nft', 'list', 'ruleset'), /former|hbfff/);
     assert.equal(await askTcp(host.netnsPath, '10.128.1.10'), 'stays 10.128.1.1');
+    const ofIpv6 = await runIn(host.netnsPath, 'ip', '-6', '-oneline', 'address');
+    assert.doesNotMatch(ofIpv6, /\bh[bls][0-9a-f]+\b/, 'nothing speaks IPv6 to containers');
     await lab.stopServers();
     await host.detach('stays');
+  });
+
+  it('keeps no network from being made but the one in whose way it is', async () => {
+    const state = makeState(0b110);
+    const { netnsPath } = host;
+    await host.apply(makeState(0));
+    const tunnel = `ip link add other type vxlan id 4097 local ${host.address} dstport 4789`;
+    assert.equal(await runIn(netnsPath, 'sh', '-ec', tunnel), '');
+    await assert.rejects(host.apply(state), /link-add vxlan hv1001/);
+    const look = 'ip -br link; ip -br address; bridge fdb; nft list map ip hatoba vip_chains';
+    const there = await runIn(netnsPath, 'sh', '-c', look);
+    const traces = [/\bhv1002\b/, /10\.128\.2\.2\/32/, /02:42:0a:80:02:1a dev hv1002 dst/];
+    for (const trace of [...traces, /"hb1002" \. 10\.128\.2\.2 : goto n2/]) {
+      assert.match(there, trace);
+    }
+    await runIn(netnsPath, 'ip', 'link', 'del', 'other');
+    await eventually(() => assertIs(state));
+  });
+
+  it('is no gateway that has moved within its subnet', async () => {
+    const state = makeState(0b10);
+    const networks = state.networks.map((n) =>
+      n.networkId === 'net1'
+        ? { ...n, subnets: [{ subnet: '10.128.1.0/24', gateway: '10.128.1.254' }] }
+        : n,
+    );
+    for (const next of [state, { ...state, networks }, state]) {
+      await host.apply(next);
+      await assertIs(next);
+    }
   });
 
   it('is nothing, after networks, services and sandboxes have come and gone', async () => {

@@ -52,7 +52,7 @@ async function makeKernel(): Promise<RecordingKernel> {
     { op: 'link-add', kind: 'bridge', name: 'hb1001' },
     { op: 'link-add', kind: 'bridge', name: 'hb1003' },
   ]);
-  await new SandboxLinks(kernel.netlink).create(plan, NETNS);
+  await new SandboxLinks(kernel).create(plan, NETNS);
   return kernel;
 }
 
@@ -97,7 +97,7 @@ describe('links of sandboxes', () => {
       fc.asyncProperty(damages, async (done) => {
         const kernel = await makeKernel();
         await addSubnetRoutes(kernel);
-        const links = new SandboxLinks(kernel.netlink);
+        const links = new SandboxLinks(kernel);
         assert.equal(await links.differ(plan, NETNS), false);
         for (const [inside, op] of done) {
           // what an earlier damage took away cannot be damaged again
