@@ -2,6 +2,7 @@ import { shortId } from '../../../common/model/ids.js';
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Attachment, Network, Node, Service, Task } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
+import { isAddress } from '../../../overlay-net/core/ipam.js';
 import type {
   NetworkConfig,
   NetworkEndpoint,
@@ -161,10 +162,13 @@ export function endpointsOfAttachment(
   ];
 }
 
-/** The other ends of the tunnels: nodes that have told their address. */
+/**
+ * The other ends of the tunnels: nodes that have told their address. Tunnels are of IPv4: a node
+ * without such an address has none, and must not keep the others from theirs.
+ */
 export function peersOf(snapshot: Snapshot): NetworkPeer[] {
   return [...snapshot.nodes()]
-    .filter(({ description }) => description.dataPathAddress !== '')
+    .filter(({ description }) => isAddress(description.dataPathAddress))
     .map(({ id, index, description }) => ({
       nodeId: id,
       index,

@@ -73,6 +73,13 @@ const diffAssignments = (before: NodeAssignments | undefined, after: NodeAssignm
 const state = (content: SnapshotContent, nodeId: string) => itemsOf(wanted(content, nodeId));
 
 describe('what a node must know', () => {
+  it('has for peers the nodes that tunnels can reach, by IPv4', () => {
+    const other = aNode({ id: 'n4', description: { dataPathAddress: 'fd00::4' } });
+    const items = state({ nodes: [...nodes, other], tasks: [task(1, 'n1')] }, 'n1');
+    const peers = [...items.keys()].filter((key) => key.startsWith('peer '));
+    assert.deepEqual(peers.sort(), ['peer n1', 'peer n2', 'peer n3']);
+  });
+
   it('is its tasks, its networks with all on them, and the peers', () => {
     const items = state({ tasks: [task(1, 'n1'), task(2, 'n2')] }, 'n1');
     assert.deepEqual([...items.keys()].sort(), [
