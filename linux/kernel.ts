@@ -175,7 +175,6 @@ function toNetlink(client: WorkerClient): Netlink {
     neighbours: (netns) => client.call('netlink.neighbours', netns),
     fdb: (netns) => client.call('netlink.fdb', netns),
     routes: (netns) => client.call('netlink.routes', netns),
-    rules: (netns) => client.call('netlink.rules', netns),
     hasChanged: (netns) => client.call('netlink.hasChanged', netns),
   };
 }

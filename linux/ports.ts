@@ -66,14 +66,6 @@ export type NetlinkOp =
       /** master: the bridge's table; self: the VXLAN device's, which needs `destination`. */
       where: 'master' | 'self';
       destination?: string;
-    }
-  | {
-      op: 'rule-add' | 'rule-del';
-      priority: number;
-      table: number;
-      iif?: string;
-      from?: string;
-      fwmark?: { mark: number; mask: number };
     };
 
 /** How a port of a bridge behaves. */
@@ -139,13 +131,6 @@ export interface RouteInfo {
   link?: number;
   table: number;
 }
-export interface RuleInfo {
-  priority: number;
-  table: number;
-  iif?: string;
-  from?: string;
-  fwmark?: { mark: number; mask: number };
-}
 
 export interface Netlink {
   /**
@@ -164,7 +149,6 @@ export interface Netlink {
   fdb(netns?: string): Promise<FdbInfo[]>;
   /** Unicast routes of every table but that of local addresses. */
   routes(netns?: string): Promise<RouteInfo[]>;
-  rules(netns?: string): Promise<RuleInfo[]>;
   /**
    * Whether anything that the lists above tell may have changed since the last call, by whomever;
    * true the first time.

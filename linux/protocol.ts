@@ -11,7 +11,6 @@ import type {
   NetlinkOp,
   OverlayMount,
   RouteInfo,
-  RuleInfo,
   SpawnOptions,
 } from './ports.js';
 
@@ -26,7 +25,6 @@ export interface KernelCalls {
   'netlink.neighbours': (netns?: string) => NeighbourInfo[];
   'netlink.fdb': (netns?: string) => FdbInfo[];
   'netlink.routes': (netns?: string) => RouteInfo[];
-  'netlink.rules': (netns?: string) => RuleInfo[];
   'netlink.hasChanged': (netns?: string) => boolean;
   'namespaces.createNetns': (path: string) => void;
   'namespaces.dropNetns': (path: string) => void;

@@ -32,9 +32,6 @@ export const RTM_GETROUTE = 26;
 export const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
-export const RTM_NEWRULE = 32;
-export const RTM_DELRULE = 33;
-export const RTM_GETRULE = 34;
 export const RTM_GETNSID = 90;
 
 export const IFF_UP = 0x1;
@@ -66,7 +63,6 @@ export const IFLA_BRPORT = {
 export const IFA = { ADDRESS: 1, LOCAL: 2 } as const;
 export const NDA = { DST: 1, LLADDR: 2, VLAN: 5, PORT: 6, VNI: 7, MASTER: 9 } as const;
 export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PREFSRC: 7, TABLE: 15 } as const;
-export const FRA = { SRC: 2, IIFNAME: 3, PRIORITY: 6, FWMARK: 10, TABLE: 15, FWMASK: 16 } as const;
 export const NETNSA = { NSID: 1, FD: 3 } as const;
 
 export const NTF_SELF = 0x2;
@@ -84,4 +80,3 @@ export const RTPROT_STATIC = 4;
 export const RTN_UNICAST = 1;
 export const RTM_F_CLONED = 0x200;
 export const RTNH_F_ONLINK = 4;
-export const FR_ACT_TO_TBL = 1;

@@ -5,7 +5,6 @@ import type {
   LinkInfo,
   NeighbourInfo,
   RouteInfo,
-  RuleInfo,
   VxlanInfo,
 } from '../ports.js';
 import { formatIp, formatMac } from './address.js';
@@ -139,24 +138,6 @@ export function decodeRoute({ payload }: Message): RouteInfo[] {
       ...(via === undefined ? {} : { via: formatIp(via) }),
       ...(source === undefined ? {} : { source: formatIp(source) }),
       ...(link === undefined ? {} : { link }),
-    },
-  ];
-}
-
-export function decodeRule({ payload }: Message): RuleInfo[] {
-  const attributes = parseAttributes(payload, ROUTE_HEADER_BYTES);
-  const from = attributes.get(c.FRA.SRC);
-  const iif = readString(attributes, c.FRA.IIFNAME);
-  const mark = readU32(attributes, c.FRA.FWMARK);
-  return [
-    {
-      priority: readU32(attributes, c.FRA.PRIORITY) ?? 0,
-      table: readU32(attributes, c.FRA.TABLE) ?? payload.readUInt8(4),
-      ...(iif === undefined ? {} : { iif }),
-      ...(from === undefined ? {} : { from: `${formatIp(from)}/${payload.readUInt8(2)}` }),
-      ...(mark === undefined
-        ? {}
-        : { fwmark: { mark, mask: readU32(attributes, c.FRA.FWMASK) ?? 0xffffffff } }),
     },
   ];
 }

@@ -28,9 +28,6 @@ export function describeOp(op: NetlinkOp): string {
     case 'fdb-add':
     case 'fdb-del':
       return `${op.op} ${op.mac} dev ${op.link} ${op.where}${word('dst', op.destination)}`;
-    case 'rule-add':
-    case 'rule-del':
-      return `${op.op} priority ${op.priority} table ${op.table}`;
     default:
       return assertNever(op);
   }

@@ -40,9 +40,6 @@ export function encodeOp(op: NetlinkOp, around: Surroundings): MessageWriter {
     case 'fdb-add':
     case 'fdb-del':
       return encodeFdb(op, around);
-    case 'rule-add':
-    case 'rule-del':
-      return encodeRule(op);
     default:
       return assertNever(op);
   }
@@ -270,21 +267,4 @@ function encodeFdb(
       c.NDA.DST,
       isSelf && op.destination !== undefined ? parseIp(op.destination) : undefined,
     );
-}
-
-function encodeRule(op: Extract<NetlinkOp, { op: 'rule-add' | 'rule-del' }>): MessageWriter {
-  const from = op.from === undefined ? undefined : parseCidr(op.from);
-  const header = Buffer.alloc(12); // struct fib_rule_hdr
-  header.writeUInt8(from === undefined ? c.AF_INET : familyOf(from.address), 0);
-  header.writeUInt8(from?.prefix ?? 0, 2);
-  header.writeUInt8(op.table < 256 ? op.table : 0, 4);
-  header.writeUInt8(c.FR_ACT_TO_TBL, 7);
-  const isAdd = op.op === 'rule-add';
-  return request(isAdd ? c.RTM_NEWRULE : c.RTM_DELRULE, isAdd ? CREATE : 0, header)
-    .attribute(c.FRA.SRC, from?.address)
-    .attribute(c.FRA.IIFNAME, op.iif === undefined ? undefined : linkName(op.iif))
-    .attribute(c.FRA.PRIORITY, u32(op.priority))
-    .attribute(c.FRA.FWMARK, optionalU32(op.fwmark?.mark))
-    .attribute(c.FRA.FWMASK, optionalU32(op.fwmark?.mask))
-    .attribute(c.FRA.TABLE, u32(op.table));
 }

@@ -8,8 +8,8 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_ROUTE = 0;
 const MSG_DONTWAIT = 0x40;
-/** RTMGRP_…: links, neighbours and forwarding entries, and of IPv4 addresses, routes and rules. */
-const GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x80;
+/** RTMGRP_…: links, neighbours and forwarding entries, and of IPv4 addresses and routes. */
+const GROUPS = 0x1 | 0x4 | 0x10 | 0x40;
 const MESSAGE_BYTES = 1 << 18;
 
 /** States that a neighbour goes through by itself, as packets come and go. */

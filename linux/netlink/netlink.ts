@@ -6,14 +6,7 @@ import { NetnsCache } from '../netns-cache.js';
 import type { LinkInfo, NetlinkOp } from '../ports.js';
 import type { CallHandlers } from '../protocol.js';
 import * as c from './constants.js';
-import {
-  decodeAddress,
-  decodeFdb,
-  decodeLink,
-  decodeNeighbour,
-  decodeRoute,
-  decodeRule,
-} from './decode.js';
+import { decodeAddress, decodeFdb, decodeLink, decodeNeighbour, decodeRoute } from './decode.js';
 import { describeOp } from './describe.js';
 import { encodeOp, linkHeader, type Surroundings } from './encode.js';
 import { reconcileExisting } from './existing.js';
@@ -37,8 +30,6 @@ const ALREADY_SO: Readonly<Record<NetlinkOp['op'], readonly string[]>> = {
   'neigh-del': ['ENOENT', 'ENODEV'],
   'fdb-add': ['EEXIST'],
   'fdb-del': ['ENOENT', 'ENODEV'],
-  'rule-add': ['EEXIST'],
-  'rule-del': ['ENOENT'],
 };
 
 type NetlinkCalls =
@@ -48,7 +39,6 @@ type NetlinkCalls =
   | 'netlink.neighbours'
   | 'netlink.fdb'
   | 'netlink.routes'
-  | 'netlink.rules'
   | 'netlink.hasChanged';
 
 /** The Netlink port in the worker thread: one socket per namespace, kept open. */
@@ -94,8 +84,6 @@ export class LinuxNetlink {
       ).flatMap(decodeFdb),
     'netlink.routes': (netns) =>
       this.#dump(c.RTM_GETROUTE, familyHeader(12, c.AF_INET), 'routes', netns).flatMap(decodeRoute),
-    'netlink.rules': (netns) =>
-      this.#dump(c.RTM_GETRULE, familyHeader(12, c.AF_INET), 'rules', netns).flatMap(decodeRule),
     'netlink.hasChanged': (netns) => this.#monitors.get(netns).hasChanged(),
   };
 

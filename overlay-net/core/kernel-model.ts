@@ -5,7 +5,6 @@ import type {
   NeighbourInfo,
   NetlinkOp,
   RouteInfo,
-  RuleInfo,
 } from '../../linux/ports.js';
 
 /**
@@ -15,7 +14,7 @@ import type {
 
 /** Something on links: added and deleted as a whole. */
 export type EntryOp = Extract<NetlinkOp, { op: `${EntryName}-add` | `${EntryName}-del` }>;
-type EntryName = 'address' | 'route' | 'neigh' | 'fdb' | 'rule';
+type EntryName = 'address' | 'route' | 'neigh' | 'fdb';
 
 export type LinkOp = Exclude<NetlinkOp, EntryOp>;
 
@@ -26,5 +25,4 @@ export interface KernelDump {
   neighbours: readonly NeighbourInfo[];
   fdb: readonly FdbInfo[];
   routes: readonly RouteInfo[];
-  rules: readonly RuleInfo[];
 }

@@ -1,9 +1,8 @@
-import type { RuleInfo } from '../../linux/ports.js';
 import type { EntryOp } from './kernel-model.js';
 
 const MAIN_TABLE = 254;
 
-/** Anything on links but the links themselves: an address, a neighbour, a route, a rule … */
+/** Anything on links but the links themselves: an address, a neighbour, a route … */
 export interface Entry {
   /** What adding it again replaces; two entries of one key exclude each other. */
   value: string;
@@ -74,13 +73,4 @@ export function vxlanFdbEntry(link: string, mac: string, destination: string): K
   const isGroup = (parseInt(mac.slice(0, 2), 16) & 1) === 1 || mac === '00:00:00:00:00:00';
   const key = `fdb self ${link} ${mac}${isGroup ? ` ${destination}` : ''}`;
   return [key, { value: destination, link, add, del }];
-}
-
-export function ruleEntry(rule: RuleInfo): Keyed {
-  const { priority, table, iif = '', from = '', fwmark } = rule;
-  const mark = fwmark === undefined ? '' : `${fwmark.mark}/${fwmark.mask}`;
-  const add = { ...rule, op: 'rule-add' } as const;
-  const del = { ...rule, op: 'rule-del' } as const;
-  // not bound to the link: a rule outlives the interface that it names
-  return [`rule ${priority} ${table} ${iif} ${from} ${mark}`, { value: '', link: '', add, del }];
 }

@@ -8,13 +8,11 @@ const LOCAL_BRIDGE = /^hl[0-9a-f]{8}$/;
 /** The host's end of a link of a sandbox. */
 const SANDBOX_LINK = /^hs[0-9a-f]{12}$/;
 
-/** Tag (first byte) of the packet and connection marks that name a peer, and of its route table. */
+/** Tag (first byte) of the packet and connection marks that name a peer. */
 export const PEER_MARK_TAG = 0x48000000;
 /** Tag of the packet marks that carry a backend's index between two nft statements. */
 export const BACKEND_MARK_TAG = 0x49000000;
 export const MARK_TAG_MASK = 0xff000000;
-/** Priority of the policy rules that former versions made: before the main table (32766). */
-export const RULE_PRIORITY = 4789;
 
 export function bridgeName(vni: number): string {
   return `hb${vni.toString(16)}`;
@@ -45,12 +43,7 @@ export function isSandboxLink(name: string): boolean {
   return SANDBOX_LINK.test(name);
 }
 
-/** Mark of connections that came through a peer, and number of the table that leads back to it. */
+/** Mark of connections that came through a peer. */
 export function peerMark(nodeIndex: number): number {
   return PEER_MARK_TAG + nodeIndex;
-}
-
-/** Whether a route table or a mark names a peer. */
-export function isPeerMark(value: number): boolean {
-  return value > PEER_MARK_TAG && value <= PEER_MARK_TAG + 0xffff;
 }

@@ -7,19 +7,11 @@ import {
   neighbourEntry,
   putEntry as put,
   routeEntry,
-  ruleEntry,
   vxlanFdbEntry,
   type Entry,
   type Keyed,
 } from './link-entries.js';
-import {
-  isBridgeName,
-  isNetworkLink,
-  isPeerMark,
-  isSandboxLink,
-  isVxlanName,
-  RULE_PRIORITY,
-} from './link-names.js';
+import { isBridgeName, isNetworkLink, isSandboxLink, isVxlanName } from './link-names.js';
 import type { LinkPlan, PlannedLink } from './link-plan.js';
 
 type Link = KernelDump['links'][number];
@@ -37,8 +29,7 @@ export function observeLinks(dump: KernelDump): LinkPlan {
     return link !== undefined && links.has(link.name) ? link : undefined;
   };
   const entries = new Map<string, Entry>();
-  observeAddresses(dump, own, entries);
-  observeRouting(dump, own, entries);
+  observeEntries(dump, own, entries);
   for (const entry of dump.fdb) {
     const link = byIndex.get(entry.link);
     const keyed = link === undefined ? undefined : observeFdb(entry, link);
@@ -50,7 +41,7 @@ export function observeLinks(dump: KernelDump): LinkPlan {
 /** A link of a network of this driver, by its index. */
 type OwnLink = (index: number | undefined) => Link | undefined;
 
-function observeAddresses(dump: KernelDump, own: OwnLink, entries: Map<string, Entry>): void {
+function observeEntries(dump: KernelDump, own: OwnLink, entries: Map<string, Entry>): void {
   for (const { link, cidr } of dump.addresses) {
     const name = own(link)?.name;
     if (name === undefined || !isAddress(cidr.split('/')[0] ?? '')) continue;
@@ -60,17 +51,9 @@ function observeAddresses(dump: KernelDump, own: OwnLink, entries: Map<string, E
     const name = own(link)?.name;
     if (name !== undefined) put(entries, neighbourEntry(name, address, mac));
   }
-}
-
-/** Rules, and routes in tables of peers, are of former versions: the plan has none. */
-function observeRouting(dump: KernelDump, own: OwnLink, entries: Map<string, Entry>): void {
   for (const { link, ...route } of dump.routes) {
     const name = own(link)?.name;
     if (name !== undefined) put(entries, routeEntry({ ...route, link: name }));
-  }
-  for (const rule of dump.rules) {
-    if (rule.priority !== RULE_PRIORITY || !isPeerMark(rule.table)) continue;
-    put(entries, ruleEntry(rule));
   }
 }
 

@@ -146,15 +146,14 @@ export class KernelLinks implements Checkable {
 
   async #observe(): Promise<LinkPlan> {
     const { netlink } = this.#modules;
-    const [links, addresses, neighbours, fdb, routes, rules] = await Promise.all([
+    const [links, addresses, neighbours, fdb, routes] = await Promise.all([
       netlink.links(),
       netlink.addresses(),
       netlink.neighbours(),
       netlink.fdb(),
       netlink.routes(),
-      netlink.rules(),
     ]);
-    return observeLinks({ links, addresses, neighbours, fdb, routes, rules });
+    return observeLinks({ links, addresses, neighbours, fdb, routes });
   }
 
   async #run(ops: readonly NetlinkOp[]): Promise<void> {

@@ -107,7 +107,6 @@ export class RecordingKernel implements Kernel {
     fdb: (netns) => this.#record('netlink.fdb', [netns], () => [...this.network(netns).fdb]),
     routes: (netns) =>
       this.#record('netlink.routes', [netns], () => [...this.network(netns).routes]),
-    rules: (netns) => this.#record('netlink.rules', [netns], () => [...this.network(netns).rules]),
     hasChanged: (netns) =>
       this.#record('netlink.hasChanged', [netns], () => {
         this.network(netns);

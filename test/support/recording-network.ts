@@ -8,7 +8,6 @@ import type {
   NeighbourInfo,
   NetlinkOp,
   RouteInfo,
-  RuleInfo,
 } from '../../linux/ports.js';
 
 /** A link in memory, with what LinkInfo does not tell. */
@@ -45,7 +44,6 @@ export class FakeNetwork {
   neighbours: NeighbourInfo[] = [];
   fdb: FdbInfo[] = [];
   routes: RouteInfo[] = [];
-  rules: RuleInfo[] = [];
   /** Put there by the test. */
   flows: FlowInfo[] = [];
   readonly sysctls = new Map<string, string>();
@@ -163,11 +161,6 @@ export class FakeNetwork {
         const entry = { ...this.#on(op), mac: op.mac, where: op.where, ...destination };
         this.fdb = put(this.fdb, entry, op.op, ['link', 'mac', 'where']);
         return;
-      }
-      case 'rule-add':
-      case 'rule-del': {
-        const { op: verb, ...rule } = op;
-        this.rules = put(this.rules, rule, verb);
       }
     }
   }

@@ -195,8 +195,6 @@ describe('netlink as ip and bridge show it', () => {
       'bridge link set dev vx0 learning off',
       'ip route add default via 10.77.0.9 table 7',
       'ip route del default table 7',
-      'ip rule add priority 7 table 7',
-      'ip rule del priority 7',
       'ip link set br0 mtu 1400',
     ];
     await changed();

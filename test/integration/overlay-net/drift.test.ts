@@ -175,11 +175,6 @@ describe('what others change', function () {
       repaired: /^removed route 254 10\.200\.0\.0\/16/,
     },
     {
-      name: 'a policy rule of former versions',
-      command: 'ip rule add priority 4789 iif hb1000 fwmark 0x48000002 table 1207959554',
-      repaired: /^removed rule 4789/,
-    },
-    {
       name: 'flags of the tunnel port',
       command: 'bridge link set dev hv1001 learning on flood on neigh_suppress off mcast_flood on',
       repaired: /^changed link hv1001 port\.flood false$/,

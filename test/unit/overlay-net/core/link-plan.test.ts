@@ -151,7 +151,6 @@ class ModelKernel {
       routes: ops.flatMap((o) =>
         o.op === 'route-add' ? [{ ...o, link: index(o.link), table: o.table ?? 254 }] : [],
       ),
-      rules: ops.flatMap((o) => (o.op === 'rule-add' ? [o] : [])),
     };
   }
 }
@@ -272,7 +271,6 @@ describe('links of the networks', () => {
       neighbours: [{ link: 2, address: '172.17.0.2', mac: '02:42:ac:11:00:02' }],
       fdb: [{ link: 2, mac: '02:42:ac:11:00:02', where: 'master' }],
       routes: [{ link: 2, destination: 'default', table: 100 }],
-      rules: [{ priority: 4789, table: 100, iif: 'docker0' }],
     };
     assert.deepEqual(observeLinks(other), nothing);
   });
