@@ -18,7 +18,7 @@ export interface CheckedSandbox {
 export interface CheckedSandboxes {
   /** None of those whose networks are not on this node. */
   plans(): CheckedSandbox[];
-  /** Whether a link of the host belongs to a sandbox, also to one that is being made. */
+  /** Whether a link of the host is a sandbox's, also of one that is being made or has just ended. */
   hasLink(name: string): boolean;
 }
 
@@ -30,7 +30,7 @@ export interface SandboxChecksModules extends SandboxLinksModules {
 
 /**
  * Keeps the links of live sandboxes as they were made. Links that belong to no sandbox are removed
- * when they have been seen twice: those of one that just ended go by themselves.
+ * when they have been seen twice: what ends with its namespace goes by itself.
  */
 export class SandboxChecks implements Checkable {
   readonly part = 'sandboxes';

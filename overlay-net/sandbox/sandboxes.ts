@@ -20,6 +20,9 @@ import { SandboxChecks, type CheckedSandbox } from './sandbox-checks.js';
 import { SandboxLinks } from './sandbox-links.js';
 import { SandboxStore, type SandboxRecord } from './sandbox-store.js';
 
+/** So long the kernel may take to end a namespace with its links, when it has many to end. */
+const ENDING_MS = 60_000;
+
 export interface SandboxModules {
   netlink: Netlink;
   namespaces: Namespaces;
@@ -49,6 +52,8 @@ export class Sandboxes {
   readonly #modules: SandboxModules;
   /** Links of sandboxes that have no record yet. */
   readonly #making = new Set<string>();
+  /** Links of sandboxes that have ended lately, and when. */
+  readonly #ending = new Map<string, number>();
   /** Sandboxes that are being removed, by id. */
   readonly #leaving = new Set<string>();
   /** Held while a sandbox is repaired or removed. */
@@ -158,6 +163,7 @@ export class Sandboxes {
     this.#leaving.add(id);
     try {
       await this.#repairing.run(() => this.#modules.namespaces.dropNetns(this.path(id)));
+      this.#rememberEnding(this.#store.get(id)?.hostLinks ?? []);
       this.#store.delete(id);
     } finally {
       this.#leaving.delete(id);
@@ -171,7 +177,9 @@ export class Sandboxes {
       return current === undefined ? [] : this.#plans(current);
     };
     const hasLink = (name: string): boolean =>
-      this.#making.has(name) || this.#store.all().some((r) => r.hostLinks?.includes(name) === true);
+      this.#making.has(name) ||
+      this.#isEnding(name) ||
+      this.#store.all().some((r) => r.hostLinks?.includes(name) === true);
     return new SandboxChecks({ plans, hasLink }, { ...this.#modules, mutex: this.#repairing });
   }
 
@@ -188,6 +196,15 @@ export class Sandboxes {
       const networkIds = config.attachments.map((a) => a.networkId);
       return [{ id: config.id, netns: this.path(config.id), networkIds, plan }];
     });
+  }
+
+  #rememberEnding(hostLinks: readonly string[]): void {
+    for (const name of this.#ending.keys()) if (!this.#isEnding(name)) this.#ending.delete(name);
+    for (const name of hostLinks) this.#ending.set(name, this.#modules.clock.nowMs());
+  }
+
+  #isEnding(name: string): boolean {
+    return this.#modules.clock.nowMs() - (this.#ending.get(name) ?? -Infinity) < ENDING_MS;
   }
 
   #forgetMaking(hostLinks: readonly string[]): void {
