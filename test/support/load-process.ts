@@ -21,7 +21,8 @@ import {
 } from './load-report.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions;
-const { targets, keepMs = 2000, pauseMs = 5, timeoutMs = 8000, checks, fromPort } = options;
+const { targets, keepMs = 2000, pauseMs = 5, timeoutMs = 8000 } = options;
+const { checks, fromPort, isQuiet } = options;
 const most = options.requests ?? Infinity;
 const report = emptyReport();
 let isOver = false;
@@ -77,7 +78,7 @@ function fail(life: Life, error: unknown): void {
     reason: error instanceof Error ? error.message : String(error),
   };
   report.failures.push(failure);
-  process.stderr.write(`${failureText(failure)}\n`);
+  if (isQuiet !== true) process.stderr.write(`${failureText(failure)}\n`);
 }
 
 /** One connection or socket: opened, asked while `goesOn`, and closed by the client. */

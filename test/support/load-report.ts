@@ -25,6 +25,8 @@ export interface LoadOptions {
   checks?: 'address' | 'address and port';
   /** Connections and sockets have this port of the client's and the next ones, each used once. */
   fromPort?: number;
+  /** Failures are expected, and only counted. */
+  isQuiet?: boolean;
 }
 
 export type LoadKind = 'connection' | 'keep-alive' | 'datagram' | 'socket';

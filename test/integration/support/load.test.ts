@@ -40,7 +40,10 @@ describe('the load generator', function () {
   });
 
   it('misses no failure of a server that ends at once', async () => {
-    await using load = await Load.start('', { targets: [target], ...WORKERS, requests: 800 });
+    await using load = await Load.start('', {
+      ...{ targets: [target], ...WORKERS },
+      ...{ requests: 800, isQuiet: true },
+    });
     server.kill('SIGTERM');
     const { failures, requests, answers } = await load.finished();
     assert.equal(failures.length + (answers['one'] ?? 0), requests);
