@@ -18,6 +18,8 @@ import type {
  * reached; the signal's reason when it aborts.
  */
 export interface Dispatcher extends AsyncDisposable {
+  /** Resolves once the connection stands; `deadline` when it does not in time. */
+  connected(timeoutMs: number): Promise<void>;
   session(request: SessionRequest, signal: AbortSignal): AsyncIterable<SessionMessage>;
   assignments(request: AssignmentsRequest, signal: AbortSignal): AsyncIterable<AssignmentsMessage>;
   heartbeat(request: HeartbeatRequest, options: CallOptions): Promise<HeartbeatResponse>;

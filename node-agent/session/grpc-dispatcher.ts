@@ -1,5 +1,5 @@
 import { DispatcherClient } from '../../proto/gen/hatoba/v1/dispatcher.js';
-import { openClient, readStream, unary } from '../../proto/wire/client.js';
+import { openClient, readStream, unary, untilReady } from '../../proto/wire/client.js';
 import { SERVER_NAMES, type TlsIdentity } from '../../proto/wire/tls.js';
 import type { Dispatcher } from './dispatcher.js';
 
@@ -10,6 +10,7 @@ export function connectGrpcDispatcher(address: string, identity: TlsIdentity): D
     security: { kind: 'mtls', identity, serverName: SERVER_NAMES.manager },
   });
   return {
+    connected: (timeoutMs) => untilReady(client, timeoutMs),
     session: (request, signal) => readStream(client.session(request), signal),
     assignments: (request, signal) => readStream(client.assignments(request), signal),
     heartbeat: (request, options) => unary(client.heartbeat.bind(client), request, options),

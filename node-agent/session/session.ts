@@ -30,6 +30,8 @@ export interface SessionModules {
 }
 
 const RECONNECT = { baseMs: 100, maxMs: 2000 } as const;
+/** A host that is off answers nothing at all; one that comes up is to be found soon. */
+const CONNECT_TIMEOUT_MS = 2000;
 const FIRST_MESSAGE_TIMEOUT_MS = 5000;
 const REPORT_TIMEOUT_MS = 5000;
 const CALL_TIMEOUT_MS = 5000;
@@ -142,7 +144,7 @@ export class Session {
     const description = await this.#modules.describe(address);
     const stream = dispatcher.session({ description, sessionId: this.#sessionId }, signal);
     const messages = stream[Symbol.asyncIterator]();
-    const first = await this.#firstMessage(messages);
+    const first = await this.#firstMessage(messages, dispatcher);
     const { sessionId } = first;
     this.#sessionId = sessionId;
     await this.#learn(first);
@@ -169,7 +171,10 @@ export class Session {
     ]);
   }
 
-  async #firstMessage(messages: AsyncIterator<SessionMessage>): Promise<SessionMessage> {
+  async #firstMessage(
+    messages: AsyncIterator<SessionMessage>,
+    dispatcher: Dispatcher,
+  ): Promise<SessionMessage> {
     let cancel = (): void => undefined;
     const late = new Promise<never>((_, reject) => {
       cancel = this.#modules.clock.setTimer(FIRST_MESSAGE_TIMEOUT_MS, () => {
@@ -179,7 +184,10 @@ export class Session {
     try {
       const next = messages.next();
       next.catch(() => undefined); // late may win; the stream then fails by the closed connection
-      const first = await Promise.race([next, late]);
+      // why a connection is refused is what the stream fails with; that none comes, it does not tell
+      const noConnection = dispatcher.connected(CONNECT_TIMEOUT_MS).then(() => late);
+      noConnection.catch(() => undefined);
+      const first = await Promise.race([next, late, noConnection]);
       if (first.done === true) throw streamEnded('session');
       return first.value;
     } finally {

@@ -4,6 +4,7 @@ import type { ChannelCredentials } from '@grpc/grpc-js';
 import {
   InterceptingCall,
   Metadata,
+  type Client,
   credentials as grpcCredentials,
   status as Status,
   type CallOptions,
@@ -193,6 +194,20 @@ export function unary<Request, Response>(
   return settle(settings, (callback, options) =>
     method(request, new Metadata(), options, callback),
   );
+}
+
+/**
+ * Resolves once the connection of a client stands, whose calls would else wait for it.
+ * @throws {HatobaError} deadline
+ */
+export function untilReady(client: Client, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.waitForReady(Date.now() + timeoutMs, (error) => {
+      if (error === undefined) resolve();
+      else
+        reject(new HatobaError('deadline', 'no connection came about in time', { cause: error }));
+    });
+  });
 }
 
 type ClientStreamMethod<Request, Response> = (

@@ -60,6 +60,8 @@ export class FakeManager {
   /** Refuses, or delays, reports of statuses. */
   onReport: (updates: TaskStatusUpdate[]) => Promise<void> = () => Promise.resolve();
   answersSession = true;
+  /** Whether a connection comes about. */
+  connecting: Promise<void> = Promise.resolve();
   answersAttach = true;
   readonly sessions: SessionRequest[] = [];
   readonly heartbeats: HeartbeatRequest[] = [];
@@ -75,6 +77,7 @@ export class FakeManager {
   connect(): Dispatcher {
     this.connections++;
     return {
+      connected: () => this.connecting,
       session: (request, signal) => this.#session(request, signal),
       assignments: (_request, signal) => {
         const stream = new FakeStream<AssignmentsMessage>();

@@ -222,6 +222,17 @@ describe('Session', () => {
     assert.equal(rig.session.isConnected, true);
   });
 
+  it('does not wait long for a host that answers nothing', async () => {
+    rig = new Rig(['m1:4400', 'm2:4400']);
+    rig.manager('m1:4400').answersSession = false;
+    const connecting = Promise.reject(new HatobaError('deadline', 'no connection'));
+    connecting.catch(() => undefined);
+    rig.manager('m1:4400').connecting = connecting;
+    await rig.clock.advance(200);
+    assert.deepEqual(rig.tried, ['m1:4400', 'm2:4400']);
+    assert.equal(rig.session.isConnected, true);
+  });
+
   it('backs off to two seconds, no further', async () => {
     rig = new Rig();
     rig.manager().isReachable = false;
