@@ -220,8 +220,10 @@ export function checkDescription(description: NodeDescription): void {
   if (port < 1 || port > 65_535) {
     problems.push(`agent_address ${JSON.stringify(agentAddress)} must be host:port`);
   }
-  if (isIP(dataPathAddress) === 0) {
-    problems.push(`data_path_address ${JSON.stringify(dataPathAddress)} must be an IP address`);
+  if (isIP(dataPathAddress) !== 4) {
+    problems.push(
+      `data_path_address ${JSON.stringify(dataPathAddress)} must be an IPv4 address, as tunnels are of IPv4: set the agent's dataPathAddr`,
+    );
   }
   if (problems.length > 0) {
     throw new HatobaError('invalid-argument', `node description: ${problems.join('\n')}`);
