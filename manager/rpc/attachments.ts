@@ -2,7 +2,7 @@ import { HatobaError, type ErrorKind } from '../../common/errors.js';
 import { newId } from '../../common/model/ids.js';
 import type { Attachment, Network } from '../../common/model/objects.js';
 import type { Random } from '../../common/random.js';
-import { isAddress } from '../../overlay-net/core/ipam.js';
+import { addressOf, isAddress } from '../../overlay-net/core/ipam.js';
 import type {
   AttachContainerRequest,
   AttachContainerResponse,
@@ -211,7 +211,7 @@ function checkAttachable(network: Network): void {
 
 /** @throws {HatobaError} conflict */
 function checkSameAddress(there: Attachment, network: Network, wantedAddress: string): void {
-  const address = there.address.split('/', 1)[0] ?? '';
+  const address = addressOf(there.address);
   if (wantedAddress === '' || wantedAddress === address) return;
   throw new HatobaError(
     'conflict',

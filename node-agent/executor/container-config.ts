@@ -6,6 +6,7 @@ import type { ContainerConfig } from '../../runtime/engine.js';
 import { containerDns, toSandboxDns } from './container-dns.js';
 import { toHostPort } from './host-ports.js';
 import { logOptions } from './log-options.js';
+import { addressOf } from '../../overlay-net/core/ipam.js';
 
 /** The label by which a container is known to belong to a task, as Docker sets it. */
 export const TASK_ID_LABEL = 'com.docker.swarm.task.id';
@@ -60,9 +61,7 @@ function ownHosts(task: Task, hostname: string): ContainerConfig['hosts'] {
 
 /** The addresses of a task on its networks, "10.0.1.7". */
 export function addressesOf(task: Task): string[] {
-  return task.networksAttachments
-    .flatMap((attachment) => attachment.addresses)
-    .map((cidr) => cidr.split('/')[0] ?? cidr);
+  return task.networksAttachments.flatMap((attachment) => attachment.addresses).map(addressOf);
 }
 
 function labelsOf(task: Task): Record<string, string> {

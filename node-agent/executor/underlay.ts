@@ -1,5 +1,6 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Netlink } from '../../linux/ports.js';
+import { addressOf } from '../../overlay-net/core/ipam.js';
 
 /**
  * The MTU in bytes of the link that carries an address of this machine.
@@ -10,7 +11,7 @@ export function mtuOf(
 ): (address: string) => Promise<number> {
   return async (address) => {
     const [addresses, links] = await Promise.all([netlink.addresses(), netlink.links()]);
-    const owner = addresses.find(({ cidr }) => cidr.split('/')[0] === address);
+    const owner = addresses.find(({ cidr }) => addressOf(cidr) === address);
     const link = links.find(({ index }) => index === owner?.link);
     if (link !== undefined) return link.mtuBytes;
     throw new HatobaError(

@@ -10,6 +10,7 @@ import type { NetworkJoin } from '../../proto/gen/hatoba/v1/engine.js';
 import type { Containers, ContainerState } from '../../runtime/engine.js';
 import type { AttachmentCalls } from '../session/attachment-calls.js';
 import { attachmentOf, type ClusterAttachment } from './attachment.js';
+import { addressOf } from '../../overlay-net/core/ipam.js';
 
 export interface AttachmentReportsModules {
   readonly managers: AttachmentCalls;
@@ -166,7 +167,7 @@ export class AttachmentReports implements AsyncDisposable {
         containerName: name,
         network: networkId,
         aliases: aliasesOf({ id: containerId, name, hostname: spec.hostname }, aliases),
-        address: address.split('/', 1)[0] ?? '',
+        address: addressOf(address),
         active,
       };
       await this.#calls.run(() => this.#modules.managers.attach(request));

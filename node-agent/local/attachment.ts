@@ -2,6 +2,7 @@ import { HatobaError } from '../../common/errors.js';
 import type { NetworkJoin } from '../../proto/gen/hatoba/v1/engine.js';
 import type { PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
+import { addressOf } from '../../overlay-net/core/ipam.js';
 
 /**
  * What a container of this node alone is connected to. It is kept with the container, for as long
@@ -62,7 +63,7 @@ export function networkMode(attachment: Attachment): string {
 
 /** "10.0.1.7" of each of its networks. */
 export function addressesOf(attachment: Attachment): string[] {
-  return cidrsOf(attachment).map((cidr) => cidr.split('/', 1)[0] ?? '');
+  return cidrsOf(attachment).map((cidr) => addressOf(cidr));
 }
 
 function cidrsOf(attachment: Attachment): string[] {

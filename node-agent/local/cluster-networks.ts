@@ -5,6 +5,7 @@ import type { AttachContainerResponse } from '../../proto/gen/hatoba/v1/dispatch
 import type { NetworkJoin } from '../../proto/gen/hatoba/v1/engine.js';
 import type { ClusterAttachment, JoinedNetwork } from './attachment.js';
 import type { AttachmentReports, NewContainer } from './attachment-reports.js';
+import { addressOf } from '../../overlay-net/core/ipam.js';
 
 /** How long the start of a container waits for its networks. */
 const PATIENCE_MS = 10_000;
@@ -114,6 +115,6 @@ function toJoined(
   }
   const { networkId, name } = network;
   const { address } = attachment;
-  const subnet = subnetAround(network, address.split('/', 1)[0] ?? '');
+  const subnet = subnetAround(network, addressOf(address));
   return { networkId, name, address, gateway: subnet?.gateway ?? '', aliases };
 }

@@ -1,6 +1,6 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
-import { nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
+import { addressOf, nextAddress, parseCidr } from '../../overlay-net/core/ipam.js';
 import type { NetworkDriver, NetworkState } from '../../overlay-net/driver.js';
 import type { NetworkConfig, NetworkEndpoint } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import type { DNSConfig, PortConfig } from '../../proto/gen/hatoba/v1/types.js';
@@ -164,7 +164,7 @@ export class ContainerNetworks {
       taskId: id,
       serviceId: '',
       nodeId: this.#nodeId,
-      address: address.split('/')[0] ?? '',
+      address: addressOf(address),
       slot: 0,
       aliases: [...new Set([id.slice(0, 12), spec.hostname])].filter((alias) => alias !== ''),
       name,
@@ -205,7 +205,7 @@ export class ContainerNetworks {
   #heldAddresses(): string[] {
     const held = this.#modules.containers.list().map(({ config }) => attachmentOf(config));
     return [...held, ...this.#reserved.values()].flatMap((attachment) =>
-      attachment?.mode === 'bridge' ? [attachment.address.split('/')[0] ?? ''] : [],
+      attachment?.mode === 'bridge' ? [addressOf(attachment.address)] : [],
     );
   }
 

@@ -26,7 +26,8 @@ interface Cuts {
  * The connections that this node knows of. The kernel leads every packet of one as it led the
  * first, whatever the tables say by now; so those to an endpoint that has changed are forgotten here
  * and looked at anew.
- * 1. Nothing waits for the removal of flows, and it fails with a line in the log only.
+ * 1. No call waits for the removal of flows, which fails with a line in the log only; who has to know
+ *    that they are gone asks cutsDone().
  * 2. What is asked for during one look through the kernel's table is done together by the next, a
  *    rest later: a look takes 10 ms and more.
  */

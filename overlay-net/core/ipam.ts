@@ -99,6 +99,11 @@ export function parseInterface(text: string): { address: number; prefixLength: n
   return { address: value, prefixLength: Number(prefix) };
 }
 
+/** "10.0.1.7/24" → "10.0.1.7"; what has no prefix length stays as it is. */
+export function addressOf(cidr: string): string {
+  return cidr.split('/', 1)[0] ?? '';
+}
+
 /** "10.0.1.0/24" */
 export function formatCidr(subnet: Cidr): string {
   return `${formatAddress(subnet.base)}/${subnet.prefixLength}`;

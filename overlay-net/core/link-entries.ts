@@ -1,4 +1,5 @@
 import type { EntryOp } from './kernel-model.js';
+import { addressOf } from './ipam.js';
 
 const MAIN_TABLE = 254;
 
@@ -47,7 +48,7 @@ export function routeEntry({ table = MAIN_TABLE, ...parts }: RouteParts): Keyed 
 
 /** The route to a subnet of which an address of ours is on a link. */
 export function subnetRouteEntry(link: string, subnet: string, ownCidr: string): Keyed {
-  const source = ownCidr.split('/')[0] ?? '';
+  const source = addressOf(ownCidr);
   const [key, route] = routeEntry({ destination: subnet, link, source });
   return [key, { ...route, follows: addressEntry(link, ownCidr)[0] }];
 }

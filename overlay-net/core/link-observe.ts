@@ -1,6 +1,6 @@
 import type { FdbInfo } from '../../linux/ports.js';
 import type { KernelDump } from './kernel-model.js';
-import { isAddress } from './ipam.js';
+import { addressOf, isAddress } from './ipam.js';
 import {
   addressEntry,
   bridgeFdbEntry,
@@ -44,7 +44,7 @@ type OwnLink = (index: number | undefined) => Link | undefined;
 function observeEntries(dump: KernelDump, own: OwnLink, entries: Map<string, Entry>): void {
   for (const { link, cidr } of dump.addresses) {
     const name = own(link)?.name;
-    if (name === undefined || !isAddress(cidr.split('/')[0] ?? '')) continue;
+    if (name === undefined || !isAddress(addressOf(cidr))) continue;
     put(entries, addressEntry(name, cidr));
   }
   for (const { link, address, mac } of dump.neighbours) {

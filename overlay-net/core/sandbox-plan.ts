@@ -4,6 +4,7 @@ import type { SandboxConfig } from './network-state.js';
 import { bridgeOf, networkMtu, type Underlay } from './link-plan.js';
 import { endpointMac } from './mac.js';
 import { firstSubnet, subnetAround } from './subnets.js';
+import { addressOf } from './ipam.js';
 
 /** What a sandbox must have. */
 export interface SandboxPlan {
@@ -109,10 +110,6 @@ function planLink(
 
 function gatewayFor(network: NetworkConfig, cidr: string): string {
   return (subnetAround(network, addressOf(cidr)) ?? firstSubnet(network)).gateway;
-}
-
-function addressOf(cidr: string): string {
-  return cidr.split('/')[0] ?? '';
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { SandboxConfig } from '../core/network-state.js';
+import { addressOf } from '../core/ipam.js';
 
 /** A container, or this host itself. */
 export interface Client {
@@ -34,5 +35,5 @@ export class Clients {
 }
 
 function addressesOf(attachments: SandboxConfig['attachments']): string[] {
-  return attachments.map(({ address }) => address.split('/', 1)[0] ?? '');
+  return attachments.map(({ address }) => addressOf(address));
 }

@@ -1,13 +1,14 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Netlink } from '../../linux/ports.js';
 import type { Underlay } from '../core/link-plan.js';
+import { addressOf } from '../core/ipam.js';
 
 /**
  * The link that holds this node's data path address, and thus the MTU of the tunnels.
  * @throws {HatobaError} failed-precondition when no link of this host has the address
  */
 export async function detectUnderlay(netlink: Netlink, address: string): Promise<Underlay> {
-  const held = (await netlink.addresses()).find((a) => a.cidr.split('/')[0] === address);
+  const held = (await netlink.addresses()).find((a) => addressOf(a.cidr) === address);
   const link = (await netlink.links()).find((l) => l.index === held?.link);
   if (link === undefined) {
     throw new HatobaError(

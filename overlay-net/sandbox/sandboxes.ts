@@ -19,6 +19,7 @@ import type { Client } from '../dns/clients.js';
 import { SandboxChecks, type CheckedSandbox } from './sandbox-checks.js';
 import { SandboxLinks } from './sandbox-links.js';
 import { SandboxStore, type SandboxRecord } from './sandbox-store.js';
+import { addressOf } from '../core/ipam.js';
 
 /** So long the kernel may take to end a namespace with its links, when it has many to end. */
 const ENDING_MS = 60_000;
@@ -114,7 +115,7 @@ export class Sandboxes {
     return this.#store.all().flatMap(({ config, hostLinks = [] }) =>
       config.attachments.flatMap(({ networkId, address: cidr }, i) => {
         const hostLink = hostLinks[i] ?? '';
-        const address = cidr.split('/')[0] ?? '';
+        const address = addressOf(cidr);
         return hostLink === '' ? [] : [{ hostLink, networkId, address, mac: endpointMac(address) }];
       }),
     );
@@ -128,7 +129,7 @@ export class Sandboxes {
   /** The addresses of a sandbox on its networks; none of one that is not there. */
   addressesOf(id: string): string[] {
     const attachments = this.#store.get(id)?.config.attachments ?? [];
-    return attachments.map(({ address }) => address.split('/')[0] ?? '');
+    return attachments.map(({ address }) => addressOf(address));
   }
 
   /** Makes namespace, links and record; all undone if it throws. */

@@ -1,4 +1,5 @@
 import {
+  addressOf,
   hostRange,
   isAddress,
   nextAddress,
@@ -177,11 +178,6 @@ export class AddressSpace {
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((a, b) => a + b, 0);
-}
-
-/** "10.0.1.7/24" → "10.0.1.7" */
-export function addressOf(cidr: string): string {
-  return cidr.split('/', 1)[0] ?? '';
 }
 
 function highestIn(range: Cidr, addresses: Iterable<string>): string | undefined {

@@ -4,7 +4,8 @@ import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
 import { taskName } from '../orchestrator/slots.js';
 import type { Snapshot } from '../snapshot.js';
-import { AddressSpace, addressOf } from './address-space.js';
+import { AddressSpace } from './address-space.js';
+import { addressOf } from '../../../overlay-net/core/ipam.js';
 
 /** Network id → the address given last; a hint that keeps released addresses at rest. */
 export type AddressCursors = ReadonlyMap<string, string>;

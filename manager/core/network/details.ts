@@ -1,14 +1,13 @@
 import type { Network } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import { toWord } from '../../../common/model/words.js';
-import { parseCidr, poolUsage, subnetContains } from '../../../overlay-net/core/ipam.js';
+import { addressOf, parseCidr, poolUsage, subnetContains } from '../../../overlay-net/core/ipam.js';
 import {
   NetworkUser,
   type NetworkDetails,
   type SubnetUsage,
 } from '../../../proto/gen/hatoba/v1/control.js';
 import { TaskState, type IPAMConfig } from '../../../proto/gen/hatoba/v1/types.js';
-import { addressOf } from '../allocator/address-space.js';
 import { configOf, overlayDefaultsOf } from '../assignments/network-items.js';
 import type { Snapshot } from '../snapshot.js';
 
