@@ -27,6 +27,15 @@ export interface Host {
   role: 'manager' | 'worker';
 }
 
+/**
+ * What a host's network card is known by. It stays the same when the host is switched off and on:
+ * the others would go on for seconds to send to a card that is gone.
+ */
+export function cardOf({ address }: Pick<Host, 'address'>): string {
+  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
+  return ['0a', '48', ...bytes].join(':');
+}
+
 export interface HostPlaces {
   root: string;
   runDir: string;

@@ -10,6 +10,7 @@ import {
   UNDERLAY_NETNS,
   UNDERLAY_PREFIX,
   UNDERLAY_SUBNET,
+  cardOf,
   placesOf,
   type Host,
 } from './layout.js';
@@ -70,8 +71,9 @@ export async function plugIn(host: Host): Promise<void> {
   await addNetns(netns);
   const inHost = (...args: string[]): string[] => ['-netns', netns, ...args];
   if (!(await hasLink(netns, 'eth0'))) {
-    await command('ip', inUnderlay('link', 'add', 'name', link, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns));
-  } // prettier-ignore
+    const peer = ['peer', 'name', 'eth0', 'address', cardOf(host), 'netns', netns];
+    await command('ip', inUnderlay('link', 'add', 'name', link, 'type', 'veth', ...peer));
+  }
   await command('ip', inUnderlay('link', 'set', link, 'master', UNDERLAY_BRIDGE, 'up'));
   await command('ip', inHost('link', 'set', 'lo', 'up'));
   const own = `${host.address}/${UNDERLAY_PREFIX}`;
