@@ -85,6 +85,7 @@ function emptyServiceSpec(name: string): ServiceSpec {
   return {
     name,
     labels: {},
+    rebalance: false,
     taskTemplate: {
       containerSpec: ContainerSpec.fromPartial({}),
       resources: { limits: Limit.fromPartial({}), reservations: Resources.fromPartial({}) },
@@ -93,6 +94,7 @@ function emptyServiceSpec(name: string): ServiceSpec {
       networks: [],
       logDriver: undefined,
       forceUpdate: 0,
+      priority: 0,
     },
     mode: { $case: 'replicated', value: { replicas: 1 } },
     updateConfig: defaultUpdateConfig(),

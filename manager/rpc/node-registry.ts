@@ -151,6 +151,7 @@ function newNode(
       labels: {},
       role: identity.role,
       availability: pb.NodeAvailability.ACTIVE,
+      taints: [],
     },
     description,
     status: readyStatus(cluster, own, description),
@@ -195,6 +196,7 @@ function readyStatus(
     addr: hostOf(description.agentAddress),
     stateChangedAtMs: cluster.clock.nowMs(),
     managerId: own.nodeId,
+    lostAtMs: [],
   };
 }
 

@@ -22,14 +22,16 @@ export type KeyMeaning = { what: 'object'; kind: Kind } | { what: 'leader' } | {
 
 /**
  * The key of an object, for example "/hatoba/v1/service/0r5o6ti2zgqcg3wr1dsjz1vyf". A task's is
- * made of what it is for, "/hatoba/v1/task/<service>/00000003/00000001", so that two writers
- * cannot create the same task twice; the cluster's is fixed.
+ * made of what it is for, "/hatoba/v1/task/<service>/00000003/00000001", with the node in place of
+ * the slot for a global service, so that two writers cannot create the same task twice; the
+ * cluster's is fixed.
  */
 export function keyOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string {
   if (kind === 'cluster') return CLUSTER_KEY;
   if (kind === 'task') {
-    const { serviceId, slot, generation } = object as ObjectOfKind['task'];
-    return `${KEY_ROOT}task/${serviceId}/${padded(slot)}/${padded(generation)}`;
+    const { serviceId, slot, nodeId, generation } = object as ObjectOfKind['task'];
+    const place = slot === 0 ? nodeId : padded(slot);
+    return `${KEY_ROOT}task/${serviceId}/${place}/${padded(generation)}`;
   }
   return `${KEY_ROOT}${kind}/${object.id}`;
 }

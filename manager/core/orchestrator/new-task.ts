@@ -53,6 +53,11 @@ export function newTask(
     networksAttachments: [],
     desiredSinceMs: nowMs,
     drainMs: 0,
+    assignedGenericResources: [],
+    jobIteration: 0,
+    restarts: undefined,
+    cause: '',
+    desiredReason: '',
     status: {
       state: TaskState.NEW,
       timestampMs: nowMs,

@@ -68,19 +68,18 @@ const platform: Filter = {
   },
 };
 
+const RESOURCES = ['nanoCpus', 'memoryBytes', 'pids'] as const satisfies (keyof Resources)[];
 /** What a reservation is counted in: how it is shown. */
-const RESOURCE_WORDS: Readonly<Record<keyof Resources, (amount: number) => string>> = {
+const RESOURCE_WORDS: Readonly<Record<(typeof RESOURCES)[number], (amount: number) => string>> = {
   nanoCpus: (n) => String(Math.max(0, Number((n / 1e9).toFixed(3)))),
   memoryBytes: (n) => formatBytes(Math.max(0, n)),
   pids: (n) => String(Math.max(0, n)),
 };
-const RESOURCE_NAMES: Readonly<Record<keyof Resources, string>> = {
+const RESOURCE_NAMES: Readonly<Record<(typeof RESOURCES)[number], string>> = {
   nanoCpus: ' CPUs',
   memoryBytes: ' of memory',
   pids: ' PIDs',
 };
-const RESOURCES = ['nanoCpus', 'memoryBytes', 'pids'] as const;
-
 const resources: Filter = {
   name: 'resources',
   appliesTo: ({ task }) => RESOURCES.some((r) => task.spec.resources.reservations[r] > 0),

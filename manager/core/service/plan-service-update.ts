@@ -150,6 +150,7 @@ export function newService(spec: ServiceSpec, context: PlanContext): Service {
     updateStatus: undefined,
     pendingDelete: false,
     serviceStatus: undefined,
+    jobStatus: undefined,
   };
 }
 

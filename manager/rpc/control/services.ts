@@ -99,6 +99,7 @@ function withStatus(snapshot: Snapshot, service: Service): Service {
   const serviceStatus: ServiceStatus = {
     runningTasks: countRunning(snapshot, service.id),
     desiredTasks: service.pendingDelete ? 0 : replicasOf(service),
+    completedTasks: 0,
   };
   return { ...service, serviceStatus };
 }

@@ -11,7 +11,7 @@ function service(running: number, desired: number, update?: Partial<UpdateStatus
   const none = { state: UpdateState.UNKNOWN, startedAtMs: 0, completedAtMs: 0, message: '' };
   return {
     ...base,
-    serviceStatus: { runningTasks: running, desiredTasks: desired },
+    serviceStatus: { runningTasks: running, desiredTasks: desired, completedTasks: 0 },
     updateStatus: update === undefined ? undefined : { ...none, ...update },
   };
 }

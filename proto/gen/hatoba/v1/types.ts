@@ -182,6 +182,63 @@ export function nodeStateToNumber(object: NodeState): number {
   }
 }
 
+/** Keeps tasks off a node that do not tolerate it. */
+export const TaintEffect = {
+  NO_SCHEDULE: "TAINT_EFFECT_NO_SCHEDULE",
+  PREFER_NO_SCHEDULE: "TAINT_EFFECT_PREFER_NO_SCHEDULE",
+  NO_EXECUTE: "TAINT_EFFECT_NO_EXECUTE",
+} as const;
+
+export type TaintEffect = typeof TaintEffect[keyof typeof TaintEffect];
+
+export namespace TaintEffect {
+  export type NO_SCHEDULE = typeof TaintEffect.NO_SCHEDULE;
+  export type PREFER_NO_SCHEDULE = typeof TaintEffect.PREFER_NO_SCHEDULE;
+  export type NO_EXECUTE = typeof TaintEffect.NO_EXECUTE;
+}
+
+export function taintEffectFromJSON(object: any): TaintEffect {
+  switch (object) {
+    case 0:
+    case "TAINT_EFFECT_NO_SCHEDULE":
+      return TaintEffect.NO_SCHEDULE;
+    case 1:
+    case "TAINT_EFFECT_PREFER_NO_SCHEDULE":
+      return TaintEffect.PREFER_NO_SCHEDULE;
+    case 2:
+    case "TAINT_EFFECT_NO_EXECUTE":
+      return TaintEffect.NO_EXECUTE;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TaintEffect");
+  }
+}
+
+export function taintEffectToJSON(object: TaintEffect): string {
+  switch (object) {
+    case TaintEffect.NO_SCHEDULE:
+      return "TAINT_EFFECT_NO_SCHEDULE";
+    case TaintEffect.PREFER_NO_SCHEDULE:
+      return "TAINT_EFFECT_PREFER_NO_SCHEDULE";
+    case TaintEffect.NO_EXECUTE:
+      return "TAINT_EFFECT_NO_EXECUTE";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TaintEffect");
+  }
+}
+
+export function taintEffectToNumber(object: TaintEffect): number {
+  switch (object) {
+    case TaintEffect.NO_SCHEDULE:
+      return 0;
+    case TaintEffect.PREFER_NO_SCHEDULE:
+      return 1;
+    case TaintEffect.NO_EXECUTE:
+      return 2;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TaintEffect");
+  }
+}
+
 export const UpdateFailureAction = {
   PAUSE: "UPDATE_FAILURE_ACTION_PAUSE",
   CONTINUE: "UPDATE_FAILURE_ACTION_CONTINUE",
@@ -826,6 +883,97 @@ export function restartConditionToNumber(object: RestartCondition): number {
   }
 }
 
+export const PlacementStrategy = {
+  SPREAD: "PLACEMENT_STRATEGY_SPREAD",
+  BINPACK: "PLACEMENT_STRATEGY_BINPACK",
+} as const;
+
+export type PlacementStrategy = typeof PlacementStrategy[keyof typeof PlacementStrategy];
+
+export namespace PlacementStrategy {
+  export type SPREAD = typeof PlacementStrategy.SPREAD;
+  export type BINPACK = typeof PlacementStrategy.BINPACK;
+}
+
+export function placementStrategyFromJSON(object: any): PlacementStrategy {
+  switch (object) {
+    case 0:
+    case "PLACEMENT_STRATEGY_SPREAD":
+      return PlacementStrategy.SPREAD;
+    case 1:
+    case "PLACEMENT_STRATEGY_BINPACK":
+      return PlacementStrategy.BINPACK;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PlacementStrategy");
+  }
+}
+
+export function placementStrategyToJSON(object: PlacementStrategy): string {
+  switch (object) {
+    case PlacementStrategy.SPREAD:
+      return "PLACEMENT_STRATEGY_SPREAD";
+    case PlacementStrategy.BINPACK:
+      return "PLACEMENT_STRATEGY_BINPACK";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PlacementStrategy");
+  }
+}
+
+export function placementStrategyToNumber(object: PlacementStrategy): number {
+  switch (object) {
+    case PlacementStrategy.SPREAD:
+      return 0;
+    case PlacementStrategy.BINPACK:
+      return 1;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PlacementStrategy");
+  }
+}
+
+export const EventType = { NORMAL: "EVENT_TYPE_NORMAL", WARNING: "EVENT_TYPE_WARNING" } as const;
+
+export type EventType = typeof EventType[keyof typeof EventType];
+
+export namespace EventType {
+  export type NORMAL = typeof EventType.NORMAL;
+  export type WARNING = typeof EventType.WARNING;
+}
+
+export function eventTypeFromJSON(object: any): EventType {
+  switch (object) {
+    case 0:
+    case "EVENT_TYPE_NORMAL":
+      return EventType.NORMAL;
+    case 1:
+    case "EVENT_TYPE_WARNING":
+      return EventType.WARNING;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum EventType");
+  }
+}
+
+export function eventTypeToJSON(object: EventType): string {
+  switch (object) {
+    case EventType.NORMAL:
+      return "EVENT_TYPE_NORMAL";
+    case EventType.WARNING:
+      return "EVENT_TYPE_WARNING";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum EventType");
+  }
+}
+
+export function eventTypeToNumber(object: EventType): number {
+  switch (object) {
+    case EventType.NORMAL:
+      return 0;
+    case EventType.WARNING:
+      return 1;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum EventType");
+  }
+}
+
 /**
  * One per cluster; key /hatoba/v1/cluster/default. The CA's key and the token secrets are part
  * of it, so only managers may read it; the control API hands out tokens one by one.
@@ -885,11 +1033,18 @@ export interface NodeSpec {
   labels: { [key: string]: string };
   role: NodeRole;
   availability: NodeAvailability;
+  taints: Taint[];
 }
 
 export interface NodeSpec_LabelsEntry {
   key: string;
   value: string;
+}
+
+export interface Taint {
+  key: string;
+  value: string;
+  effect: TaintEffect;
 }
 
 export interface NodeDescription {
@@ -915,6 +1070,11 @@ export interface NodeDescription {
    * this node alone.
    */
   usedPorts: UsedPort[];
+  /**
+   * Images that are on this node, as references ("web:1", "web@sha256:…"), those used last first; at
+   * most 100.
+   */
+  images: string[];
 }
 
 export interface UsedPort {
@@ -950,7 +1110,11 @@ export interface NodeStatus {
   addr: string;
   stateChangedAtMs: number;
   /** Node id of the manager that holds the node's session and judges its heartbeats. */
-  managerId?: string | undefined;
+  managerId?:
+    | string
+    | undefined;
+  /** When it was lost of late, oldest first: a node that comes and goes is trusted less. */
+  lostAtMs: number[];
 }
 
 export interface ManagerStatus {
@@ -964,6 +1128,17 @@ export interface Resources {
   nanoCpus: number;
   memoryBytes: number;
   pids: number;
+  generic: GenericResource[];
+}
+
+/**
+ * What a node has beside that, by kind: "gpu". A node has a number of equal ones (`count`), or ones
+ * with names; a reservation asks for a number; a task has those that it was given.
+ */
+export interface GenericResource {
+  kind: string;
+  count: number;
+  names: string[];
 }
 
 export interface Service {
@@ -990,12 +1165,43 @@ export interface Service {
   /** Set when the service was removed and waits for its tasks to be gone. */
   pendingDelete: boolean;
   /** computed on read, never stored */
-  serviceStatus: ServiceStatus | undefined;
+  serviceStatus:
+    | ServiceStatus
+    | undefined;
+  /** of jobs only */
+  jobStatus: JobStatus | undefined;
+}
+
+/** A job runs once for each iteration; every change of its spec begins another. */
+export interface JobStatus {
+  iteration: number;
+  lastExecutionMs: number;
+}
+
+/**
+ * A spec that a service has had, for its history and to go back to; key
+ * /hatoba/v1/revision/<service>/<number>. Written in the transaction that makes it the service's spec.
+ */
+export interface ServiceRevision {
+  id: string;
+  version: number;
+  createdAtMs: number;
+  updatedAtMs: number;
+  serviceId: string;
+  /** Service.spec_version */
+  number: number;
+  spec:
+    | ServiceSpec
+    | undefined;
+  /** for people: "created", "updated", "rolled back to 3", "restart requested" */
+  cause: string;
 }
 
 export interface ServiceStatus {
   runningTasks: number;
   desiredTasks: number;
+  /** of a job's present iteration */
+  completedTasks: number;
 }
 
 export interface ServiceSpec {
@@ -1010,7 +1216,13 @@ export interface ServiceSpec {
     | undefined;
   updateConfig: UpdateConfig | undefined;
   rollbackConfig: UpdateConfig | undefined;
-  endpointSpec: EndpointSpec | undefined;
+  endpointSpec:
+    | EndpointSpec
+    | undefined;
+  /** Running tasks may be moved to nodes that join or come back, by the rules of update_config. */
+  rebalance: boolean;
+  /** revisions kept beside the present one; absent = 10 */
+  revisionLimit?: number | undefined;
 }
 
 export interface ServiceSpec_LabelsEntry {
@@ -1042,6 +1254,11 @@ export interface UpdateConfig {
   /** 0..1 */
   maxFailureRatio: number;
   order: UpdateOrder;
+  /**
+   * A task that has not become running so long after it was made counts as failed; absent = 10 min,
+   * 0 = never.
+   */
+  progressDeadlineMs?: number | undefined;
 }
 
 export interface UpdateStatus {
@@ -1095,6 +1312,7 @@ export interface VirtualIP {
 /**
  * Key /hatoba/v1/tasks/<service>/<slot>/<generation>: deterministic, so that a stale view
  * cannot create the same task twice.
+ * A task of a global service has slot 0, and its node's id in place of the slot in the key.
  */
 export interface Task {
   id: string;
@@ -1128,11 +1346,33 @@ export interface Task {
   desiredSinceMs: number;
   /** The service's endpoint_spec.drain_ms; filled in for the task's node, never stored. */
   drainMs: number;
+  assignedGenericResources: GenericResource[];
+  /** 0 = not a job's */
+  jobIteration: number;
+  /** of the tasks before it in its slot; absent = none */
+  restarts:
+    | RestartHistory
+    | undefined;
+  /** why it was made: "scaled up", "update to revision 3", "web.2.… failed: …" */
+  cause: string;
+  /** why its desired state was last changed: "n2 is drained" */
+  desiredReason: string;
 }
 
 export interface Task_ServiceLabelsEntry {
   key: string;
   value: string;
+}
+
+/** What the restart policy must not forget: handed on from each task to the one that replaces it. */
+export interface RestartHistory {
+  /**
+   * When replacements of tasks of this spec that had ended by themselves were made, oldest first; no
+   * more than the policy can count.
+   */
+  atMs: number[];
+  /** those without a task between that lived long enough; makes the delay grow */
+  inRow: number;
 }
 
 export interface TaskStatus {
@@ -1173,6 +1413,8 @@ export interface TaskSpec {
   /** absent = the node's default */
   logDriver: LogConfig | undefined;
   forceUpdate: number;
+  /** Tasks of a lower priority give way where there is no room otherwise; -1000..1000. */
+  priority: number;
 }
 
 /** What a container runs; the Docker Engine API's ContainerSpec, `args` after `command` as there. */
@@ -1360,15 +1602,57 @@ export interface RestartPolicy {
   maxAttempts: number;
   /** 0 = for ever */
   windowMs: number;
+  /**
+   * The delay doubles with each failure in a row up to this; absent = 5 min. As long as delay_ms or
+   * shorter: it does not grow.
+   */
+  maxDelayMs?: number | undefined;
 }
 
 export interface Placement {
-  /** "node.labels.zone==a" */
+  /** "node.labels.zone==a", also !=, <, >, "in (a, b)", "not in (a, b)", "exists", "not exists" */
   constraints: string[];
   preferences: PlacementPreference[];
   /** per node; 0 = no limit */
   maxReplicas: number;
   platforms: Platform[];
+  affinities: Affinity[];
+  spreads: TopologySpread[];
+  tolerations: Toleration[];
+  strategy: PlacementStrategy;
+}
+
+/** Towards (==) or away from (!=) tasks of services, or kinds of nodes. */
+export interface Affinity {
+  /** "service==db", "service.labels.tier!=batch", "node.labels.disk==ssd" */
+  expression: string;
+  /** "node.labels.zone": the same zone will do; empty = the same node */
+  topology: string;
+  /** 1..100: a wish; 0: a condition */
+  weight: number;
+}
+
+/** Counts of the service's tasks on the values of a label differ by max_skew at most. */
+export interface TopologySpread {
+  /** "node.labels.zone" */
+  key: string;
+  /** 0 = 1 */
+  maxSkew: number;
+  /** else a wish */
+  required: boolean;
+}
+
+export interface Toleration {
+  /** empty = every taint */
+  key: string;
+  /** empty = any */
+  value: string;
+  /** absent = each */
+  effect?:
+    | TaintEffect
+    | undefined;
+  /** how long after NO_EXECUTE came; absent = for ever */
+  tolerationMs?: number | undefined;
 }
 
 export interface PlacementPreference {
@@ -1503,6 +1787,27 @@ export interface RegistryAuth {
   username: string;
   password: string;
   identityToken: string;
+}
+
+/** Something that happened to an object; kept for an hour by each manager, never in the store. */
+export interface Event {
+  /** service | task | node */
+  kind: string;
+  objectId: string;
+  /** of a task: "web.1" */
+  objectName: string;
+  type: EventType;
+  /** one word: "Created", "Unplaceable", "UpdatePaused" */
+  reason: string;
+  message: string;
+  /** equal ones are counted, not repeated */
+  count: number;
+  firstAtMs: number;
+  lastAtMs: number;
+  /** of a task */
+  serviceId: string;
+  /** of a task, once it has one */
+  nodeId: string;
 }
 
 function createBaseCluster(): Cluster {
@@ -2210,7 +2515,7 @@ export const Node: MessageFns<Node> = {
 };
 
 function createBaseNodeSpec(): NodeSpec {
-  return { name: "", labels: {}, role: NodeRole.WORKER, availability: NodeAvailability.ACTIVE };
+  return { name: "", labels: {}, role: NodeRole.WORKER, availability: NodeAvailability.ACTIVE, taints: [] };
 }
 
 export const NodeSpec: MessageFns<NodeSpec> = {
@@ -2226,6 +2531,9 @@ export const NodeSpec: MessageFns<NodeSpec> = {
     }
     if (message.availability !== NodeAvailability.ACTIVE) {
       writer.uint32(32).int32(nodeAvailabilityToNumber(message.availability));
+    }
+    for (const v of message.taints) {
+      Taint.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2278,6 +2586,14 @@ export const NodeSpec: MessageFns<NodeSpec> = {
             message.availability = nodeAvailabilityFromJSON(reader.int32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.taints.push(Taint.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2311,6 +2627,7 @@ export const NodeSpec: MessageFns<NodeSpec> = {
       availability: isSet(object.availability)
         ? nodeAvailabilityFromJSON(object.availability)
         : NodeAvailability.ACTIVE,
+      taints: globalThis.Array.isArray(object?.taints) ? object.taints.map((e: any) => Taint.fromJSON(e)) : [],
     };
   },
 
@@ -2334,6 +2651,9 @@ export const NodeSpec: MessageFns<NodeSpec> = {
     if (message.availability !== NodeAvailability.ACTIVE) {
       obj.availability = nodeAvailabilityToJSON(message.availability);
     }
+    if (message.taints?.length) {
+      obj.taints = message.taints.map((e) => Taint.toJSON(e));
+    }
     return obj;
   },
 
@@ -2354,6 +2674,7 @@ export const NodeSpec: MessageFns<NodeSpec> = {
     );
     message.role = object.role ?? NodeRole.WORKER;
     message.availability = object.availability ?? NodeAvailability.ACTIVE;
+    message.taints = object.taints?.map((e) => Taint.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2443,6 +2764,107 @@ export const NodeSpec_LabelsEntry: MessageFns<NodeSpec_LabelsEntry> = {
   },
 };
 
+function createBaseTaint(): Taint {
+  return { key: "", value: "", effect: TaintEffect.NO_SCHEDULE };
+}
+
+export const Taint: MessageFns<Taint> = {
+  encode(message: Taint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.effect !== TaintEffect.NO_SCHEDULE) {
+      writer.uint32(24).int32(taintEffectToNumber(message.effect));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Taint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.effect = taintEffectFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Taint {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+      effect: isSet(object.effect) ? taintEffectFromJSON(object.effect) : TaintEffect.NO_SCHEDULE,
+    };
+  },
+
+  toJSON(message: Taint): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    if (message.effect !== TaintEffect.NO_SCHEDULE) {
+      obj.effect = taintEffectToJSON(message.effect);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Taint>): Taint {
+    return Taint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Taint>): Taint {
+    const message = createBaseTaint();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    message.effect = object.effect ?? TaintEffect.NO_SCHEDULE;
+    return message;
+  },
+};
+
 function createBaseNodeDescription(): NodeDescription {
   return {
     hostname: "",
@@ -2454,6 +2876,7 @@ function createBaseNodeDescription(): NodeDescription {
     underlayMtuBytes: 0,
     hostSubnets: [],
     usedPorts: [],
+    images: [],
   };
 }
 
@@ -2485,6 +2908,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     for (const v of message.usedPorts) {
       UsedPort.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.images) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -2574,6 +3000,14 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.usedPorts.push(UsedPort.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2617,6 +3051,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
         : globalThis.Array.isArray(object?.used_ports)
         ? object.used_ports.map((e: any) => UsedPort.fromJSON(e))
         : [],
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -2649,6 +3084,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     if (message.usedPorts?.length) {
       obj.usedPorts = message.usedPorts.map((e) => UsedPort.toJSON(e));
     }
+    if (message.images?.length) {
+      obj.images = message.images;
+    }
     return obj;
   },
 
@@ -2672,6 +3110,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.underlayMtuBytes = object.underlayMtuBytes ?? 0;
     message.hostSubnets = object.hostSubnets?.map((e) => e) || [];
     message.usedPorts = object.usedPorts?.map((e) => UsedPort.fromPartial(e)) || [];
+    message.images = object.images?.map((e) => e) || [];
     return message;
   },
 };
@@ -3103,7 +3542,7 @@ export const Platform: MessageFns<Platform> = {
 };
 
 function createBaseNodeStatus(): NodeStatus {
-  return { state: NodeState.UNKNOWN, message: "", addr: "", stateChangedAtMs: 0, managerId: undefined };
+  return { state: NodeState.UNKNOWN, message: "", addr: "", stateChangedAtMs: 0, managerId: undefined, lostAtMs: [] };
 }
 
 export const NodeStatus: MessageFns<NodeStatus> = {
@@ -3122,6 +3561,13 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.managerId !== undefined) {
       writer.uint32(42).string(message.managerId);
+    }
+    if (message.lostAtMs.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.lostAtMs) {
+        writer.int64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -3179,6 +3625,24 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.managerId = reader.string();
             continue;
           }
+          case 6: {
+            if (tag === 48) {
+              message.lostAtMs.push(longToNumber(reader.int64()));
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.lostAtMs.push(longToNumber(reader.int64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3206,6 +3670,11 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         : isSet(object.manager_id)
         ? globalThis.String(object.manager_id)
         : undefined,
+      lostAtMs: globalThis.Array.isArray(object?.lostAtMs)
+        ? object.lostAtMs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.lost_at_ms)
+        ? object.lost_at_ms.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -3226,6 +3695,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.managerId !== undefined) {
       obj.managerId = message.managerId;
     }
+    if (message.lostAtMs?.length) {
+      obj.lostAtMs = message.lostAtMs.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -3239,6 +3711,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.addr = object.addr ?? "";
     message.stateChangedAtMs = object.stateChangedAtMs ?? 0;
     message.managerId = object.managerId ?? undefined;
+    message.lostAtMs = object.lostAtMs?.map((e) => e) || [];
     return message;
   },
 };
@@ -3329,7 +3802,7 @@ export const ManagerStatus: MessageFns<ManagerStatus> = {
 };
 
 function createBaseResources(): Resources {
-  return { nanoCpus: 0, memoryBytes: 0, pids: 0 };
+  return { nanoCpus: 0, memoryBytes: 0, pids: 0, generic: [] };
 }
 
 export const Resources: MessageFns<Resources> = {
@@ -3342,6 +3815,9 @@ export const Resources: MessageFns<Resources> = {
     }
     if (message.pids !== 0) {
       writer.uint32(24).int64(message.pids);
+    }
+    for (const v of message.generic) {
+      GenericResource.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -3383,6 +3859,14 @@ export const Resources: MessageFns<Resources> = {
             message.pids = longToNumber(reader.int64());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.generic.push(GenericResource.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3408,6 +3892,9 @@ export const Resources: MessageFns<Resources> = {
         ? globalThis.Number(object.memory_bytes)
         : 0,
       pids: isSet(object.pids) ? globalThis.Number(object.pids) : 0,
+      generic: globalThis.Array.isArray(object?.generic)
+        ? object.generic.map((e: any) => GenericResource.fromJSON(e))
+        : [],
     };
   },
 
@@ -3422,6 +3909,9 @@ export const Resources: MessageFns<Resources> = {
     if (message.pids !== 0) {
       obj.pids = Math.round(message.pids);
     }
+    if (message.generic?.length) {
+      obj.generic = message.generic.map((e) => GenericResource.toJSON(e));
+    }
     return obj;
   },
 
@@ -3433,6 +3923,108 @@ export const Resources: MessageFns<Resources> = {
     message.nanoCpus = object.nanoCpus ?? 0;
     message.memoryBytes = object.memoryBytes ?? 0;
     message.pids = object.pids ?? 0;
+    message.generic = object.generic?.map((e) => GenericResource.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGenericResource(): GenericResource {
+  return { kind: "", count: 0, names: [] };
+}
+
+export const GenericResource: MessageFns<GenericResource> = {
+  encode(message: GenericResource, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.count !== 0) {
+      writer.uint32(16).int64(message.count);
+    }
+    for (const v of message.names) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GenericResource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGenericResource();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.names.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GenericResource {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+      names: globalThis.Array.isArray(object?.names) ? object.names.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: GenericResource): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    if (message.names?.length) {
+      obj.names = message.names;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GenericResource>): GenericResource {
+    return GenericResource.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GenericResource>): GenericResource {
+    const message = createBaseGenericResource();
+    message.kind = object.kind ?? "";
+    message.count = object.count ?? 0;
+    message.names = object.names?.map((e) => e) || [];
     return message;
   },
 };
@@ -3450,6 +4042,7 @@ function createBaseService(): Service {
     updateStatus: undefined,
     pendingDelete: false,
     serviceStatus: undefined,
+    jobStatus: undefined,
   };
 }
 
@@ -3487,6 +4080,9 @@ export const Service: MessageFns<Service> = {
     }
     if (message.serviceStatus !== undefined) {
       ServiceStatus.encode(message.serviceStatus, writer.uint32(90).fork()).join();
+    }
+    if (message.jobStatus !== undefined) {
+      JobStatus.encode(message.jobStatus, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -3592,6 +4188,14 @@ export const Service: MessageFns<Service> = {
             message.serviceStatus = ServiceStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.jobStatus = JobStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3645,6 +4249,11 @@ export const Service: MessageFns<Service> = {
         : isSet(object.service_status)
         ? ServiceStatus.fromJSON(object.service_status)
         : undefined,
+      jobStatus: isSet(object.jobStatus)
+        ? JobStatus.fromJSON(object.jobStatus)
+        : isSet(object.job_status)
+        ? JobStatus.fromJSON(object.job_status)
+        : undefined,
     };
   },
 
@@ -3683,6 +4292,9 @@ export const Service: MessageFns<Service> = {
     if (message.serviceStatus !== undefined) {
       obj.serviceStatus = ServiceStatus.toJSON(message.serviceStatus);
     }
+    if (message.jobStatus !== undefined) {
+      obj.jobStatus = JobStatus.toJSON(message.jobStatus);
+    }
     return obj;
   },
 
@@ -3712,12 +4324,299 @@ export const Service: MessageFns<Service> = {
     message.serviceStatus = (object.serviceStatus !== undefined && object.serviceStatus !== null)
       ? ServiceStatus.fromPartial(object.serviceStatus)
       : undefined;
+    message.jobStatus = (object.jobStatus !== undefined && object.jobStatus !== null)
+      ? JobStatus.fromPartial(object.jobStatus)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseJobStatus(): JobStatus {
+  return { iteration: 0, lastExecutionMs: 0 };
+}
+
+export const JobStatus: MessageFns<JobStatus> = {
+  encode(message: JobStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.iteration !== 0) {
+      writer.uint32(8).uint64(message.iteration);
+    }
+    if (message.lastExecutionMs !== 0) {
+      writer.uint32(16).int64(message.lastExecutionMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.iteration = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lastExecutionMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobStatus {
+    return {
+      iteration: isSet(object.iteration) ? globalThis.Number(object.iteration) : 0,
+      lastExecutionMs: isSet(object.lastExecutionMs)
+        ? globalThis.Number(object.lastExecutionMs)
+        : isSet(object.last_execution_ms)
+        ? globalThis.Number(object.last_execution_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: JobStatus): unknown {
+    const obj: any = {};
+    if (message.iteration !== 0) {
+      obj.iteration = Math.round(message.iteration);
+    }
+    if (message.lastExecutionMs !== 0) {
+      obj.lastExecutionMs = Math.round(message.lastExecutionMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<JobStatus>): JobStatus {
+    return JobStatus.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JobStatus>): JobStatus {
+    const message = createBaseJobStatus();
+    message.iteration = object.iteration ?? 0;
+    message.lastExecutionMs = object.lastExecutionMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseServiceRevision(): ServiceRevision {
+  return { id: "", version: 0, createdAtMs: 0, updatedAtMs: 0, serviceId: "", number: 0, spec: undefined, cause: "" };
+}
+
+export const ServiceRevision: MessageFns<ServiceRevision> = {
+  encode(message: ServiceRevision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).int64(message.version);
+    }
+    if (message.createdAtMs !== 0) {
+      writer.uint32(24).int64(message.createdAtMs);
+    }
+    if (message.updatedAtMs !== 0) {
+      writer.uint32(32).int64(message.updatedAtMs);
+    }
+    if (message.serviceId !== "") {
+      writer.uint32(42).string(message.serviceId);
+    }
+    if (message.number !== 0) {
+      writer.uint32(48).int64(message.number);
+    }
+    if (message.spec !== undefined) {
+      ServiceSpec.encode(message.spec, writer.uint32(58).fork()).join();
+    }
+    if (message.cause !== "") {
+      writer.uint32(66).string(message.cause);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServiceRevision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServiceRevision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.createdAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.updatedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.serviceId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.number = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.spec = ServiceSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.cause = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ServiceRevision {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      createdAtMs: isSet(object.createdAtMs)
+        ? globalThis.Number(object.createdAtMs)
+        : isSet(object.created_at_ms)
+        ? globalThis.Number(object.created_at_ms)
+        : 0,
+      updatedAtMs: isSet(object.updatedAtMs)
+        ? globalThis.Number(object.updatedAtMs)
+        : isSet(object.updated_at_ms)
+        ? globalThis.Number(object.updated_at_ms)
+        : 0,
+      serviceId: isSet(object.serviceId)
+        ? globalThis.String(object.serviceId)
+        : isSet(object.service_id)
+        ? globalThis.String(object.service_id)
+        : "",
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      spec: isSet(object.spec) ? ServiceSpec.fromJSON(object.spec) : undefined,
+      cause: isSet(object.cause) ? globalThis.String(object.cause) : "",
+    };
+  },
+
+  toJSON(message: ServiceRevision): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    if (message.createdAtMs !== 0) {
+      obj.createdAtMs = Math.round(message.createdAtMs);
+    }
+    if (message.updatedAtMs !== 0) {
+      obj.updatedAtMs = Math.round(message.updatedAtMs);
+    }
+    if (message.serviceId !== "") {
+      obj.serviceId = message.serviceId;
+    }
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.spec !== undefined) {
+      obj.spec = ServiceSpec.toJSON(message.spec);
+    }
+    if (message.cause !== "") {
+      obj.cause = message.cause;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ServiceRevision>): ServiceRevision {
+    return ServiceRevision.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServiceRevision>): ServiceRevision {
+    const message = createBaseServiceRevision();
+    message.id = object.id ?? "";
+    message.version = object.version ?? 0;
+    message.createdAtMs = object.createdAtMs ?? 0;
+    message.updatedAtMs = object.updatedAtMs ?? 0;
+    message.serviceId = object.serviceId ?? "";
+    message.number = object.number ?? 0;
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? ServiceSpec.fromPartial(object.spec)
+      : undefined;
+    message.cause = object.cause ?? "";
     return message;
   },
 };
 
 function createBaseServiceStatus(): ServiceStatus {
-  return { runningTasks: 0, desiredTasks: 0 };
+  return { runningTasks: 0, desiredTasks: 0, completedTasks: 0 };
 }
 
 export const ServiceStatus: MessageFns<ServiceStatus> = {
@@ -3727,6 +4626,9 @@ export const ServiceStatus: MessageFns<ServiceStatus> = {
     }
     if (message.desiredTasks !== 0) {
       writer.uint32(16).uint64(message.desiredTasks);
+    }
+    if (message.completedTasks !== 0) {
+      writer.uint32(24).uint64(message.completedTasks);
     }
     return writer;
   },
@@ -3760,6 +4662,14 @@ export const ServiceStatus: MessageFns<ServiceStatus> = {
             message.desiredTasks = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.completedTasks = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3784,6 +4694,11 @@ export const ServiceStatus: MessageFns<ServiceStatus> = {
         : isSet(object.desired_tasks)
         ? globalThis.Number(object.desired_tasks)
         : 0,
+      completedTasks: isSet(object.completedTasks)
+        ? globalThis.Number(object.completedTasks)
+        : isSet(object.completed_tasks)
+        ? globalThis.Number(object.completed_tasks)
+        : 0,
     };
   },
 
@@ -3795,6 +4710,9 @@ export const ServiceStatus: MessageFns<ServiceStatus> = {
     if (message.desiredTasks !== 0) {
       obj.desiredTasks = Math.round(message.desiredTasks);
     }
+    if (message.completedTasks !== 0) {
+      obj.completedTasks = Math.round(message.completedTasks);
+    }
     return obj;
   },
 
@@ -3805,6 +4723,7 @@ export const ServiceStatus: MessageFns<ServiceStatus> = {
     const message = createBaseServiceStatus();
     message.runningTasks = object.runningTasks ?? 0;
     message.desiredTasks = object.desiredTasks ?? 0;
+    message.completedTasks = object.completedTasks ?? 0;
     return message;
   },
 };
@@ -3818,6 +4737,8 @@ function createBaseServiceSpec(): ServiceSpec {
     updateConfig: undefined,
     rollbackConfig: undefined,
     endpointSpec: undefined,
+    rebalance: false,
+    revisionLimit: undefined,
   };
 }
 
@@ -3854,6 +4775,12 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
     }
     if (message.endpointSpec !== undefined) {
       EndpointSpec.encode(message.endpointSpec, writer.uint32(82).fork()).join();
+    }
+    if (message.rebalance !== false) {
+      writer.uint32(88).bool(message.rebalance);
+    }
+    if (message.revisionLimit !== undefined) {
+      writer.uint32(96).uint32(message.revisionLimit);
     }
     return writer;
   },
@@ -3954,6 +4881,22 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
             message.endpointSpec = EndpointSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.rebalance = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.revisionLimit = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4016,6 +4959,12 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
         : isSet(object.endpoint_spec)
         ? EndpointSpec.fromJSON(object.endpoint_spec)
         : undefined,
+      rebalance: isSet(object.rebalance) ? globalThis.Boolean(object.rebalance) : false,
+      revisionLimit: isSet(object.revisionLimit)
+        ? globalThis.Number(object.revisionLimit)
+        : isSet(object.revision_limit)
+        ? globalThis.Number(object.revision_limit)
+        : undefined,
     };
   },
 
@@ -4053,6 +5002,12 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
     }
     if (message.endpointSpec !== undefined) {
       obj.endpointSpec = EndpointSpec.toJSON(message.endpointSpec);
+    }
+    if (message.rebalance !== false) {
+      obj.rebalance = message.rebalance;
+    }
+    if (message.revisionLimit !== undefined) {
+      obj.revisionLimit = Math.round(message.revisionLimit);
     }
     return obj;
   },
@@ -4110,6 +5065,8 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
     message.endpointSpec = (object.endpointSpec !== undefined && object.endpointSpec !== null)
       ? EndpointSpec.fromPartial(object.endpointSpec)
       : undefined;
+    message.rebalance = object.rebalance ?? false;
+    message.revisionLimit = object.revisionLimit ?? undefined;
     return message;
   },
 };
@@ -4471,6 +5428,7 @@ function createBaseUpdateConfig(): UpdateConfig {
     monitorMs: 0,
     maxFailureRatio: 0,
     order: UpdateOrder.STOP_FIRST,
+    progressDeadlineMs: undefined,
   };
 }
 
@@ -4493,6 +5451,9 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
     }
     if (message.order !== UpdateOrder.STOP_FIRST) {
       writer.uint32(48).int32(updateOrderToNumber(message.order));
+    }
+    if (message.progressDeadlineMs !== undefined) {
+      writer.uint32(56).int64(message.progressDeadlineMs);
     }
     return writer;
   },
@@ -4558,6 +5519,14 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
             message.order = updateOrderFromJSON(reader.int32());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.progressDeadlineMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4594,6 +5563,11 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
         ? globalThis.Number(object.max_failure_ratio)
         : 0,
       order: isSet(object.order) ? updateOrderFromJSON(object.order) : UpdateOrder.STOP_FIRST,
+      progressDeadlineMs: isSet(object.progressDeadlineMs)
+        ? globalThis.Number(object.progressDeadlineMs)
+        : isSet(object.progress_deadline_ms)
+        ? globalThis.Number(object.progress_deadline_ms)
+        : undefined,
     };
   },
 
@@ -4617,6 +5591,9 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
     if (message.order !== UpdateOrder.STOP_FIRST) {
       obj.order = updateOrderToJSON(message.order);
     }
+    if (message.progressDeadlineMs !== undefined) {
+      obj.progressDeadlineMs = Math.round(message.progressDeadlineMs);
+    }
     return obj;
   },
 
@@ -4631,6 +5608,7 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
     message.monitorMs = object.monitorMs ?? 0;
     message.maxFailureRatio = object.maxFailureRatio ?? 0;
     message.order = object.order ?? UpdateOrder.STOP_FIRST;
+    message.progressDeadlineMs = object.progressDeadlineMs ?? undefined;
     return message;
   },
 };
@@ -5275,6 +6253,11 @@ function createBaseTask(): Task {
     replacesTaskId: "",
     desiredSinceMs: 0,
     drainMs: 0,
+    assignedGenericResources: [],
+    jobIteration: 0,
+    restarts: undefined,
+    cause: "",
+    desiredReason: "",
   };
 }
 
@@ -5339,6 +6322,21 @@ export const Task: MessageFns<Task> = {
     }
     if (message.drainMs !== 0) {
       writer.uint32(160).int64(message.drainMs);
+    }
+    for (const v of message.assignedGenericResources) {
+      GenericResource.encode(v!, writer.uint32(170).fork()).join();
+    }
+    if (message.jobIteration !== 0) {
+      writer.uint32(176).uint64(message.jobIteration);
+    }
+    if (message.restarts !== undefined) {
+      RestartHistory.encode(message.restarts, writer.uint32(186).fork()).join();
+    }
+    if (message.cause !== "") {
+      writer.uint32(194).string(message.cause);
+    }
+    if (message.desiredReason !== "") {
+      writer.uint32(202).string(message.desiredReason);
     }
     return writer;
   },
@@ -5519,6 +6517,46 @@ export const Task: MessageFns<Task> = {
             message.drainMs = longToNumber(reader.int64());
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.assignedGenericResources.push(GenericResource.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.jobIteration = longToNumber(reader.uint64());
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.restarts = RestartHistory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.cause = reader.string();
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.desiredReason = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5631,6 +6669,23 @@ export const Task: MessageFns<Task> = {
         : isSet(object.drain_ms)
         ? globalThis.Number(object.drain_ms)
         : 0,
+      assignedGenericResources: globalThis.Array.isArray(object?.assignedGenericResources)
+        ? object.assignedGenericResources.map((e: any) => GenericResource.fromJSON(e))
+        : globalThis.Array.isArray(object?.assigned_generic_resources)
+        ? object.assigned_generic_resources.map((e: any) => GenericResource.fromJSON(e))
+        : [],
+      jobIteration: isSet(object.jobIteration)
+        ? globalThis.Number(object.jobIteration)
+        : isSet(object.job_iteration)
+        ? globalThis.Number(object.job_iteration)
+        : 0,
+      restarts: isSet(object.restarts) ? RestartHistory.fromJSON(object.restarts) : undefined,
+      cause: isSet(object.cause) ? globalThis.String(object.cause) : "",
+      desiredReason: isSet(object.desiredReason)
+        ? globalThis.String(object.desiredReason)
+        : isSet(object.desired_reason)
+        ? globalThis.String(object.desired_reason)
+        : "",
     };
   },
 
@@ -5702,6 +6757,21 @@ export const Task: MessageFns<Task> = {
     if (message.drainMs !== 0) {
       obj.drainMs = Math.round(message.drainMs);
     }
+    if (message.assignedGenericResources?.length) {
+      obj.assignedGenericResources = message.assignedGenericResources.map((e) => GenericResource.toJSON(e));
+    }
+    if (message.jobIteration !== 0) {
+      obj.jobIteration = Math.round(message.jobIteration);
+    }
+    if (message.restarts !== undefined) {
+      obj.restarts = RestartHistory.toJSON(message.restarts);
+    }
+    if (message.cause !== "") {
+      obj.cause = message.cause;
+    }
+    if (message.desiredReason !== "") {
+      obj.desiredReason = message.desiredReason;
+    }
     return obj;
   },
 
@@ -5740,6 +6810,14 @@ export const Task: MessageFns<Task> = {
     message.replacesTaskId = object.replacesTaskId ?? "";
     message.desiredSinceMs = object.desiredSinceMs ?? 0;
     message.drainMs = object.drainMs ?? 0;
+    message.assignedGenericResources = object.assignedGenericResources?.map((e) => GenericResource.fromPartial(e)) ||
+      [];
+    message.jobIteration = object.jobIteration ?? 0;
+    message.restarts = (object.restarts !== undefined && object.restarts !== null)
+      ? RestartHistory.fromPartial(object.restarts)
+      : undefined;
+    message.cause = object.cause ?? "";
+    message.desiredReason = object.desiredReason ?? "";
     return message;
   },
 };
@@ -5825,6 +6903,113 @@ export const Task_ServiceLabelsEntry: MessageFns<Task_ServiceLabelsEntry> = {
     const message = createBaseTask_ServiceLabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseRestartHistory(): RestartHistory {
+  return { atMs: [], inRow: 0 };
+}
+
+export const RestartHistory: MessageFns<RestartHistory> = {
+  encode(message: RestartHistory, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.atMs) {
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    if (message.inRow !== 0) {
+      writer.uint32(16).uint32(message.inRow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestartHistory {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestartHistory();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.atMs.push(longToNumber(reader.int64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.atMs.push(longToNumber(reader.int64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.inRow = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RestartHistory {
+    return {
+      atMs: globalThis.Array.isArray(object?.atMs)
+        ? object.atMs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.at_ms)
+        ? object.at_ms.map((e: any) => globalThis.Number(e))
+        : [],
+      inRow: isSet(object.inRow)
+        ? globalThis.Number(object.inRow)
+        : isSet(object.in_row)
+        ? globalThis.Number(object.in_row)
+        : 0,
+    };
+  },
+
+  toJSON(message: RestartHistory): unknown {
+    const obj: any = {};
+    if (message.atMs?.length) {
+      obj.atMs = message.atMs.map((e) => Math.round(e));
+    }
+    if (message.inRow !== 0) {
+      obj.inRow = Math.round(message.inRow);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RestartHistory>): RestartHistory {
+    return RestartHistory.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RestartHistory>): RestartHistory {
+    const message = createBaseRestartHistory();
+    message.atMs = object.atMs?.map((e) => e) || [];
+    message.inRow = object.inRow ?? 0;
     return message;
   },
 };
@@ -6257,6 +7442,7 @@ function createBaseTaskSpec(): TaskSpec {
     networks: [],
     logDriver: undefined,
     forceUpdate: 0,
+    priority: 0,
   };
 }
 
@@ -6282,6 +7468,9 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     }
     if (message.forceUpdate !== 0) {
       writer.uint32(56).uint64(message.forceUpdate);
+    }
+    if (message.priority !== 0) {
+      writer.uint32(64).int32(message.priority);
     }
     return writer;
   },
@@ -6355,6 +7544,14 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             message.forceUpdate = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.priority = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6394,6 +7591,7 @@ export const TaskSpec: MessageFns<TaskSpec> = {
         : isSet(object.force_update)
         ? globalThis.Number(object.force_update)
         : 0,
+      priority: isSet(object.priority) ? globalThis.Number(object.priority) : 0,
     };
   },
 
@@ -6420,6 +7618,9 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     if (message.forceUpdate !== 0) {
       obj.forceUpdate = Math.round(message.forceUpdate);
     }
+    if (message.priority !== 0) {
+      obj.priority = Math.round(message.priority);
+    }
     return obj;
   },
 
@@ -6445,6 +7646,7 @@ export const TaskSpec: MessageFns<TaskSpec> = {
       ? LogConfig.fromPartial(object.logDriver)
       : undefined;
     message.forceUpdate = object.forceUpdate ?? 0;
+    message.priority = object.priority ?? 0;
     return message;
   },
 };
@@ -9157,7 +10359,7 @@ export const ThrottleDevice: MessageFns<ThrottleDevice> = {
 };
 
 function createBaseRestartPolicy(): RestartPolicy {
-  return { condition: RestartCondition.ANY, delayMs: undefined, maxAttempts: 0, windowMs: 0 };
+  return { condition: RestartCondition.ANY, delayMs: undefined, maxAttempts: 0, windowMs: 0, maxDelayMs: undefined };
 }
 
 export const RestartPolicy: MessageFns<RestartPolicy> = {
@@ -9173,6 +10375,9 @@ export const RestartPolicy: MessageFns<RestartPolicy> = {
     }
     if (message.windowMs !== 0) {
       writer.uint32(32).int64(message.windowMs);
+    }
+    if (message.maxDelayMs !== undefined) {
+      writer.uint32(40).int64(message.maxDelayMs);
     }
     return writer;
   },
@@ -9222,6 +10427,14 @@ export const RestartPolicy: MessageFns<RestartPolicy> = {
             message.windowMs = longToNumber(reader.int64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxDelayMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9252,6 +10465,11 @@ export const RestartPolicy: MessageFns<RestartPolicy> = {
         : isSet(object.window_ms)
         ? globalThis.Number(object.window_ms)
         : 0,
+      maxDelayMs: isSet(object.maxDelayMs)
+        ? globalThis.Number(object.maxDelayMs)
+        : isSet(object.max_delay_ms)
+        ? globalThis.Number(object.max_delay_ms)
+        : undefined,
     };
   },
 
@@ -9269,6 +10487,9 @@ export const RestartPolicy: MessageFns<RestartPolicy> = {
     if (message.windowMs !== 0) {
       obj.windowMs = Math.round(message.windowMs);
     }
+    if (message.maxDelayMs !== undefined) {
+      obj.maxDelayMs = Math.round(message.maxDelayMs);
+    }
     return obj;
   },
 
@@ -9281,12 +10502,22 @@ export const RestartPolicy: MessageFns<RestartPolicy> = {
     message.delayMs = object.delayMs ?? undefined;
     message.maxAttempts = object.maxAttempts ?? 0;
     message.windowMs = object.windowMs ?? 0;
+    message.maxDelayMs = object.maxDelayMs ?? undefined;
     return message;
   },
 };
 
 function createBasePlacement(): Placement {
-  return { constraints: [], preferences: [], maxReplicas: 0, platforms: [] };
+  return {
+    constraints: [],
+    preferences: [],
+    maxReplicas: 0,
+    platforms: [],
+    affinities: [],
+    spreads: [],
+    tolerations: [],
+    strategy: PlacementStrategy.SPREAD,
+  };
 }
 
 export const Placement: MessageFns<Placement> = {
@@ -9302,6 +10533,18 @@ export const Placement: MessageFns<Placement> = {
     }
     for (const v of message.platforms) {
       Platform.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.affinities) {
+      Affinity.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.spreads) {
+      TopologySpread.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.tolerations) {
+      Toleration.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.strategy !== PlacementStrategy.SPREAD) {
+      writer.uint32(64).int32(placementStrategyToNumber(message.strategy));
     }
     return writer;
   },
@@ -9351,6 +10594,38 @@ export const Placement: MessageFns<Placement> = {
             message.platforms.push(Platform.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.affinities.push(Affinity.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.spreads.push(TopologySpread.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.tolerations.push(Toleration.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.strategy = placementStrategyFromJSON(reader.int32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9379,6 +10654,16 @@ export const Placement: MessageFns<Placement> = {
       platforms: globalThis.Array.isArray(object?.platforms)
         ? object.platforms.map((e: any) => Platform.fromJSON(e))
         : [],
+      affinities: globalThis.Array.isArray(object?.affinities)
+        ? object.affinities.map((e: any) => Affinity.fromJSON(e))
+        : [],
+      spreads: globalThis.Array.isArray(object?.spreads)
+        ? object.spreads.map((e: any) => TopologySpread.fromJSON(e))
+        : [],
+      tolerations: globalThis.Array.isArray(object?.tolerations)
+        ? object.tolerations.map((e: any) => Toleration.fromJSON(e))
+        : [],
+      strategy: isSet(object.strategy) ? placementStrategyFromJSON(object.strategy) : PlacementStrategy.SPREAD,
     };
   },
 
@@ -9396,6 +10681,18 @@ export const Placement: MessageFns<Placement> = {
     if (message.platforms?.length) {
       obj.platforms = message.platforms.map((e) => Platform.toJSON(e));
     }
+    if (message.affinities?.length) {
+      obj.affinities = message.affinities.map((e) => Affinity.toJSON(e));
+    }
+    if (message.spreads?.length) {
+      obj.spreads = message.spreads.map((e) => TopologySpread.toJSON(e));
+    }
+    if (message.tolerations?.length) {
+      obj.tolerations = message.tolerations.map((e) => Toleration.toJSON(e));
+    }
+    if (message.strategy !== PlacementStrategy.SPREAD) {
+      obj.strategy = placementStrategyToJSON(message.strategy);
+    }
     return obj;
   },
 
@@ -9408,6 +10705,337 @@ export const Placement: MessageFns<Placement> = {
     message.preferences = object.preferences?.map((e) => PlacementPreference.fromPartial(e)) || [];
     message.maxReplicas = object.maxReplicas ?? 0;
     message.platforms = object.platforms?.map((e) => Platform.fromPartial(e)) || [];
+    message.affinities = object.affinities?.map((e) => Affinity.fromPartial(e)) || [];
+    message.spreads = object.spreads?.map((e) => TopologySpread.fromPartial(e)) || [];
+    message.tolerations = object.tolerations?.map((e) => Toleration.fromPartial(e)) || [];
+    message.strategy = object.strategy ?? PlacementStrategy.SPREAD;
+    return message;
+  },
+};
+
+function createBaseAffinity(): Affinity {
+  return { expression: "", topology: "", weight: 0 };
+}
+
+export const Affinity: MessageFns<Affinity> = {
+  encode(message: Affinity, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.expression !== "") {
+      writer.uint32(10).string(message.expression);
+    }
+    if (message.topology !== "") {
+      writer.uint32(18).string(message.topology);
+    }
+    if (message.weight !== 0) {
+      writer.uint32(24).uint32(message.weight);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Affinity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAffinity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.expression = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topology = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.weight = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Affinity {
+    return {
+      expression: isSet(object.expression) ? globalThis.String(object.expression) : "",
+      topology: isSet(object.topology) ? globalThis.String(object.topology) : "",
+      weight: isSet(object.weight) ? globalThis.Number(object.weight) : 0,
+    };
+  },
+
+  toJSON(message: Affinity): unknown {
+    const obj: any = {};
+    if (message.expression !== "") {
+      obj.expression = message.expression;
+    }
+    if (message.topology !== "") {
+      obj.topology = message.topology;
+    }
+    if (message.weight !== 0) {
+      obj.weight = Math.round(message.weight);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Affinity>): Affinity {
+    return Affinity.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Affinity>): Affinity {
+    const message = createBaseAffinity();
+    message.expression = object.expression ?? "";
+    message.topology = object.topology ?? "";
+    message.weight = object.weight ?? 0;
+    return message;
+  },
+};
+
+function createBaseTopologySpread(): TopologySpread {
+  return { key: "", maxSkew: 0, required: false };
+}
+
+export const TopologySpread: MessageFns<TopologySpread> = {
+  encode(message: TopologySpread, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.maxSkew !== 0) {
+      writer.uint32(16).uint32(message.maxSkew);
+    }
+    if (message.required !== false) {
+      writer.uint32(24).bool(message.required);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopologySpread {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopologySpread();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxSkew = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.required = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TopologySpread {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      maxSkew: isSet(object.maxSkew)
+        ? globalThis.Number(object.maxSkew)
+        : isSet(object.max_skew)
+        ? globalThis.Number(object.max_skew)
+        : 0,
+      required: isSet(object.required) ? globalThis.Boolean(object.required) : false,
+    };
+  },
+
+  toJSON(message: TopologySpread): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.maxSkew !== 0) {
+      obj.maxSkew = Math.round(message.maxSkew);
+    }
+    if (message.required !== false) {
+      obj.required = message.required;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TopologySpread>): TopologySpread {
+    return TopologySpread.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TopologySpread>): TopologySpread {
+    const message = createBaseTopologySpread();
+    message.key = object.key ?? "";
+    message.maxSkew = object.maxSkew ?? 0;
+    message.required = object.required ?? false;
+    return message;
+  },
+};
+
+function createBaseToleration(): Toleration {
+  return { key: "", value: "", effect: undefined, tolerationMs: undefined };
+}
+
+export const Toleration: MessageFns<Toleration> = {
+  encode(message: Toleration, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.effect !== undefined) {
+      writer.uint32(24).int32(taintEffectToNumber(message.effect));
+    }
+    if (message.tolerationMs !== undefined) {
+      writer.uint32(32).int64(message.tolerationMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Toleration {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToleration();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.effect = taintEffectFromJSON(reader.int32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.tolerationMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Toleration {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+      effect: isSet(object.effect) ? taintEffectFromJSON(object.effect) : undefined,
+      tolerationMs: isSet(object.tolerationMs)
+        ? globalThis.Number(object.tolerationMs)
+        : isSet(object.toleration_ms)
+        ? globalThis.Number(object.toleration_ms)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Toleration): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    if (message.effect !== undefined) {
+      obj.effect = taintEffectToJSON(message.effect);
+    }
+    if (message.tolerationMs !== undefined) {
+      obj.tolerationMs = Math.round(message.tolerationMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Toleration>): Toleration {
+    return Toleration.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Toleration>): Toleration {
+    const message = createBaseToleration();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    message.effect = object.effect ?? undefined;
+    message.tolerationMs = object.tolerationMs ?? undefined;
     return message;
   },
 };
@@ -11411,6 +13039,271 @@ export const RegistryAuth: MessageFns<RegistryAuth> = {
     message.username = object.username ?? "";
     message.password = object.password ?? "";
     message.identityToken = object.identityToken ?? "";
+    return message;
+  },
+};
+
+function createBaseEvent(): Event {
+  return {
+    kind: "",
+    objectId: "",
+    objectName: "",
+    type: EventType.NORMAL,
+    reason: "",
+    message: "",
+    count: 0,
+    firstAtMs: 0,
+    lastAtMs: 0,
+    serviceId: "",
+    nodeId: "",
+  };
+}
+
+export const Event: MessageFns<Event> = {
+  encode(message: Event, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.objectId !== "") {
+      writer.uint32(18).string(message.objectId);
+    }
+    if (message.objectName !== "") {
+      writer.uint32(26).string(message.objectName);
+    }
+    if (message.type !== EventType.NORMAL) {
+      writer.uint32(32).int32(eventTypeToNumber(message.type));
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.message !== "") {
+      writer.uint32(50).string(message.message);
+    }
+    if (message.count !== 0) {
+      writer.uint32(56).uint64(message.count);
+    }
+    if (message.firstAtMs !== 0) {
+      writer.uint32(64).int64(message.firstAtMs);
+    }
+    if (message.lastAtMs !== 0) {
+      writer.uint32(72).int64(message.lastAtMs);
+    }
+    if (message.serviceId !== "") {
+      writer.uint32(82).string(message.serviceId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(90).string(message.nodeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Event {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.objectId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.objectName = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.type = eventTypeFromJSON(reader.int32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.count = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.firstAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.lastAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.serviceId = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Event {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      objectId: isSet(object.objectId)
+        ? globalThis.String(object.objectId)
+        : isSet(object.object_id)
+        ? globalThis.String(object.object_id)
+        : "",
+      objectName: isSet(object.objectName)
+        ? globalThis.String(object.objectName)
+        : isSet(object.object_name)
+        ? globalThis.String(object.object_name)
+        : "",
+      type: isSet(object.type) ? eventTypeFromJSON(object.type) : EventType.NORMAL,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+      count: isSet(object.count) ? globalThis.Number(object.count) : 0,
+      firstAtMs: isSet(object.firstAtMs)
+        ? globalThis.Number(object.firstAtMs)
+        : isSet(object.first_at_ms)
+        ? globalThis.Number(object.first_at_ms)
+        : 0,
+      lastAtMs: isSet(object.lastAtMs)
+        ? globalThis.Number(object.lastAtMs)
+        : isSet(object.last_at_ms)
+        ? globalThis.Number(object.last_at_ms)
+        : 0,
+      serviceId: isSet(object.serviceId)
+        ? globalThis.String(object.serviceId)
+        : isSet(object.service_id)
+        ? globalThis.String(object.service_id)
+        : "",
+      nodeId: isSet(object.nodeId)
+        ? globalThis.String(object.nodeId)
+        : isSet(object.node_id)
+        ? globalThis.String(object.node_id)
+        : "",
+    };
+  },
+
+  toJSON(message: Event): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.objectId !== "") {
+      obj.objectId = message.objectId;
+    }
+    if (message.objectName !== "") {
+      obj.objectName = message.objectName;
+    }
+    if (message.type !== EventType.NORMAL) {
+      obj.type = eventTypeToJSON(message.type);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    if (message.firstAtMs !== 0) {
+      obj.firstAtMs = Math.round(message.firstAtMs);
+    }
+    if (message.lastAtMs !== 0) {
+      obj.lastAtMs = Math.round(message.lastAtMs);
+    }
+    if (message.serviceId !== "") {
+      obj.serviceId = message.serviceId;
+    }
+    if (message.nodeId !== "") {
+      obj.nodeId = message.nodeId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Event>): Event {
+    return Event.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Event>): Event {
+    const message = createBaseEvent();
+    message.kind = object.kind ?? "";
+    message.objectId = object.objectId ?? "";
+    message.objectName = object.objectName ?? "";
+    message.type = object.type ?? EventType.NORMAL;
+    message.reason = object.reason ?? "";
+    message.message = object.message ?? "";
+    message.count = object.count ?? 0;
+    message.firstAtMs = object.firstAtMs ?? 0;
+    message.lastAtMs = object.lastAtMs ?? 0;
+    message.serviceId = object.serviceId ?? "";
+    message.nodeId = object.nodeId ?? "";
     return message;
   },
 };

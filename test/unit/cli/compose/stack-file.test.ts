@@ -157,6 +157,7 @@ describe('parseStackFile', () => {
       monitorMs: 500,
       maxFailureRatio: 0.25,
       order: 'UPDATE_ORDER_START_FIRST',
+      progressDeadlineMs: undefined,
     });
     const { restartPolicy, resources, placement } = spec.taskTemplate;
     assert.deepEqual(restartPolicy, {
@@ -164,6 +165,7 @@ describe('parseStackFile', () => {
       delayMs: 2000,
       maxAttempts: 3,
       windowMs: 60_000,
+      maxDelayMs: undefined,
     });
     assert.deepEqual(
       resources.limits,

@@ -85,7 +85,11 @@ describe('control API', () => {
       );
       const service = await control.getService({ service: 'web' }, call);
       assert.equal(service.id, id);
-      assert.deepEqual(service.serviceStatus, { runningTasks: 1, desiredTasks: 2 });
+      assert.deepEqual(service.serviceStatus, {
+        runningTasks: 1,
+        desiredTasks: 2,
+        completedTasks: 0,
+      });
       assert.equal(service.spec?.updateConfig?.monitorMs, 5000);
     });
 

@@ -104,6 +104,7 @@ describe('DispatcherServer', () => {
         addr: '10.0.0.2',
         stateChangedAtMs: rig.clock.nowMs(),
         managerId: 'm1',
+        lostAtMs: [],
       });
       assert.equal(manager.node?.index, 4);
       assert.equal(manager.node.managerStatus?.addr, OWN.address);

@@ -36,6 +36,7 @@ describe('describeNode', () => {
       dataPathAddress: '127.0.0.1',
       agentAddress: '127.0.0.1:4402',
       underlayMtuBytes: 1500,
+      images: [],
       ...hostUse,
     });
   });
