@@ -106,6 +106,10 @@ export function markChains(underlayAddress: string): string[] {
     ...(underlayAddress === ''
       ? []
       : [`ip daddr ${underlayAddress} udp dport @tunnel_ports ip saddr != @nodes drop`]),
+    // One port of a client may be connected to one task by two nodes at once: each peer's connections
+    // are apart, in a zone by the index in its bridge's MAC (core/mac.ts). Answers are in no zone, so
+    // the later of two gets another port there.
+    'iifname @ingress_bridges @ll,48,8 0x06 ct original zone set @ll,56,16',
     '}',
     // What a peer sends in on behalf of a client is answered through that peer: the frame's source
     // is the peer's bridge. br_netfilter shows these bridged frames to this chain, and their mark

@@ -13,21 +13,22 @@ u.on('message', (m, from) => u.send(name + '\\n', from.port, from.address)).bind
 
 /** Says what it reads, and prints each answer, the code of an error, or "silence". */
 const CLIENT = `
-const [, kind, host, port] = process.argv;
+const [, kind, host, port, from] = process.argv;
+const localPort = from === '0' ? undefined : Number(from);
 let timer;
 const print = (line) => { clearTimeout(timer); console.log(line); };
 const wait = () => { timer = setTimeout(print, 5000, 'silence'); };
 const open = () => console.log('open');
 let say;
 if (kind === 'tcp') {
-  const s = require('net').connect(Number(port), host, open);
+  const s = require('net').connect({ host, port: Number(port), localPort }, open);
   s.setNoDelay(true).on('data', (d) => print(String(d).trim())).on('error', (e) => print(e.code));
   s.on('end', () => print('end'));
   say = () => { wait(); s.write('x'); };
 } else {
-  const u = require('dgram').createSocket('udp4');
+  const u = require('dgram').createSocket({ type: 'udp4', reuseAddr: localPort !== undefined });
   u.on('message', (d) => print(String(d).trim())).on('error', (e) => print(e.code));
-  u.connect(Number(port), host, open);
+  u.bind(localPort, () => u.connect(Number(port), host, open));
   say = () => { wait(); u.send('x'); };
 }
 require('readline').createInterface({ input: process.stdin }).on('line', say);`;
@@ -73,8 +74,15 @@ export class Talks {
     if (line !== 'ready') throw new Error(`server ${name}: ${line}`);
   }
 
-  async connect(netns: string, kind: 'tcp' | 'udp', host: string, port = 80): Promise<Talk> {
-    const client = this.#start(netns, CLIENT, kind, host, String(port));
+  /** @param fromPort of the client; any if absent */
+  async connect(
+    netns: string,
+    kind: 'tcp' | 'udp',
+    host: string,
+    port = 80,
+    fromPort = 0,
+  ): Promise<Talk> {
+    const client = this.#start(netns, CLIENT, kind, host, String(port), String(fromPort));
     const line = await client.next();
     if (line !== 'open') throw new Error(`${kind} to ${host}:${port}: ${line}`);
     return new Talk(client);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { NetworkState, Sandbox } from '../../../overlay-net/driver.js';
 import { askMany, askTcp, askUdp, NetLab, runIn, type LabHost } from '../../support/net-lab.js';
 import { requiresCommand, requiresRoot } from '../../support/requires.js';
+import { Talks } from '../../support/talks.js';
 import { endpoint, ingressPort, network, peers, service } from './cluster.js';
 import { OFFLOADS_OFF, MIRROR_CLIENT, SCTP_CLIENT, SCTP_SERVER } from './programs.js';
 
@@ -9,6 +10,8 @@ type State = Omit<NetworkState, 'nodeId'>;
 
 const SOURCES = Array.from({ length: 60 }, (_, i) => `192.0.2.${100 + i}`);
 const CONNECTIONS = 6000;
+/** Not one that a client gets by itself. */
+const FROM_PORT = 20_000;
 
 /**
  * Ports published on three hosts, with a task of `web` on each: whoever asks, by whichever host, the
@@ -57,7 +60,11 @@ describe('ports published by every host', function () {
         service('app', 'web', '10.128.1.5'),
         service('ingress', 'sticky', '10.128.0.6', {
           sessionAffinity: 'SESSION_AFFINITY_CLIENT_IP',
-          ports: [ingressPort(8090), ingressPort(8090, 'PORT_PROTOCOL_UDP')],
+          ports: [
+            ...[ingressPort(8090), ingressPort(8090, 'PORT_PROTOCOL_UDP')],
+            { ...ingressPort(8095), targetPort: 5 },
+            { ...ingressPort(8095, 'PORT_PROTOCOL_UDP'), targetPort: 5 },
+          ],
         }),
         service('ingress', 'narrow', '10.128.0.7', {
           ports: [
@@ -246,6 +253,27 @@ describe('ports published by every host', function () {
       }
       await Promise.all(lab.hosts.map((h) => h.apply(state)));
       assert.deepEqual(await homes('tcp', nth(1).address), before);
+    });
+
+    it('tell apart what comes to a task from one port of a client by several hosts', async () => {
+      const talks = new Talks();
+      try {
+        for (const i of [1, 2, 3]) await talks.serve(path(`sticky${i}`), `sticky${i}`, 5);
+        for (const kind of ['tcp', 'udp'] as const) {
+          const connect = (host: LabHost): ReturnType<Talks['connect']> =>
+            talks.connect(outside, kind, host.address, 8095, FROM_PORT);
+          const first = await connect(nth(0));
+          const task = await first.say();
+          const all = [first, await connect(nth(1)), await connect(nth(2))];
+          for (let round = 0; round < 2; round++) {
+            for (const talk of all) assert.equal(await talk.say(), task, kind);
+          }
+          await all[1]?.end();
+          for (const talk of [first, all[2]]) assert.equal(await talk?.say(), task, kind);
+        }
+      } finally {
+        await talks.close();
+      }
     });
 
     it('do the same by the virtual address', async () => {
