@@ -30,12 +30,15 @@ export interface SessionModules {
 }
 
 const RECONNECT = { baseMs: 100, maxMs: 2000 } as const;
-/** A host that is off answers nothing at all; one that comes up is to be found soon. */
-const CONNECT_TIMEOUT_MS = 2000;
+/**
+ * A host that is off answers nothing at all; one that comes up is to be found soon. One that is busy
+ * with the handshakes of many nodes gets more time at each round.
+ */
+const CONNECT = { baseMs: 2000, maxMs: 5000 } as const;
 const FIRST_MESSAGE_TIMEOUT_MS = 5000;
 const REPORT_TIMEOUT_MS = 5000;
 const CALL_TIMEOUT_MS = 5000;
-/** A session that lived this long counts as a success: the next one is tried without delay. */
+/** A session that lived this long counts as a success: the next one is tried at once. */
 const STEADY_AFTER_MS = 2000;
 
 /**
@@ -46,6 +49,8 @@ const STEADY_AFTER_MS = 2000;
 export class Session {
   readonly #modules: SessionModules;
   #sessionId = '';
+  /** When the present session, or the one before, was opened. */
+  #openedAtMs = -Infinity;
   #heartbeat: Heartbeat | undefined;
   /** Makes calls within the present session. */
   #call: { dispatcher: Dispatcher; signal: AbortSignal } | undefined;
@@ -101,23 +106,33 @@ export class Session {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, managers, log } = this.#modules;
     let turn = Math.floor(random.next() * managers.addresses().length);
-    let attempt = 0;
+    let failures = 0;
     while (!signal.aborted) {
       const addresses = managers.addresses();
       const address = addresses[turn++ % Math.max(1, addresses.length)] ?? '';
+      const round = Math.floor(failures / Math.max(1, addresses.length));
       const startedAtMs = clock.nowMs();
       try {
-        await this.#serve(address, signal);
+        await this.#serve(address, connectTimeoutMs(round), signal);
       } catch (error) {
         if (isAborted(signal)) return;
         log.warn('Lost the session with a manager', { address }, error);
       }
-      attempt = clock.nowMs() - startedAtMs >= STEADY_AFTER_MS ? 1 : attempt + 1;
-      await sleep(clock, backoffMs(attempt, RECONNECT, random), signal).catch(() => undefined);
+      failures = this.#wasSteady(startedAtMs) ? 0 : failures + 1;
+      const spentMs = Math.max(0, clock.nowMs() - startedAtMs); // clocks are set back
+      const untilNextMs = backoffMs(Math.max(1, failures), RECONNECT, random) - spentMs;
+      const pauseMs = Math.max(untilNextMs, backoffMs(1, RECONNECT, random));
+      await sleep(clock, pauseMs, signal).catch(() => undefined);
     }
   }
 
-  async #serve(address: string, signal: AbortSignal): Promise<never> {
+  /** Whether what began at `startedAtMs` became a session that held. */
+  #wasSteady(startedAtMs: number): boolean {
+    const isOpened = this.#openedAtMs >= startedAtMs;
+    return isOpened && this.#modules.clock.nowMs() - this.#openedAtMs >= STEADY_AFTER_MS;
+  }
+
+  async #serve(address: string, connectTimeoutMs: number, signal: AbortSignal): Promise<never> {
     if (address === '') {
       throw new HatobaError(
         'failed-precondition',
@@ -129,7 +144,7 @@ export class Session {
     signal.addEventListener('abort', onAbort, { once: true });
     const dispatcher = this.#modules.connect(address);
     try {
-      return await this.#converse(dispatcher, address, end.signal);
+      return await this.#converse(dispatcher, { address, connectTimeoutMs }, end.signal);
     } finally {
       this.#call = undefined;
       this.#heartbeat = undefined;
@@ -139,12 +154,16 @@ export class Session {
     }
   }
 
-  async #converse(dispatcher: Dispatcher, address: string, signal: AbortSignal): Promise<never> {
+  async #converse(
+    dispatcher: Dispatcher,
+    { address, connectTimeoutMs }: { address: string; connectTimeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<never> {
     const { clock, log, reporter, statuses, appliedNetworkRevision } = this.#modules;
     const description = await this.#modules.describe(address);
     const stream = dispatcher.session({ description, sessionId: this.#sessionId }, signal);
     const messages = stream[Symbol.asyncIterator]();
-    const first = await this.#firstMessage(messages, dispatcher);
+    const first = await this.#firstMessage(messages, dispatcher.connected(connectTimeoutMs));
     const { sessionId } = first;
     this.#sessionId = sessionId;
     await this.#learn(first);
@@ -156,6 +175,7 @@ export class Session {
     );
     this.#heartbeat = heartbeat;
     this.#call = { dispatcher, signal };
+    this.#openedAtMs = clock.nowMs();
     log.info('Opened a session with a manager', { address, sessionId });
     this.#modules.onOpen?.();
     const send = (
@@ -173,7 +193,7 @@ export class Session {
 
   async #firstMessage(
     messages: AsyncIterator<SessionMessage>,
-    dispatcher: Dispatcher,
+    connected: Promise<void>,
   ): Promise<SessionMessage> {
     let cancel = (): void => undefined;
     const late = new Promise<never>((_, reject) => {
@@ -185,7 +205,7 @@ export class Session {
       const next = messages.next();
       next.catch(() => undefined); // late may win; the stream then fails by the closed connection
       // why a connection is refused is what the stream fails with; that none comes, it does not tell
-      const noConnection = dispatcher.connected(CONNECT_TIMEOUT_MS).then(() => late);
+      const noConnection = connected.then(() => late);
       noConnection.catch(() => undefined);
       const first = await Promise.race([next, late, noConnection]);
       if (first.done === true) throw streamEnded('session');
@@ -223,6 +243,11 @@ export class Session {
       log.warn('Assignments out of sequence, asking for all of them', { sessionId });
     }
   }
+}
+
+/** @param round how often all managers have failed, one after the other */
+function connectTimeoutMs(round: number): number {
+  return Math.min(CONNECT.maxMs, CONNECT.baseMs * 2 ** Math.min(round, 10));
 }
 
 /** Read apart, as the compiler takes a checked flag for settled across an await. */

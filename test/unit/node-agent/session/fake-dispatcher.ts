@@ -62,6 +62,8 @@ export class FakeManager {
   answersSession = true;
   /** Whether a connection comes about. */
   connecting: Promise<void> = Promise.resolve();
+  /** How long each connection was waited for. */
+  readonly connectTimeoutsMs: number[] = [];
   answersAttach = true;
   readonly sessions: SessionRequest[] = [];
   readonly heartbeats: HeartbeatRequest[] = [];
@@ -77,7 +79,10 @@ export class FakeManager {
   connect(): Dispatcher {
     this.connections++;
     return {
-      connected: () => this.connecting,
+      connected: (timeoutMs) => {
+        this.connectTimeoutsMs.push(timeoutMs);
+        return this.connecting;
+      },
       session: (request, signal) => this.#session(request, signal),
       assignments: (_request, signal) => {
         const stream = new FakeStream<AssignmentsMessage>();

@@ -233,6 +233,31 @@ describe('Session', () => {
     assert.equal(rig.session.isConnected, true);
   });
 
+  it('gives a host that is busy more time, and backs off from one attempt to the next', async () => {
+    rig = new Rig();
+    const manager = rig.manager();
+    manager.answersSession = false;
+    await rig.clock.advance(60_000);
+    const neverCame = manager.connectTimeoutsMs.slice(0, 4);
+    assert.deepEqual(neverCame, [2000, 4000, 5000, 5000]);
+    const before = rig.tried.length;
+    await rig.clock.advance(50_500);
+    assert.equal(
+      rig.tried.length - before,
+      10,
+      'the time that an attempt took is not waited again',
+    );
+  });
+
+  it('backs off although each session lives for a moment', async () => {
+    rig = new Rig();
+    rig.manager().heartbeatError = new HatobaError('failed-precondition', 'unknown session');
+    await rig.clock.advance(60_000);
+    const before = rig.tried.length;
+    await rig.clock.advance(20_000);
+    assert.equal(rig.tried.length - before, 20);
+  });
+
   it('backs off to two seconds, no further', async () => {
     rig = new Rig();
     rig.manager().isReachable = false;
