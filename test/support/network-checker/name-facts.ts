@@ -13,10 +13,13 @@ export interface NameCheck {
   expected: ReadonlyMap<string, readonly string[]>;
 }
 
-/** Asks every question of its arguments at once and prints the answers as JSON. */
+/**
+ * Asks every question of its arguments at once and prints the answers as JSON. An answer that does
+ * not come soon is asked for again by the next comparison, which may find other names.
+ */
 const ASKER = `
 const { Resolver } = require('node:dns').promises;
-const resolver = new Resolver({ timeout: 2000, tries: 2 });
+const resolver = new Resolver({ timeout: 500, tries: 1 });
 const [, nameserver, ...questions] = process.argv;
 resolver.setServers([nameserver]);
 const ask = (q) => (/^[0-9.]+$/.test(q) ? resolver.reverse(q) : resolver.resolve4(q));
