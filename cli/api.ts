@@ -1,4 +1,5 @@
 import type { Node, Service, Stack, Task } from '../common/model/objects.js';
+import { comparePlaces, placeOf } from '../common/model/task-place.js';
 import { unary } from '../proto/wire/client.js';
 import { checkNode, checkService, checkStack, checkTask } from '../proto/wire/check.js';
 import type { Session } from './session.js';
@@ -26,7 +27,7 @@ export async function listTasks(
     .sort(
       (a, b) =>
         a.serviceName.localeCompare(b.serviceName) ||
-        a.slot - b.slot ||
+        comparePlaces(placeOf(a), placeOf(b)) ||
         a.generation - b.generation,
     );
 }

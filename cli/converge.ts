@@ -1,4 +1,5 @@
 import { toWord } from '../common/model/words.js';
+import { placeName, placeOf } from '../common/model/task-place.js';
 import { isTerminal, isWanted } from '../common/model/task-state.js';
 import type { Service, Task } from '../common/model/objects.js';
 import { TaskState, UpdateState, type UpdateStatus } from '../proto/gen/hatoba/v1/types.js';
@@ -164,9 +165,9 @@ function countWanted(tasks: readonly Task[]): number {
 
 /** Why slots of the service cannot come to run; empty while there is hope. */
 function reasonsOf(tasks: readonly Task[], nowMs: number): string[] {
-  const reasons = [...new Set(tasks.map((t) => t.slot))].map((slot) => {
+  const reasons = [...new Set(tasks.map(placeOf))].map((place) => {
     // failures of a former spec say nothing of this one
-    const all = tasks.filter((t) => t.slot === slot);
+    const all = tasks.filter((t) => placeOf(t) === place);
     return reasonOf(
       all.filter((t) => t.specVersion === all.at(-1)?.specVersion),
       nowMs,
@@ -179,7 +180,7 @@ function reasonOf(slot: readonly Task[], nowMs: number): string | undefined {
   const newest = slot.at(-1);
   if (newest === undefined || slot.some((t) => t.status.state === TaskState.RUNNING))
     return undefined;
-  const name = `task ${newest.serviceName}.${newest.slot}`;
+  const name = `task ${placeName(newest)}`;
   const { status } = newest;
   const isStuck =
     status.state === TaskState.PENDING &&

@@ -1,3 +1,4 @@
+import { placeName } from '../../common/model/task-place.js';
 import { toWord } from '../../common/model/words.js';
 import type { Node, Service, Stack, Task } from '../../common/model/objects.js';
 import type { Image, PortConfig } from '../../proto/gen/hatoba/v1/types.js';
@@ -61,7 +62,7 @@ export function taskRow(task: Task, hostnames: ReadonlyMap<string, string>) {
   const { status } = task;
   return {
     id: task.id,
-    name: `${task.serviceName}.${task.slot}`,
+    name: placeName(task),
     service: task.serviceName,
     slot: task.slot,
     nodeId: task.nodeId,

@@ -22,7 +22,7 @@ export interface Snapshot {
 
   task(id: string): Task | undefined;
   tasks(): Iterable<Task>;
-  /** In order of slot, then generation. */
+  /** In order of place (see common/model/task-place.ts), then generation. */
   tasksOfService(serviceId: string): readonly Task[];
   tasksOfNode(nodeId: string): readonly Task[];
 

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { describeError, HatobaError, wrapError } from '../../common/errors.js';
 import type { Service, Task } from '../../common/model/objects.js';
+import { placeName } from '../../common/model/task-place.js';
 import { rankOf } from '../../common/model/task-state.js';
 import { LogMessage, LogOptions } from '../../proto/gen/hatoba/v1/agent.js';
 import type { ServiceLogsRequest } from '../../proto/gen/hatoba/v1/control.js';
@@ -54,7 +55,7 @@ export class LogRelay {
     const node = this.#view.node(task.nodeId);
     const origin = {
       taskId: task.id,
-      taskName: `${task.serviceName}.${task.slot}`,
+      taskName: placeName(task),
       nodeId: task.nodeId,
       nodeHostname: node === undefined ? task.nodeId : nodeLabel(node),
     };

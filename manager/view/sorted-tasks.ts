@@ -1,9 +1,10 @@
 import type { Task } from '../../common/model/objects.js';
+import { comparePlaces, placeOf } from '../../common/model/task-place.js';
 
-/** By service, slot, generation: the order of the keys. */
+/** By service, place, generation: the order of the keys. */
 export function compareTasks(a: Task, b: Task): number {
   if (a.serviceId !== b.serviceId) return a.serviceId < b.serviceId ? -1 : 1;
-  return a.slot - b.slot || a.generation - b.generation;
+  return comparePlaces(placeOf(a), placeOf(b)) || a.generation - b.generation;
 }
 
 const NONE: readonly Task[] = Object.freeze([]);

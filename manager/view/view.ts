@@ -9,6 +9,7 @@ import type {
   Task,
 } from '../../common/model/objects.js';
 import type { Kind, ObjectOfKind, Snapshot } from '../core/snapshot.js';
+import { placeOf } from '../../common/model/task-place.js';
 import { uniqueNameOf } from '../store/keys.js';
 import { SortedTasks } from './sorted-tasks.js';
 
@@ -320,10 +321,17 @@ export class View implements Snapshot {
   }
 
   #taskByName(name: string): Task | undefined {
-    const match = /^(.+)\.(\d+)$/.exec(name);
+    const match = /^([^.]+)\.(.+)$/.exec(name); // no service has a dot in its name, nodes may
     const service = this.findByName('service', match?.[1] ?? '');
+    const place = match?.[2] ?? '';
     if (service === undefined) return undefined;
-    return this.tasksOfService(service.id).findLast((t) => t.slot === Number(match?.[2]));
+    const tasks = this.tasksOfService(service.id);
+    return tasks.findLast((t) => String(placeOf(t)) === place) ?? this.#taskOnNode(tasks, place);
+  }
+
+  #taskOnNode(tasks: readonly Task[], nodeName: string): Task | undefined {
+    const node = this.#nodeByName('node', nodeName);
+    return tasks.findLast((t) => t.slot === 0 && t.nodeId === node?.id);
   }
 
   #nodeByName(kind: Kind, name: string): Node | undefined {

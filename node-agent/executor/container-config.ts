@@ -1,6 +1,7 @@
 import { HatobaError } from '../../common/errors.js';
 import { shortId } from '../../common/model/ids.js';
 import type { Task } from '../../common/model/objects.js';
+import { taskName } from '../../common/model/task-place.js';
 import type { Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
 import { containerDns, toSandboxDns } from './container-dns.js';
@@ -18,9 +19,9 @@ export type TaskNetwork =
   | { readonly type: 'host'; readonly hostname: string }
   | { readonly type: 'sandbox'; readonly sandbox: Sandbox };
 
-/** "web.1.0r5o6ti2zgqcg3wr1dsjz1vyf" */
-export function taskName(task: Task): string {
-  return task.serviceName === '' ? task.id : `${task.serviceName}.${task.slot}.${task.id}`;
+/** "web.1.0r5o6ti2zgqcg3wr1dsjz1vyf"; without a service its id. */
+export function containerName(task: Task): string {
+  return task.serviceName === '' ? task.id : taskName(task);
 }
 
 /**
@@ -32,7 +33,7 @@ export function toContainerConfig(task: Task, network: TaskNetwork): ContainerCo
   const hostname = containerSpec.hostname !== '' ? containerSpec.hostname : defaultHostname();
   return {
     id: task.id,
-    name: taskName(task),
+    name: containerName(task),
     spec: { ...containerSpec, hostname },
     limits: resources.limits,
     netns: network.type === 'host' ? 'host' : network.sandbox.netnsPath,
@@ -68,7 +69,7 @@ function labelsOf(task: Task): Record<string, string> {
   return {
     ...task.spec.containerSpec.labels,
     [TASK_ID_LABEL]: task.id,
-    [TASK_NAME_LABEL]: taskName(task),
+    [TASK_NAME_LABEL]: containerName(task),
     'com.docker.swarm.service.id': task.serviceId,
     [SERVICE_NAME_LABEL]: task.serviceName,
     'com.docker.swarm.node.id': task.nodeId,

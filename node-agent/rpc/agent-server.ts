@@ -1,6 +1,7 @@
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import type { Task } from '../../common/model/objects.js';
+import { placeName } from '../../common/model/task-place.js';
 import {
   AgentService,
   LogStream,
@@ -122,9 +123,7 @@ export class AgentServer implements Implementation<typeof AgentService> {
   /** "web.1", as in `service ps`. */
   #taskName(taskId: string): string {
     const task = this.#modules.tasks.task(taskId);
-    return task === undefined || task.serviceName === ''
-      ? taskId
-      : `${task.serviceName}.${task.slot}`;
+    return task === undefined || task.serviceName === '' ? taskId : placeName(task);
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Attachment, Network, Task } from '../../../common/model/objects.js';
+import { taskName } from '../../../common/model/task-place.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
-import { taskName } from '../orchestrator/slots.js';
 import type { Snapshot } from '../snapshot.js';
 import { AddressSpace } from './address-space.js';
 import { addressOf } from '../../../overlay-net/core/ipam.js';

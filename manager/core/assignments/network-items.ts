@@ -1,6 +1,7 @@
 import { shortId } from '../../../common/model/ids.js';
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Attachment, Network, Node, Service, Task } from '../../../common/model/objects.js';
+import { taskName } from '../../../common/model/task-place.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import { addressOf, isAddress } from '../../../overlay-net/core/ipam.js';
 import type {
@@ -10,7 +11,6 @@ import type {
   NetworkService,
 } from '../../../proto/gen/hatoba/v1/dispatcher.js';
 import { NodeState, PublishMode, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
-import { taskName } from '../orchestrator/slots.js';
 import type { Snapshot } from '../snapshot.js';
 
 /** Bytes that a tunnel adds to a packet. */

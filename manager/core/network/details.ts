@@ -1,4 +1,5 @@
 import type { Network } from '../../../common/model/objects.js';
+import { placeName } from '../../../common/model/task-place.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import { toWord } from '../../../common/model/words.js';
 import { addressOf, parseCidr, poolUsage, subnetContains } from '../../../overlay-net/core/ipam.js';
@@ -66,7 +67,7 @@ function tasksOn(snapshot: Snapshot, { id }: Network): NetworkUser[] {
     users.push(
       NetworkUser.fromPartial({
         id: task.id,
-        name: `${task.serviceName}.${task.slot}`,
+        name: placeName(task),
         ...at(attachment.addresses[0]),
         nodeId: task.nodeId,
         state: toWord(state),

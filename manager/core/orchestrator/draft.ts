@@ -1,4 +1,5 @@
 import type { Service, Task } from '../../../common/model/objects.js';
+import { comparePlaces, placeOf, type Place } from '../../../common/model/task-place.js';
 import { rankOf } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { chunkChanges, type PlanContext } from '../plan-context.js';
@@ -35,7 +36,7 @@ export class ServiceDraft {
   /** Which tasks no longer are what the service's spec asks for. */
   readonly comparison: SpecComparison;
   #changedService: Service | undefined;
-  readonly #slots = new Map<number, DraftTask[]>();
+  readonly #slots = new Map<Place, DraftTask[]>();
   #wakeAtMs = Infinity;
 
   constructor(snapshot: Snapshot, service: Service, context: PlanContext) {
@@ -45,19 +46,19 @@ export class ServiceDraft {
     this.comparison = new SpecComparison(snapshot, service);
     for (const slot of slotsOf(snapshot.tasksOfService(service.id))) {
       this.#slots.set(
-        slot.number,
+        slot.place,
         slot.tasks.map((task) => ({ task })),
       );
     }
   }
 
-  /** In order of their numbers; those whose tasks are all to be removed too. */
+  /** In order of their places; those whose tasks are all to be removed too. */
   slots(): Slot[] {
-    return [...this.#slots.keys()].sort((a, b) => a - b).map((number) => this.slot(number));
+    return [...this.#slots.keys()].sort(comparePlaces).map((place) => this.slot(place));
   }
 
-  slot(number: number): Slot {
-    return { number, tasks: (this.#slots.get(number) ?? []).map((d) => d.task) };
+  slot(place: Place): Slot {
+    return { place, tasks: (this.#slots.get(place) ?? []).map((d) => d.task) };
   }
 
   /** Slots that hold a place among the replicas. */
@@ -66,31 +67,32 @@ export class ServiceDraft {
   }
 
   setDesired(task: Task, desiredState: TaskState): void {
-    const entry = this.#slots.get(task.slot)?.find((d) => d.task.id === task.id);
+    const entry = this.#slots.get(placeOf(task))?.find((d) => d.task.id === task.id);
     if (entry === undefined || rankOf(entry.task.desiredState) >= rankOf(desiredState)) return;
     entry.task = { ...entry.task, desiredState, desiredSinceMs: this.context.nowMs };
     entry.action ??= 'update';
   }
 
   /**
-   * A new task in the slot. It may run at once when nothing is in its way; else it is prepared and
+   * A new task in the slot; a node's id as its place makes it that node's. It may run at once when nothing is in its way; else it is prepared and
    * waits (desired READY), see promoteReady.
    */
   create(
-    slotNumber: number,
+    place: Place,
     options: { origin?: TaskOrigin; replaces?: Task; startAfterMs?: number } = {},
   ): void {
-    const entries = this.#slots.get(slotNumber) ?? [];
-    this.#slots.set(slotNumber, entries);
+    const entries = this.#slots.get(place) ?? [];
+    this.#slots.set(place, entries);
     const { origin = originOf(this.service), replaces, startAfterMs = 0 } = options;
-    const place = {
-      slot: slotNumber,
+    const taskPlace = {
+      slot: typeof place === 'number' ? place : 0,
+      nodeId: typeof place === 'number' ? '' : place,
       generation: (entries.at(-1)?.task.generation ?? 0) + 1,
       desiredState: TaskState.READY,
       startAfterMs,
       replacesTaskId: replaces?.id ?? '',
     };
-    const task = newTask(this.service, origin, place, this.context);
+    const task = newTask(this.service, origin, taskPlace, this.context);
     const entry: DraftTask = { task, action: 'create' };
     entries.push(entry);
     if (this.mayRun(task)) entry.task = { ...task, desiredState: TaskState.RUNNING };
@@ -105,7 +107,7 @@ export class ServiceDraft {
       this.wakeAt(task.startAfterMs);
       return false;
     }
-    return this.slot(task.slot)
+    return this.slot(placeOf(task))
       .tasks.filter((t) => t.generation < task.generation)
       .every((t) => hasEnded(t) || isWantedTask(t) || nodeFateOf(this.snapshot, t) === 'lost');
   }
@@ -129,7 +131,7 @@ export class ServiceDraft {
       const object = this.#changedService;
       return { groups: [[{ action: 'update', kind: 'service', object }]], requeueAfterMs: 0 };
     }
-    const groups = this.slots().flatMap((slot) => chunkChanges(this.#changesOf(slot.number)));
+    const groups = this.slots().flatMap((slot) => chunkChanges(this.#changesOf(slot.place)));
     return {
       groups,
       ...(groups.length > 0 ? { guards: [{ kind: 'service', object: this.service }] } : {}),
@@ -139,8 +141,8 @@ export class ServiceDraft {
     };
   }
 
-  #changesOf(slotNumber: number): Change[] {
-    return (this.#slots.get(slotNumber) ?? []).flatMap(({ task, action }): Change[] =>
+  #changesOf(place: Place): Change[] {
+    return (this.#slots.get(place) ?? []).flatMap(({ task, action }): Change[] =>
       action === undefined ? [] : [{ action, kind: 'task', object: task }],
     );
   }

@@ -7,7 +7,10 @@ import type { PlanContext } from '../plan-context.js';
 export type TaskOrigin = Pick<Task, 'spec' | 'specVersion' | 'hostPorts' | 'serviceLabels'>;
 
 export interface TaskPlace {
+  /** 0 = a global service's, of the node `nodeId`. */
   slot: number;
+  /** Empty = the scheduler chooses. */
+  nodeId: string;
   generation: number;
   desiredState: TaskState;
   /** 0 = at once. */
@@ -44,7 +47,6 @@ export function newTask(
     updatedAtMs: nowMs,
     serviceId: service.id,
     serviceName: service.spec.name,
-    nodeId: '',
     ...place,
     spec: origin.spec,
     specVersion: origin.specVersion,

@@ -1,4 +1,5 @@
 import type { Service } from '../../../common/model/objects.js';
+import { comparePlaces } from '../../../common/model/task-place.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
 import type { Plan, Snapshot } from '../snapshot.js';
@@ -42,7 +43,7 @@ function planScale(draft: ServiceDraft, replicas: number): void {
   for (const slot of pickSurplus(draft, occupied, occupied.length - replicas)) {
     removeSlot(draft, slot);
   }
-  const taken = new Set(occupied.map((s) => s.number));
+  const taken = new Set(occupied.map((s) => s.place));
   let number = 1;
   for (let missing = replicas - occupied.length; missing > 0; missing--) {
     while (taken.has(number)) number++;
@@ -79,7 +80,7 @@ function pickSurplus(draft: ServiceDraft, slots: readonly Slot[], count: number)
 
 function comesFirst(a: readonly Slot[], b: readonly Slot[]): boolean {
   if (a.length !== b.length) return a.length > b.length;
-  return (a.at(-1)?.number ?? 0) > (b.at(-1)?.number ?? 0);
+  return comparePlaces(a.at(-1)?.place ?? 0, b.at(-1)?.place ?? 0) > 0;
 }
 
 function newList(byNode: Map<string, Slot[]>, node: string): Slot[] {

@@ -36,9 +36,9 @@ export function planRestarts(draft: ServiceDraft): void {
   }
 }
 
-function replace(draft: ServiceDraft, { number }: Slot, task: Task): void {
+function replace(draft: ServiceDraft, { place }: Slot, task: Task): void {
   const ended = isTerminal(task.status.state);
-  const { tasks } = draft.slot(number);
+  const { tasks } = draft.slot(place);
   const companion = tasks.find(
     (t) => t.id !== task.id && isLive(t) && nodeFateOf(draft.snapshot, t) === 'usable',
   );
@@ -47,7 +47,7 @@ function replace(draft: ServiceDraft, { number }: Slot, task: Task): void {
   if (!mayRestart(task, tasks, draft.context.nowMs)) return;
   const moved = !ended || nodeFateOf(draft.snapshot, task) !== 'usable';
   const delayMs = moved ? 0 : restartDelayMs(task);
-  draft.create(number, {
+  draft.create(place, {
     // While an update has not come to this slot, what runs here is what ran here before.
     ...(draft.comparison.isDirty(task) ? { origin: task } : {}),
     replaces: task,

@@ -1,5 +1,6 @@
 import type { Service, Task } from '../../../common/model/objects.js';
 import { formatDurationMs } from '../../../common/duration.js';
+import { taskName } from '../../../common/model/task-place.js';
 import { rankOf } from '../../../common/model/task-state.js';
 import { toWord } from '../../../common/model/words.js';
 import {
@@ -11,7 +12,7 @@ import {
 } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
 import { endedByItself } from './plan-restart.js';
-import { hasEnded, isWantedTask, nodeFateOf, taskName, type Slot } from './slots.js';
+import { hasEnded, isWantedTask, nodeFateOf, type Slot } from './slots.js';
 
 const PROVEN_MS = 500;
 
@@ -189,7 +190,7 @@ function updateSlot(draft: ServiceDraft, slot: Slot, order: UpdateOrder): void {
   const last = old.at(-1) ?? slot.tasks.at(-1);
   const keepsOld = order === UpdateOrder.START_FIRST && old.some((t) => draft.serves(t));
   if (!keepsOld) for (const task of old) draft.setDesired(task, TaskState.SHUTDOWN);
-  draft.create(slot.number, last === undefined ? {} : { replaces: last });
+  draft.create(slot.place, last === undefined ? {} : { replaces: last });
 }
 
 function completeIfDone(

@@ -1,22 +1,26 @@
 import type { Node, Task } from '../../../common/model/objects.js';
-import { isTerminal, isWanted } from '../../../common/model/task-state.js';
+import { placeOf, type Place } from '../../../common/model/task-place.js';
+import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.js';
 import { NodeAvailability, NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../snapshot.js';
 
-/** The stable place of one replica and the tasks it has had, in order of generation. */
+/** The stable place of one replica, or of a global service's task, and the tasks it has had, in order of generation. */
 export interface Slot {
-  readonly number: number;
+  readonly place: Place;
   readonly tasks: readonly Task[];
-}
-
-/** "web.3.<id>": what people see; unique for ever. */
-export function taskName(task: Pick<Task, 'id' | 'serviceName' | 'slot'>): string {
-  return `${task.serviceName}.${task.slot}.${task.id}`;
 }
 
 /** Whether the task holds nothing any more: its container has ended, or no node ever got it. */
 export function hasEnded(task: Task): boolean {
-  return isTerminal(task.status.state) || (task.nodeId === '' && !isWanted(task.desiredState));
+  return isTerminal(task.status.state) || (!isAssigned(task) && !isWanted(task.desiredState));
+}
+
+/**
+ * Whether the scheduler has given the task to its node. A global service's task names its node from
+ * the start, but the node is not told of it before.
+ */
+export function isAssigned(task: Task): boolean {
+  return rankOf(task.status.state) >= rankOf(TaskState.ASSIGNED);
 }
 
 /** Whether the task is meant to run, now or after a delay, whatever has become of it. */
@@ -51,13 +55,14 @@ export function isOccupied(slot: Slot): boolean {
   return slot.tasks.some((t) => t.desiredState !== TaskState.REMOVE);
 }
 
-/** A service's tasks by slot. Expects them in order of slot, then generation. */
+/** A service's tasks by place. Expects them in order of place, then generation. */
 export function slotsOf(tasks: readonly Task[]): Slot[] {
-  const slots: { number: number; tasks: Task[] }[] = [];
+  const slots: { place: Place; tasks: Task[] }[] = [];
   for (const task of tasks) {
     const last = slots.at(-1);
-    if (last?.number === task.slot) last.tasks.push(task);
-    else slots.push({ number: task.slot, tasks: [task] });
+    const place = placeOf(task);
+    if (last?.place === place) last.tasks.push(task);
+    else slots.push({ place, tasks: [task] });
   }
   return slots;
 }

@@ -1,5 +1,6 @@
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Task } from '../../../common/model/objects.js';
+import { comparePlaces, placeOf } from '../../../common/model/task-place.js';
 import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.js';
 import { NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../../core/snapshot.js';
@@ -52,7 +53,7 @@ function whileItWaits({ networks }: ControlModules, task: Task): Task {
 export function presentTasks(tasks: Iterable<Task>): Task[] {
   const slots = new Map<string, Task[]>();
   for (const task of tasks) {
-    const key = `${task.serviceId} ${task.slot}`;
+    const key = `${task.serviceId} ${placeOf(task)}`;
     const slot = slots.get(key);
     if (slot === undefined) slots.set(key, [task]);
     else slot.push(task);
@@ -86,8 +87,8 @@ export function countRunning(snapshot: Snapshot, serviceId: string): number {
     .filter((t) => t.status.state === TaskState.RUNNING && isWanted(t.desiredState)).length;
 }
 
-/** By service name and slot, the newest of a slot first. */
+/** By service name and place, the newest of a place first. */
 function compareForPeople(a: Task, b: Task): number {
   if (a.serviceName !== b.serviceName) return a.serviceName < b.serviceName ? -1 : 1;
-  return a.slot - b.slot || b.generation - a.generation;
+  return comparePlaces(placeOf(a), placeOf(b)) || b.generation - a.generation;
 }

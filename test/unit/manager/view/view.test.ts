@@ -29,6 +29,28 @@ describe('View', () => {
     assert.deepEqual(view.tasksOfNode('none'), []);
   });
 
+  it('keeps the tasks of a global service by node, and knows them by the name of the node', () => {
+    const tasks = [
+      aTask({ id: 'b2', slot: 0, generation: 2, nodeId: 'nb' }),
+      aTask({ id: 'a1', slot: 0, generation: 1, nodeId: 'na' }),
+      aTask({ id: 'b1', slot: 0, generation: 1, nodeId: 'nb' }),
+    ];
+    const nodes = [aNode({ id: 'na', spec: { name: 'alpha' } }), aNode({ id: 'nb' })];
+    const view = snapshotOf({ services: [aService()], tasks, nodes });
+    assert.deepEqual(
+      view.tasksOfService('id-web').map((t) => t.id),
+      ['a1', 'b1', 'b2'],
+    );
+    assert.equal(view.findByName('task', 'web.nb')?.id, 'b2');
+    assert.equal(view.findByName('task', 'web.alpha')?.id, 'a1');
+    assert.equal(view.findByName('task', 'web.gamma'), undefined);
+    const put = { type: 'put', key: 'x', kind: 'task' } as const;
+    view.apply(2, [
+      { ...put, object: aTask({ ...tasks[2], version: 2, serviceLabels: { a: '1' } }) },
+    ]);
+    assert.equal(view.tasksOfService('id-web').length, 3);
+  });
+
   it('moves a task between nodes, and keeps lists that were handed out as they were', () => {
     const task = aTask({ nodeId: 'n1' });
     const view = snapshotOf({ tasks: [task] });
