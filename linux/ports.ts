@@ -353,6 +353,8 @@ export interface FlowFilter {
    * TCP and SCTP from the first answer to the last word of either side.
    */
   isOpen?: boolean;
+  /** Only those that asked for another address than the one that was reached. */
+  isTranslated?: boolean;
 }
 
 /** Connection tracking of IPv4, nf_conntrack(5). */

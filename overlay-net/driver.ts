@@ -37,10 +37,10 @@ export interface NetworkDriver extends AsyncDisposable {
    */
   endStaleConnections(): Promise<void>;
   /**
-   * Resolves once what the states applied so far make wrong is cut: connections to who is gone, and
-   * single packets to who gets nothing new. At once where there is nothing to cut.
+   * Resolves once, by the states applied so far, who gets nothing new gets no further packet of UDP
+   * from here either.
    */
-  cutsDone(): Promise<void>;
+  leavingDone(): Promise<void>;
   /** The sandboxes there are, also those of a former process. */
   list(): Promise<Sandbox[]>;
   /**

@@ -144,6 +144,7 @@ class LinuxNetworkDriver implements NetworkDriver {
     const sandbox = await this.#sandboxes.create(config, this.#applied);
     await using undo = new DisposableStack();
     undo.defer('removing the sandbox', () => this.#sandboxes.remove(config.id));
+    await this.#flows.settle(this.#sandboxes.addressesOf(config.id));
     await this.#followSandboxes();
     undo.move();
     return sandbox;
@@ -164,8 +165,8 @@ class LinuxNetworkDriver implements NetworkDriver {
     return this.#flows.countOpen(addresses);
   }
 
-  cutsDone(): Promise<void> {
-    return this.#flows.cutsDone();
+  leavingDone(): Promise<void> {
+    return this.#flows.leavingDone();
   }
 
   async endStaleConnections(): Promise<void> {
@@ -202,6 +203,18 @@ class LinuxNetworkDriver implements NetworkDriver {
   async #applyNow(state: NetworkState): Promise<void> {
     this.#wanted = state;
     this.#isWhole = false;
+    const handedOver = this.#flows.handedOver(state);
+    if (handedOver.size > 0) {
+      const endpoints = state.endpoints.filter((e) => !handedOver.has(e.address));
+      await this.#lead({ ...state, endpoints });
+    }
+    await this.#flows.settleFor(state);
+    await this.#lead(state);
+    this.#isWhole = true;
+  }
+
+  /** Brings links, tables and names to a state. */
+  async #lead(state: NetworkState): Promise<void> {
     const underlay = await this.#underlay(dataPathAddress(state));
     const networks = new Map(linkedNetworks(state).map((n) => [n.networkId, n]));
     await this.#links.apply(state, underlay, async () => {
@@ -213,7 +226,6 @@ class LinuxNetworkDriver implements NetworkDriver {
       await this.#names.listenAt(new Set([...networks.values()].flatMap(gatewaysOf)));
       await this.#followGround({ networks, underlay });
     });
-    this.#isWhole = true;
   }
 
   /** Links of sandboxes have the MTU and the bridge of their networks. */

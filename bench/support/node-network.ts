@@ -78,7 +78,7 @@ async function run({ nodeId, address, manager, identity, folder }: NodeOptions):
     {
       driver: {
         apply: applying,
-        cutsDone: () => driver.cutsDone(),
+        leavingDone: () => driver.leavingDone(),
         endStaleConnections: () => driver.endStaleConnections(),
       },
       localPart: () => ({ networks: [], endpoints: [] }),

@@ -36,13 +36,18 @@ export function toMatcher(filter: FlowFilter): FlowMatcher {
     const source = replySource(entry);
     if (source === undefined || !isReached(source)) return false;
     if (protocols !== undefined && !protocols.includes(protocolOf(entry))) return false;
+    if (filter.isTranslated === true && askedFor(entry) === source) return false;
     return filter.isOpen !== true || isOpen(entry, source);
   };
 }
 
 /** The address reached, as a number; undefined where an entry has none of IPv4. */
 export function replySource(entry: Buffer): number | undefined {
-  return addressAt(entry, c.CTA.TUPLE_REPLY);
+  return addressAt(entry, c.CTA.TUPLE_REPLY, c.CTA_IP.V4_SRC);
+}
+
+function askedFor(entry: Buffer): number | undefined {
+  return addressAt(entry, c.CTA.TUPLE_ORIG, c.CTA_IP.V4_DST);
 }
 
 function toReached(reached: FlowFilter['reached']): (address: number) => boolean {
@@ -61,7 +66,7 @@ function toReached(reached: FlowFilter['reached']): (address: number) => boolean
 }
 
 function isOpen(entry: Buffer, reached: number): boolean {
-  if (addressAt(entry, c.CTA.TUPLE_ORIG) === reached) return false;
+  if (addressAt(entry, c.CTA.TUPLE_ORIG, c.CTA_IP.V4_SRC) === reached) return false;
   const protocol = protocolOf(entry);
   if (protocol === TCP) return OPEN_TCP.includes(stateOf(entry, c.CTA_PROTOINFO.TCP, c.TCP_STATES));
   if (protocol !== SCTP) return false;
@@ -78,8 +83,8 @@ function protocolOf(entry: Buffer): number {
   return at === -1 ? 0 : entry.readUInt8(at);
 }
 
-function addressAt(entry: Buffer, tuple: number): number | undefined {
-  const at = valueAt(entry, tuple, c.CTA_TUPLE.IP, c.CTA_IP.V4_SRC);
+function addressAt(entry: Buffer, tuple: number, end: number): number | undefined {
+  const at = valueAt(entry, tuple, c.CTA_TUPLE.IP, end);
   return at === -1 || at + 4 > entry.length ? undefined : entry.readUInt32BE(at);
 }
 

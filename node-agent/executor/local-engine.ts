@@ -7,7 +7,7 @@ export type LocalEngine = Engine;
 /** What the agent needs of the networks of its machine. */
 export type LocalNetworks = Pick<
   NetworkDriver,
-  'apply' | 'attach' | 'detach' | 'list' | 'openConnections' | 'cutsDone' | 'endStaleConnections'
+  'apply' | 'attach' | 'detach' | 'list' | 'openConnections' | 'leavingDone' | 'endStaleConnections'
 >;
 
 export type {

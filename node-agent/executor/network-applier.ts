@@ -12,7 +12,7 @@ import { WithdrawnTasks } from './withdrawn-tasks.js';
 const RETRY = { baseMs: 200, maxMs: 5000 } as const;
 
 export interface NetworkApplierModules {
-  readonly driver: Pick<NetworkDriver, 'apply' | 'cutsDone' | 'endStaleConnections'>;
+  readonly driver: Pick<NetworkDriver, 'apply' | 'leavingDone' | 'endStaleConnections'>;
   /** What this node adds to those networks of the cluster; objects that stay are the very same. */
   readonly localPart: (
     cluster: readonly NetworkConfig[],
@@ -275,7 +275,7 @@ export class NetworkApplier implements AsyncDisposable {
 
   #raiseApplied(revision: number): void {
     this.#appliedRevision = revision;
-    void this.#modules.driver.cutsDone().then(() => {
+    void this.#modules.driver.leavingDone().then(() => {
       if (revision <= this.#shownRevision) return;
       this.#shownRevision = revision;
       this.#modules.onShown();

@@ -1,8 +1,10 @@
-import { sleep, type Clock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { Conntrack } from '../../linux/ports.js';
-import { planFlowCuts, planStaleFlows } from '../core/flow-plan.js';
+import { handedOver, planFlowCuts, planStaleFlows } from '../core/flow-plan.js';
+import { difference } from '../core/difference.js';
 import type { NetworkState } from '../core/network-state.js';
+import { CutQueue } from './cut-queue.js';
 
 export interface FlowsModules {
   conntrack: Conntrack;
@@ -10,17 +12,11 @@ export interface FlowsModules {
   logger: Logger;
 }
 
-/** A fifth of a core at most is for looks through the kernel's table, however much changes. */
-const REST_PER_LOOK = 4;
-const MAX_REST_MS = 200;
-
-/** Addresses to which flows are to be cut together. */
-interface Cuts {
-  all: Set<string>;
-  udp: Set<string>;
-  done: Promise<void>;
-  end: () => void;
-}
+/**
+ * Single packets that go where this node has led the first of them. What was sent to an address by
+ * itself would go there again, and its answer would miss the flow.
+ */
+const LED = { protocols: ['udp'], isTranslated: true } as const;
 
 /**
  * The connections that this node knows of. The kernel leads every packet of one as it led the
@@ -28,22 +24,42 @@ interface Cuts {
  * and looked at anew.
  * 1. No call waits for the removal of flows, which fails with a line in the log only; who has to know
  *    that they are gone asks cutsDone().
- * 2. What is asked for during one look through the kernel's table is done together by the next, a
- *    rest later: a look takes 10 ms and more.
+ * 2. Before anything new may begin at an address, settle() is waited for: what is removed is always of
+ *    a time before.
  */
 export class Flows {
   readonly #modules: FlowsModules;
   #followed: NetworkState | undefined;
-  /** Asked for, not begun. */
-  #next: Cuts | undefined;
-  /** Of those under way, or done. */
-  #lastDone: Promise<void> = Promise.resolve();
-  #isCutting = false;
+  /** Addresses where nobody is any more. */
+  readonly #gone: CutQueue;
+  /** Those that get nothing new. */
+  readonly #leaving: CutQueue;
   #counting: { addresses: Set<string>; counts: Promise<ReadonlyMap<string, number>> } | undefined;
   #lastCount: Promise<unknown> = Promise.resolve();
 
   constructor(modules: FlowsModules) {
     this.#modules = modules;
+    this.#gone = new CutQueue((reached) => this.#remove({ reached }), modules.clock);
+    this.#leaving = new CutQueue((reached) => this.#remove({ reached, ...LED }), modules.clock);
+  }
+
+  /**
+   * Addresses that somebody else gets with this state, as the tables lead by another still: what goes
+   * to the one of before must be cut in between.
+   */
+  handedOver(state: NetworkState): ReadonlySet<string> {
+    return this.#followed === undefined ? new Set() : handedOver(this.#followed, state);
+  }
+
+  /** To be waited for before the tables lead by this state. */
+  async settleFor(state: NetworkState): Promise<void> {
+    const { come } = difference(this.#followed?.endpoints ?? [], state.endpoints);
+    await this.settle(come.map((e) => e.address));
+  }
+
+  /** Resolves when nothing is to be cut at these addresses any more. */
+  async settle(addresses: readonly string[]): Promise<void> {
+    await Promise.all([this.#gone.settle(addresses), this.#leaving.settle(addresses)]);
   }
 
   /** Says by what the tables lead from now on; what differs from before decides what is cut. */
@@ -52,19 +68,13 @@ export class Flows {
     this.#followed = state;
     if (before === undefined) return;
     const { all, udp } = planFlowCuts(before, state);
-    this.cut(all, udp);
+    this.cut(all);
+    this.#leaving.add(udp);
   }
 
-  /**
-   * Cuts all flows to some addresses, and to others those of UDP.
-   * @param all nobody is there any more
-   */
-  cut(all: readonly string[], udp: readonly string[] = []): void {
-    if (all.length === 0 && udp.length === 0) return;
-    const next = (this.#next ??= newCuts());
-    for (const address of all) next.all.add(address);
-    for (const address of udp) next.udp.add(address);
-    if (!this.#isCutting) void this.#cutAll();
+  /** Cuts all flows to addresses where nobody is any more. */
+  cut(addresses: readonly string[]): void {
+    this.#gone.add(addresses);
   }
 
   /**
@@ -73,7 +83,7 @@ export class Flows {
    */
   async clean(state: NetworkState, sandboxes: readonly string[]): Promise<void> {
     const { within, except, udp } = planStaleFlows(state, sandboxes);
-    this.cut([], udp);
+    this.#leaving.add(udp);
     if (within.length > 0) await this.#remove({ reached: { within, except } });
   }
 
@@ -86,8 +96,13 @@ export class Flows {
   }
 
   /** Resolves when what was asked for so far is cut, or could not be. */
-  cutsDone(): Promise<void> {
-    return this.#next?.done ?? this.#lastDone;
+  async cutsDone(): Promise<void> {
+    await Promise.all([this.#gone.done(), this.#leaving.done()]);
+  }
+
+  /** The same for addresses that get nothing new, without those where nobody is any more. */
+  leavingDone(): Promise<void> {
+    return this.#leaving.done();
   }
 
   /** One count for all who ask until the one before it is done. */
@@ -101,23 +116,6 @@ export class Flows {
     return { addresses, counts };
   }
 
-  async #cutAll(): Promise<void> {
-    const { clock } = this.#modules;
-    this.#isCutting = true;
-    while (this.#next !== undefined) {
-      const startedAtMs = clock.nowMs();
-      const { all, udp, done, end } = this.#next;
-      this.#next = undefined;
-      this.#lastDone = done;
-      if (all.size > 0) await this.#remove({ reached: [...all] });
-      if (udp.size > 0) await this.#remove({ reached: [...udp], protocols: ['udp'] });
-      end();
-      const restMs = Math.min(MAX_REST_MS, REST_PER_LOOK * (clock.nowMs() - startedAtMs));
-      if (restMs > 0) await sleep(clock, restMs);
-    }
-    this.#isCutting = false;
-  }
-
   async #remove(filter: Parameters<Conntrack['removeFlows']>[0]): Promise<void> {
     const { conntrack, logger } = this.#modules;
     try {
@@ -128,10 +126,4 @@ export class Flows {
       logger.warn('Could not remove flows to endpoints that are gone or leave', {}, error);
     }
   }
-}
-
-function newCuts(): Cuts {
-  let end = (): void => undefined;
-  const done = new Promise<void>((resolve) => (end = resolve));
-  return { all: new Set(), udp: new Set(), done, end };
 }

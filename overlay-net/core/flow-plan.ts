@@ -28,6 +28,13 @@ export function planFlowCuts(before: NetworkState, after: NetworkState): FlowCut
   return cuts;
 }
 
+/** The addresses at which somebody else is after one step. */
+export function handedOver(before: NetworkState, after: NetworkState): ReadonlySet<string> {
+  const all = new Set(planFlowCuts(before, after).all);
+  const there = all.size === 0 ? [] : after.endpoints.filter((e) => all.has(e.address));
+  return new Set(there.map((e) => e.address));
+}
+
 /** What may be left of a past that nobody remembers. */
 export interface StaleFlows {
   /** Flows to any address of these subnets, but those excepted, lead nowhere. */

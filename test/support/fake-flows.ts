@@ -21,7 +21,8 @@ export function flow(changes: Partial<FlowInfo> & { client?: string; reached?: s
 }
 
 /** Whether a filter means the flow: as the real port reads it from the kernel's messages. */
-export function isMeant(candidate: FlowInfo, { reached, protocols, isOpen }: FlowFilter): boolean {
+export function isMeant(candidate: FlowInfo, filter: FlowFilter): boolean {
+  const { reached, protocols, isOpen, isTranslated } = filter;
   const { protocol, state, original, reply } = candidate;
   const isReached =
     'within' in reached
@@ -30,6 +31,7 @@ export function isMeant(candidate: FlowInfo, { reached, protocols, isOpen }: Flo
       : reached.includes(reply.source);
   if (!isReached || (protocols !== undefined && !protocols.some((p) => p === protocol)))
     return false;
+  if (isTranslated === true && original.destination === reply.source) return false;
   if (isOpen !== true) return true;
   const states = protocol === 'tcp' || protocol === 'sctp' ? OPEN[protocol] : [];
   return original.source !== reply.source && states.includes(state);

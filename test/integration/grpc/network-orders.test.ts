@@ -48,7 +48,7 @@ class NodeRig {
       {
         driver: {
           apply: () => this.#gate,
-          cutsDone: () => Promise.resolve(),
+          leavingDone: () => Promise.resolve(),
           endStaleConnections: () => Promise.resolve(),
         },
         localPart: () => ({ networks: [], endpoints: [] }),

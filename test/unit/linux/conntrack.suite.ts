@@ -93,6 +93,19 @@ export function describeConntrack(name: string, open: () => Promise<ConntrackUnd
       assert.deepEqual(await ports({ reached: ['10.0.1.5'], protocols: ['sctp'] }), []);
     });
 
+    it('finds flows that asked for another address than the one reached', async () => {
+      const original = {
+        source: CLIENT,
+        destination: '10.0.1.5',
+        sourcePort: 5,
+        destinationPort: 80,
+      };
+      await test.makeFlows([make({ original }), make({})]);
+      const reached = ['10.0.1.5'];
+      assert.equal((await test.kernel.conntrack.flows({ reached }, test.netns)).length, 2);
+      assert.deepEqual(await ports({ reached, isTranslated: true }), [port]);
+    });
+
     const states: Record<string, boolean> = {
       syn_sent: false,
       syn_recv: true,

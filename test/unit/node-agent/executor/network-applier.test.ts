@@ -67,7 +67,7 @@ describe('NetworkApplier', () => {
               endpoints.push(wanted.endpoints);
               calls.push({ end: resolve, fail: reject });
             }),
-          cutsDone: () => cutting,
+          leavingDone: () => cutting,
           endStaleConnections: () => {
             endings.push(applied.length);
             return Promise.resolve();

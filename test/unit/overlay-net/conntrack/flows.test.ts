@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { HatobaError } from '../../../../common/errors.js';
-import { sleep } from '../../../../common/clock.js';
 import { silentLogger } from '../../../../common/logger.js';
 import type { FlowInfo } from '../../../../linux/ports.js';
 import { Flows } from '../../../../overlay-net/conntrack/flows.js';
@@ -54,35 +53,44 @@ describe('Flows', () => {
     assert.deepEqual(left(), [`tcp ${A}`, `tcp ${C}`, `udp ${C}`]);
   });
 
-  it('does in one go what is asked for while it is busy', async () => {
-    flows.cut([A]);
-    flows.cut([B]);
-    flows.cut([C], [A]);
-    await flows.cutsDone();
+  it('lets what was sent to a leaving address by itself go on, which leads nowhere else', async () => {
+    const original = { source: C, destination: A, sourcePort: 40001, destinationPort: 8080 };
+    have(flow({ reached: A, protocol: 'udp' }), flow({ reached: A, protocol: 'udp', original }));
+    flows.follow(state(endpoint(A)));
+    flows.follow(state(endpoint(A, false)));
+    await flows.leavingDone();
     assert.deepEqual(
-      kernel.argsOf('conntrack.removeFlows').map(([filter]) => filter),
-      [{ reached: [A] }, { reached: [B, C] }, { reached: [A], protocols: ['udp'] }],
+      kernel.network().flows.map((f) => f.original),
+      [original],
     );
   });
 
-  it('rests after a look for some times as long as that took', async () => {
-    const looks: (readonly string[])[] = [];
-    const conntrack = {
-      ...kernel.conntrack,
-      removeFlows: async ({ reached }: { reached: unknown }) => {
-        looks.push(reached as string[]);
-        await sleep(clock, 10);
-        return 0;
-      },
-    };
-    flows = new Flows({ conntrack, clock, logger: silentLogger });
-    flows.cut([A]);
-    flows.cut([B]);
-    await clock.advance(49);
-    assert.deepEqual(looks, [[A]]);
-    flows.cut([C]);
-    await clock.advance(1);
-    assert.deepEqual(looks, [[A], [B, C]]);
+  it('cuts nothing of what begins at an address that comes back', async () => {
+    const [ready, leaving, gone] = [state(endpoint(A)), state(endpoint(A, false)), state()];
+    for (const before of [leaving, gone]) {
+      flows.follow(ready);
+      have(flow({ reached: A, protocol: 'udp' }));
+      // both looks are busy
+      flows.cut([B]);
+      flows.follow(state(endpoint(A), endpoint(C)));
+      flows.follow(state(endpoint(A), endpoint(C, false)));
+      flows.follow(before);
+      await flows.settleFor(ready);
+      assert.deepEqual(left(), []);
+      flows.follow(ready);
+      have(flow({ reached: A, protocol: 'udp' }), flow({ reached: A }));
+      await clock.advance(1000);
+      await flows.cutsDone();
+      assert.deepEqual(left(), [`udp ${A}`, `tcp ${A}`]);
+      kernel.network().flows = [];
+    }
+  });
+
+  it('knows the addresses that somebody else gets in one step', () => {
+    assert.deepEqual(flows.handedOver(state(endpoint(A))), new Set());
+    flows.follow(state(endpoint(A), endpoint(B), endpoint(C)));
+    const other = { ...endpoint(B), taskId: 'another' };
+    assert.deepEqual(flows.handedOver(state(endpoint(A, false), other)), new Set([B]));
   });
 
   it('goes on after a failure', async () => {
