@@ -35,6 +35,7 @@ export type Service = Refine<
   pb.Service,
   { spec: ServiceSpec; previousSpec: ServiceSpec | undefined; endpoint: pb.Endpoint }
 >;
+export type ServiceRevision = Refine<pb.ServiceRevision, { spec: ServiceSpec }>;
 export type TaskStatus = Refine<pb.TaskStatus, { containerStatus: pb.ContainerStatus }>;
 export type Task = Refine<pb.Task, { spec: TaskSpec; status: TaskStatus }>;
 export type NodeDescription = Refine<

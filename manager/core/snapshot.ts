@@ -4,6 +4,7 @@ import type {
   Network,
   Node,
   Service,
+  ServiceRevision,
   Stack,
   Task,
 } from '../../common/model/objects.js';
@@ -19,6 +20,10 @@ export interface Snapshot {
 
   service(id: string): Service | undefined;
   services(): Iterable<Service>;
+
+  revisions(): Iterable<ServiceRevision>;
+  /** The specs the service has had, in order of their numbers; the last is the present one. */
+  revisionsOfService(serviceId: string): readonly ServiceRevision[];
 
   task(id: string): Task | undefined;
   tasks(): Iterable<Task>;
@@ -42,6 +47,7 @@ export interface Snapshot {
 export interface ObjectOfKind {
   cluster: Cluster;
   service: Service;
+  revision: ServiceRevision;
   task: Task;
   node: Node;
   network: Network;

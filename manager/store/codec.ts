@@ -5,6 +5,7 @@ import {
   checkNetwork,
   checkNode,
   checkService,
+  checkServiceRevision,
   checkStack,
   checkTask,
 } from '../../proto/wire/check.js';
@@ -25,6 +26,10 @@ const CODECS: { readonly [K in Kind]: Codec<K> } = {
   service: {
     encode: (service) => finish(pb.Service, { ...service, version: 0, serviceStatus: undefined }),
     decode: (bytes) => checkService(pb.Service.decode(bytes)),
+  },
+  revision: {
+    encode: (revision) => finish(pb.ServiceRevision, { ...revision, version: 0 }),
+    decode: (bytes) => checkServiceRevision(pb.ServiceRevision.decode(bytes)),
   },
   task: {
     encode: (task) => finish(pb.Task, { ...task, version: 0 }),

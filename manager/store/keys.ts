@@ -10,6 +10,7 @@ export const CLUSTER_KEY = `${KEY_ROOT}cluster/default`;
 const KINDS: ReadonlySet<string> = new Set<Kind>([
   'cluster',
   'service',
+  'revision',
   'task',
   'node',
   'network',
@@ -23,8 +24,8 @@ export type KeyMeaning = { what: 'object'; kind: Kind } | { what: 'leader' } | {
 /**
  * The key of an object, for example "/hatoba/v1/service/0r5o6ti2zgqcg3wr1dsjz1vyf". A task's is
  * made of what it is for, "/hatoba/v1/task/<service>/00000003/00000001", with the node in place of
- * the slot for a global service, so that two writers cannot create the same task twice; the
- * cluster's is fixed.
+ * the slot for a global service, so that two writers cannot create the same task twice; a
+ * revision's is "/hatoba/v1/revision/<service>/00000007" for the same reason; the cluster's is fixed.
  */
 export function keyOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string {
   if (kind === 'cluster') return CLUSTER_KEY;
@@ -32,6 +33,10 @@ export function keyOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string 
     const { serviceId, slot, nodeId, generation } = object as ObjectOfKind['task'];
     const place = slot === 0 ? nodeId : padded(slot);
     return `${KEY_ROOT}task/${serviceId}/${place}/${padded(generation)}`;
+  }
+  if (kind === 'revision') {
+    const { serviceId, number } = object as ObjectOfKind['revision'];
+    return `${KEY_ROOT}revision/${serviceId}/${padded(number)}`;
   }
   return `${KEY_ROOT}${kind}/${object.id}`;
 }
@@ -52,7 +57,7 @@ export function removedNodeKey(nodeId: string): string {
 
 /**
  * The name an object holds alone within its kind, or undefined for kinds whose names may repeat
- * (nodes) or follow from the key (tasks, the cluster).
+ * (nodes) or follow from the key (tasks, revisions, the cluster).
  */
 export function uniqueNameOf<K extends Kind>(kind: K, object: ObjectOfKind[K]): string | undefined {
   switch (kind) {

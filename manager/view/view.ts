@@ -5,12 +5,14 @@ import type {
   Network,
   Node,
   Service,
+  ServiceRevision,
   Stack,
   Task,
 } from '../../common/model/objects.js';
 import type { Kind, ObjectOfKind, Snapshot } from '../core/snapshot.js';
 import { placeOf } from '../../common/model/task-place.js';
 import { uniqueNameOf } from '../store/keys.js';
+import { SortedRevisions } from './sorted-revisions.js';
 import { SortedTasks } from './sorted-tasks.js';
 
 /** One object that changed; for `delete`, `object` is what it was last. */
@@ -60,6 +62,7 @@ export class View implements Snapshot {
   readonly #tables: Tables = {
     cluster: new Map(),
     service: new Map(),
+    revision: new Map(),
     task: new Map(),
     node: new Map(),
     network: new Map(),
@@ -72,6 +75,7 @@ export class View implements Snapshot {
   readonly #idOfName = new Map<string, string>();
   readonly #byService = new SortedTasks();
   readonly #byNode = new SortedTasks();
+  readonly #revisions = new SortedRevisions();
   readonly #listeners = new Set<ViewListener>();
   readonly #waiters = new Set<Waiter>();
   readonly #unreadable = new Set<string>();
@@ -90,6 +94,13 @@ export class View implements Snapshot {
   }
   services(): Iterable<Service> {
     return this.#tables.service.values();
+  }
+
+  revisions(): Iterable<ServiceRevision> {
+    return this.#tables.revision.values();
+  }
+  revisionsOfService(serviceId: string): readonly ServiceRevision[] {
+    return this.#revisions.of(serviceId);
   }
 
   task(id: string): Task | undefined {
@@ -291,6 +302,7 @@ export class View implements Snapshot {
     this.#atKey.set(key, { kind, id: object.id });
     const name = uniqueNameOf(kind, object);
     if (name !== undefined) this.#idOfName.set(`${kind}/${name}`, object.id);
+    if (kind === 'revision') this.#revisions.put(object);
     if (kind === 'task') {
       this.#byService.put(object.serviceId, object);
       if (object.nodeId !== '') this.#byNode.put(object.nodeId, object);
@@ -314,6 +326,7 @@ export class View implements Snapshot {
     if (name !== undefined && this.#idOfName.get(`${kind}/${name}`) === object.id) {
       this.#idOfName.delete(`${kind}/${name}`);
     }
+    if (kind === 'revision') this.#revisions.remove(object as ServiceRevision);
     if (kind !== 'task') return;
     const task = object as Task;
     this.#byService.remove(task.serviceId, task);

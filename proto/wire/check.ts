@@ -5,6 +5,7 @@ import type {
   Node,
   NodeDescription,
   Service,
+  ServiceRevision,
   ServiceSpec,
   Stack,
   StackSpec,
@@ -78,6 +79,12 @@ export function checkService(service: pb.Service): Service {
         : shapeServiceSpec(previousSpec, 'service.previousSpec'),
     endpoint: service.endpoint ?? pb.Endpoint.fromPartial({}),
   };
+}
+
+/** @throws {HatobaError} invalid-argument */
+export function checkServiceRevision(revision: pb.ServiceRevision): ServiceRevision {
+  const spec = required(revision.spec, 'revision.spec');
+  return { ...revision, spec: shapeServiceSpec(spec, 'revision.spec') };
 }
 
 export function checkTaskStatus(status: pb.TaskStatus): TaskStatus {

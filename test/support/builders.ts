@@ -4,6 +4,7 @@ import type {
   Network,
   Node,
   Service,
+  ServiceRevision,
   Stack,
   Task,
 } from '../../common/model/objects.js';
@@ -16,6 +17,7 @@ import {
   checkNetwork,
   checkNode,
   checkService,
+  checkServiceRevision,
   checkStack,
   checkTask,
 } from '../../proto/wire/check.js';
@@ -49,6 +51,24 @@ export function aService(some: Some<pb.Service> = {}): Service {
           containerSpec: { image: 'web:1', ...some.spec?.taskTemplate?.containerSpec },
         },
       },
+    }),
+  );
+}
+
+/** A revision of a service with the service's present spec and number. */
+export function aRevision(service: Service, some: Some<pb.ServiceRevision> = {}): ServiceRevision {
+  const { number = service.specVersion } = some;
+  return checkServiceRevision(
+    pb.ServiceRevision.fromPartial({
+      id: `${service.id}/${number}`,
+      version: 1,
+      createdAtMs: T0,
+      updatedAtMs: T0,
+      serviceId: service.id,
+      cause: 'created',
+      ...some,
+      number,
+      spec: some.spec ?? service.spec,
     }),
   );
 }
@@ -153,6 +173,7 @@ export function aCluster(some: Some<pb.Cluster> = {}): Cluster {
 export interface SnapshotContent {
   cluster?: Cluster;
   services?: readonly Service[];
+  revisions?: readonly ServiceRevision[];
   tasks?: readonly Task[];
   nodes?: readonly Node[];
   networks?: readonly Network[];
@@ -165,6 +186,7 @@ export function snapshotOf(content: SnapshotContent): View {
   const puts: ViewPut[] = [
     ...putsOf('cluster', content.cluster === undefined ? [] : [content.cluster]),
     ...putsOf('service', content.services ?? []),
+    ...putsOf('revision', content.revisions ?? []),
     ...putsOf('task', content.tasks ?? []),
     ...putsOf('node', content.nodes ?? []),
     ...putsOf('network', content.networks ?? []),

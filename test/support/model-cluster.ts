@@ -219,6 +219,7 @@ export class ModelCluster {
 
   #current(kind: Kind, id: string): ObjectOfKind[Kind] | undefined {
     if (kind === 'cluster') return this.view.cluster();
+    if (kind === 'revision') return [...this.view.revisions()].find((r) => r.id === id);
     if (kind === 'attachment') return [...this.view.attachments()].find((a) => a.id === id);
     return this.view[kind](id);
   }
