@@ -36,7 +36,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
   readonly #sessions: Sessions;
   readonly #nodeId: string;
   readonly #logger: Logger;
-  readonly #startMs: number;
+  #startMs: number;
   readonly #probe: HostProbe;
   readonly #writing = new Map<string, Promise<void>>();
   /** When each silent node was last asked, and when its host last refused a connection. */
@@ -95,7 +95,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
   #check(): void {
     const { view, clock } = this.#cluster;
     const nowMs = clock.nowMs();
-    if (nowMs - this.#dueMs > LATE_MS) this.#sessions.forgive(nowMs - this.#dueMs);
+    if (nowMs - this.#dueMs > LATE_MS) this.#forgive(nowMs - this.#dueMs);
     this.#sessions.endWhere(
       (nodeId) => view.node(nodeId) === undefined,
       reopen('the node was removed from the cluster'),
@@ -115,6 +115,12 @@ export class HeartbeatMonitor implements AsyncDisposable {
         this.#judge(node, nowMs);
       }
     }
+  }
+
+  /** Time in which this process did not run counts for no node, with a session or on its way here. */
+  #forgive(ms: number): void {
+    this.#sessions.forgive(ms);
+    this.#startMs += ms;
   }
 
   #judge(node: Node, nowMs: number): void {

@@ -9,7 +9,7 @@ interface Timer {
 /**
  * Time that moves only by `advance`.
  * 1. Timers fire in order of time, those of the same time in order of creation.
- * 2. While a timer runs, nowMs() is exactly its time.
+ * 2. While a timer runs, nowMs() is exactly its time; unless the process was held up.
  * 3. Between two timers pending promises are settled, so that what one timer starts can set the next.
  */
 export class FakeClock implements Clock {
@@ -44,6 +44,11 @@ export class FakeClock implements Clock {
     for (const timer of this.#timers) timer.atMs -= ms;
   }
 
+  /** The process does not run for a while; what was due meanwhile fires late, with the next advance. */
+  holdUp(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   async advance(ms: number): Promise<void> {
     const end = this.#nowMs + ms;
     await settle();
@@ -53,7 +58,7 @@ export class FakeClock implements Clock {
         .sort((a, b) => a.atMs - b.atMs || a.order - b.order)[0];
       if (next === undefined) break;
       this.#timers.delete(next);
-      this.#nowMs = next.atMs;
+      this.#nowMs = Math.max(this.#nowMs, next.atMs);
       next.run();
       await settle();
     }

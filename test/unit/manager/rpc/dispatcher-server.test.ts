@@ -243,6 +243,23 @@ describe('DispatcherServer', () => {
       assert.equal(stateOf('w'), NodeState.DOWN);
     });
 
+    it('that could not be heard, as the manager did not run, are not missing', async () => {
+      const { first } = await open('w');
+      await rig.put('node', aNode({ id: 'late', index: 7, status: { managerId: 'm1' } }));
+      await dispatcher[Symbol.asyncDispose]();
+      dispatcher = start();
+      await rig.clock.advance(1000);
+      const again = await open('w');
+      assert.notEqual(again.first.sessionId, first.sessionId);
+      rig.clock.holdUp(60_000);
+      await rig.clock.advance(2000);
+      assert.equal(stateOf('w'), NodeState.READY);
+      assert.equal(stateOf('late'), NodeState.READY);
+      await rig.clock.advance(3000);
+      assert.equal(stateOf('w'), NodeState.DOWN);
+      assert.equal(stateOf('late'), NodeState.DOWN);
+    });
+
     it('missing from a host that is there: disconnected, and down when the host is gone too', async () => {
       probed = 'refused';
       const { first } = await open('w');
