@@ -29,7 +29,7 @@ const u = require('dgram').createSocket('udp4');
 u.on('message', (m) => { console.log(String(m)); process.exit(0); });
 u.on('error', (e) => { console.log(e.code); process.exit(1); });
 u.connect(Number(port), host, () => u.send('hello'));
-setTimeout(() => process.exit(1), 2000);`;
+setTimeout(() => process.exit(1), 8000);`;
 
 /** Sends back what comes, by TCP and UDP. */
 const MIRROR_SERVER = `
@@ -279,10 +279,10 @@ export function runIn(netnsPath: string, ...command: string[]): Promise<string> 
 
 /** What an echo server answers by TCP: "<name> <client address>", or the error of the attempt. */
 export function askTcp(netnsPath: string, host: string, port = 80): Promise<string> {
-  return runIn(netnsPath, 'busybox', 'nc', '-w', '2', host, String(port));
+  return runIn(netnsPath, 'busybox', 'nc', '-w', '8', host, String(port));
 }
 
-/** The same by UDP, or the code of the error; empty when nothing comes back within 2 s. */
+/** The same by UDP, or the code of the error; empty when nothing comes back within 8 s. */
 export function askUdp(netnsPath: string, host: string, port = 80): Promise<string> {
   return runIn(netnsPath, process.execPath, '-e', UDP_CLIENT, host, String(port));
 }
