@@ -1,8 +1,16 @@
 import { STACK_LABEL } from '../../common/model/labels.js';
-import type { Attachment, Network, Service, Task } from '../../common/model/objects.js';
+import type {
+  Attachment,
+  Network,
+  Service,
+  ServiceRevision,
+  Task,
+} from '../../common/model/objects.js';
 import { isTerminal } from '../../common/model/task-state.js';
 import { NodeState, TaskState, UpdateState } from '../../proto/gen/hatoba/v1/types.js';
 import { hasEnded, isWantedTask, slotsOf, type Slot } from './orchestrator/slots.js';
+import { MAX_GROUP_CHANGES } from './plan-context.js';
+import { expiredRevisions } from './service/revisions.js';
 import type { Change, Plan, Snapshot } from './snapshot.js';
 
 /** From then on nobody waits for the tasks of a node that is down. */
@@ -10,7 +18,7 @@ export const ORPHAN_AFTER_MS = 24 * 3_600_000;
 
 /**
  * Removes what has served: tasks that are to be removed and hold nothing any more, dead tasks
- * beyond the history of their slot; then services, networks and stacks that were removed and are
+ * beyond the history of their slot, specs beyond the history of their service; then services, networks and stacks that were removed and are
  * used no more. A task's object is what its addresses hang on, so it goes only when its container
  * is gone, or when its node is down: a node that comes back ends every container it is not told
  * to run. Tasks whose node was removed, or is down for a day, become ORPHANED. What single
@@ -20,6 +28,7 @@ export function planReap(snapshot: Snapshot, nowMs: number): Plan {
   const reaper = new Reaper(snapshot, nowMs);
   for (const task of snapshot.tasks()) reaper.task(task);
   for (const service of snapshot.services()) reaper.service(service);
+  for (const revision of snapshot.revisions()) reaper.revision(revision);
   for (const attachment of snapshot.attachments()) reaper.attachment(attachment);
   for (const network of snapshot.networks()) reaper.network(network);
   for (const stack of snapshot.stacks()) {
@@ -77,8 +86,11 @@ class Reaper {
   service(service: Service): void {
     const tasks = this.#snapshot.tasksOfService(service.id);
     if (service.pendingDelete && tasks.length === 0) {
-      this.add({ action: 'remove', kind: 'service', object: service });
+      this.#removeService(service);
       return;
+    }
+    for (const object of expiredRevisions(this.#snapshot, service)) {
+      this.add({ action: 'remove', kind: 'revision', object });
     }
     const keep = historyOf(this.#snapshot, service);
     for (const slot of slotsOf(tasks)) {
@@ -86,6 +98,23 @@ class Reaper {
         this.add({ action: 'remove', kind: 'task', object: task });
       }
     }
+  }
+
+  /** More than fit into the transaction that removed their service. */
+  revision(object: ServiceRevision): void {
+    if (this.#snapshot.service(object.serviceId) !== undefined) return;
+    this.add({ action: 'remove', kind: 'revision', object });
+  }
+
+  /** With its history. */
+  #removeService(service: Service): void {
+    const revisions = this.#snapshot.revisionsOfService(service.id);
+    this.#changes.push([
+      { action: 'remove', kind: 'service', object: service },
+      ...revisions
+        .slice(1 - MAX_GROUP_CHANGES)
+        .map((object): Change => ({ action: 'remove', kind: 'revision', object })),
+    ]);
   }
 
   network(network: Network): void {

@@ -71,7 +71,7 @@ export type Change = {
 /** What a planner decided: writes, as data, and when to look again at the latest. */
 export interface Plan {
   /**
-   * Each inner list is committed atomically (at most 50 changes); the lists in any order and in as
+   * Each inner list is committed atomically (at most 100 changes); the lists in any order and in as
    * few transactions as fit.
    */
   groups: readonly (readonly Change[])[];

@@ -193,7 +193,7 @@ export class ModelCluster {
     }
     const touched = new Set<string>();
     for (const group of plan.groups) {
-      assert.ok(group.length > 0 && group.length <= 50, `a group of ${group.length} changes`);
+      assert.ok(group.length > 0 && group.length <= 100, `a group of ${group.length} changes`);
       for (const change of group) {
         const key = keyOf(change.kind, change.object);
         assert.ok(!touched.has(key), `two changes of ${key} in one plan`);

@@ -3,6 +3,7 @@ import { comparePlaces, placeOf, type Place } from '../../../common/model/task-p
 import { rankOf } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { chunkChanges, type PlanContext } from '../plan-context.js';
+import { revisionChanges } from '../service/revisions.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { newTask, originOf, type TaskOrigin } from './new-task.js';
 import {
@@ -36,6 +37,7 @@ export class ServiceDraft {
   /** Which tasks no longer are what the service's spec asks for. */
   readonly comparison: SpecComparison;
   #changedService: Service | undefined;
+  #specCause = '';
   readonly #slots = new Map<Place, DraftTask[]>();
   #wakeAtMs = Infinity;
 
@@ -117,8 +119,10 @@ export class ServiceDraft {
     return isWantedTask(task) && isRunning(task) && nodeFateOf(this.snapshot, task) !== 'lost';
   }
 
-  setService(patch: Partial<Omit<Service, 'id' | 'version'>>): void {
+  /** @param cause for the history of the service, where its spec changes */
+  setService(patch: Partial<Omit<Service, 'id' | 'version'>>, cause = 'updated'): void {
     this.#changedService = { ...(this.#changedService ?? this.service), ...patch };
+    this.#specCause = cause;
   }
 
   /** Asks to plan again at that time, or before. */
@@ -129,7 +133,12 @@ export class ServiceDraft {
   toPlan(): Plan {
     if (this.#changedService !== undefined) {
       const object = this.#changedService;
-      return { groups: [[{ action: 'update', kind: 'service', object }]], requeueAfterMs: 0 };
+      const { nowMs } = this.context;
+      const revisions = revisionChanges(this.service, object, this.#specCause, nowMs);
+      return {
+        groups: [[{ action: 'update', kind: 'service', object }, ...revisions]],
+        requeueAfterMs: 0,
+      };
     }
     const groups = this.slots().flatMap((slot) => chunkChanges(this.#changesOf(slot.place)));
     return {

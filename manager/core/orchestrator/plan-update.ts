@@ -10,6 +10,7 @@ import {
   UpdateState,
   type UpdateConfig,
 } from '../../../proto/gen/hatoba/v1/types.js';
+import { causeOfRollback } from '../service/revisions.js';
 import type { ServiceDraft } from './draft.js';
 import { endedByItself } from './plan-restart.js';
 import { hasEnded, isWantedTask, nodeFateOf, type Slot } from './slots.js';
@@ -229,6 +230,7 @@ function stopUpdate(
         draft.context.nowMs,
         `update rolled back ${cause}`,
       ),
+      `${causeOfRollback(draft.snapshot, service, previousSpec)} ${cause}`,
     );
     return;
   }

@@ -7,9 +7,10 @@ import { isOutdated, rollbackPatch } from '../orchestrator/plan-update.js';
 import { isOccupied, slotsOf } from '../orchestrator/slots.js';
 import { SpecComparison } from '../orchestrator/spec-comparison.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
-import type { Plan, Snapshot } from '../snapshot.js';
+import type { Change, Plan, Snapshot } from '../snapshot.js';
 import type { Problem } from '../validate/problem.js';
 import { validateServiceSpec, withDefaults } from '../validate/service-spec.js';
+import { causeOfRollback, causeOfUpdate, findRevision, revisionChanges } from './revisions.js';
 
 /** What a call on one service comes to. With problems, the plan is empty. */
 export interface ServicePlan {
@@ -29,7 +30,8 @@ export function planCreateService(
   const service = newService(resolveNetworks(full, networkIds(snapshot)), context);
   const problems = orRoom(validateServiceSpec(full, snapshot), snapshot, service);
   if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
-  const groups = [[{ action: 'create', kind: 'service', object: service } as const]];
+  const change: Change = { action: 'create', kind: 'service', object: service };
+  const groups = [[change, ...revisionChanges(undefined, service, 'created', context.nowMs)]];
   return { plan: { groups, guards: networkGuards(snapshot, [service]) }, service, problems };
 }
 
@@ -51,7 +53,8 @@ export function planUpdateService(
   if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
   const changed = withSpec(snapshot, service, spec, context.nowMs);
   if (changed === undefined) return { plan: EMPTY_PLAN, service, problems };
-  return { ...updatePlan(snapshot, changed), problems };
+  const cause = causeOfUpdate(service.spec, spec);
+  return changedService(snapshot, changed, cause, context);
 }
 
 /**
@@ -75,15 +78,40 @@ export function planScaleService(
 }
 
 /**
- * Back to the previous spec, by the rules of `rollbackConfig`; again, and it is forward again.
- * @throws {HatobaError} not-found; conflict; failed-precondition when there is no previous spec
+ * Back to a former spec, by the rules of `rollbackConfig`, as a new revision; to the previous one
+ * again, and it is forward again.
+ * @param request.revision number of the revision; absent = the previous spec
+ * @throws {HatobaError} not-found, also of the revision; conflict; failed-precondition when there is
+ * no previous spec
  */
 export function planRollbackService(
   snapshot: Snapshot,
-  request: { serviceId: string; version: number },
+  request: { serviceId: string; version: number; revision?: number | undefined },
   context: PlanContext,
 ): ServicePlan {
   const service = existing(snapshot, request.serviceId, request.version);
+  const { spec, cause } = rollbackTarget(snapshot, service, request.revision);
+  if (equalData(spec, service.spec)) return { plan: EMPTY_PLAN, service, problems: [] };
+  const found = validateServiceSpec(spec, snapshot, { serviceId: service.id });
+  const problems = orRoom(found, snapshot, { ...service, spec });
+  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
+  const patch = rollbackPatch(
+    { ...service, previousSpec: spec },
+    context.nowMs,
+    'rollback requested',
+  );
+  return changedService(snapshot, { ...service, ...patch }, cause, context);
+}
+
+function rollbackTarget(
+  snapshot: Snapshot,
+  service: Service,
+  number: number | undefined,
+): { spec: ServiceSpec; cause: string } {
+  if (number !== undefined) {
+    const { spec } = findRevision(snapshot, service, number);
+    return { spec, cause: `rolled back to ${number}` };
+  }
   const { previousSpec } = service;
   if (previousSpec === undefined) {
     throw new HatobaError(
@@ -91,11 +119,7 @@ export function planRollbackService(
       `service ${service.spec.name} was never updated, so there is nothing to roll back to`,
     );
   }
-  const found = validateServiceSpec(previousSpec, snapshot, { serviceId: service.id });
-  const problems = orRoom(found, snapshot, { ...service, spec: previousSpec });
-  if (problems.length > 0) return { plan: EMPTY_PLAN, service, problems };
-  const patch = rollbackPatch({ ...service, previousSpec }, context.nowMs, 'rollback requested');
-  return { ...updatePlan(snapshot, { ...service, ...patch }), problems };
+  return { spec: previousSpec, cause: causeOfRollback(snapshot, service, previousSpec) };
 }
 
 /**
@@ -119,7 +143,12 @@ function orRoom(
   return found.length > 0 ? found : new NetworkRoom(snapshot).check(service);
 }
 
-function existing(snapshot: Snapshot, serviceId: string, version: number): Service {
+/**
+ * The service a call is about.
+ * @param version that the caller has seen; 0 is not checked
+ * @throws {HatobaError} not-found; conflict
+ */
+export function existing(snapshot: Snapshot, serviceId: string, version: number): Service {
   const service = snapshot.service(serviceId);
   if (service === undefined) throw new HatobaError('not-found', `there is no service ${serviceId}`);
   if (version !== 0 && version !== service.version) {
@@ -132,9 +161,21 @@ function existing(snapshot: Snapshot, serviceId: string, version: number): Servi
   return service;
 }
 
-function updatePlan(snapshot: Snapshot, service: Service): Omit<ServicePlan, 'problems'> {
-  const groups = [[{ action: 'update', kind: 'service', object: service } as const]];
-  return { plan: { groups, guards: networkGuards(snapshot, [service]) }, service };
+/** Writes a changed service, and its spec as a revision if that changed. */
+function changedService(
+  snapshot: Snapshot,
+  service: Service,
+  cause: string,
+  { nowMs }: PlanContext,
+): ServicePlan {
+  const change: Change = { action: 'update', kind: 'service', object: service };
+  const before = snapshot.service(service.id);
+  const groups = [[change, ...revisionChanges(before, service, cause, nowMs)]];
+  return {
+    plan: { groups, guards: networkGuards(snapshot, [service]) },
+    service,
+    problems: [],
+  };
 }
 
 export function newService(spec: ServiceSpec, context: PlanContext): Service {

@@ -20,6 +20,7 @@ import {
   resolveNetworks,
   withSpec,
 } from '../service/plan-service-update.js';
+import { revisionChanges } from '../service/revisions.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import { planNetwork } from '../network/plan-network.js';
 import { NetworkRoom } from '../network/room.js';
@@ -49,15 +50,15 @@ export interface StackOptions extends PlanContext {
   networkId?: (name: string) => string;
 }
 
-const MAX_CHANGES_AT_ONCE = 40;
-/** Creations need two keys each, and a transaction compares 128: with those of the plan's guards. */
+/** Services, networks and the stack itself. */
+const MAX_PARTS_AT_ONCE = 40;
+/** Of keys in a transaction: those of the plan's guards are among them. */
 const MAX_COMPARISONS = 128;
-const COMPARISONS_PER_CHANGE = 2;
 
 /**
  * The whole stack as one step: what is new is created, what differs is updated, what is equal is
  * left alone; all of it or, where anything in it is wrong, nothing. Parts that are still being
- * removed are taken back into service. (A stack of more than 40 changes takes several steps,
+ * removed are taken back into service. (A stack of more than 40 parts takes several steps,
  * networks first.)
  */
 export function planStack(snapshot: Snapshot, spec: StackSpec, options: StackOptions): StackPlan {
@@ -81,7 +82,7 @@ class StackPlanner {
   readonly #spec: StackSpec;
   readonly #options: StackOptions;
   readonly #problems: Problem[] = [];
-  readonly #writes: Change[] = [];
+  readonly #writes: Change[][] = [];
   readonly #changes: StackChange[] = [];
   readonly #networkIds: Map<string, string>;
   readonly #services: Service[] = [];
@@ -161,14 +162,23 @@ class StackPlanner {
     for (const port of spec.endpointSpec.ports) ports.claim({ id: service.id, spec }, port);
     if (there === undefined) {
       this.#services.push(service);
-      this.#write({ action: 'create', kind: 'service', object: service });
+      this.#writeService(undefined, service);
       return;
     }
     const revived = there.pendingDelete ? { ...there, pendingDelete: false } : there;
     const object = withSpec(this.#snapshot, revived, resolved, this.#options.nowMs) ?? revived;
     this.#services.push(object);
     if (object === there) this.#note('STACK_CHANGE_ACTION_NONE', 'service', there);
-    else this.#write({ action: 'update', kind: 'service', object });
+    else this.#writeService(there, object);
+  }
+
+  #writeService(before: Service | undefined, object: Service): void {
+    const { nowMs } = this.#options;
+    const cause = before === undefined ? 'created' : `deployed with stack ${this.#spec.name}`;
+    this.#write(
+      { action: before === undefined ? 'create' : 'update', kind: 'service', object },
+      revisionChanges(before, object, cause, nowMs),
+    );
   }
 
   /** Networks and services that are wrong by themselves are to be put right first. */
@@ -197,11 +207,11 @@ class StackPlanner {
     const there = [...this.#snapshot.stacks()].find((s) => s.spec.name === this.#spec.name);
     if (there === undefined) {
       const object = newStack(this.#spec, this.#options);
-      this.#writes.push({ action: 'create', kind: 'stack', object });
+      this.#writes.push([{ action: 'create', kind: 'stack', object }]);
       return object;
     }
     const object = { ...there, spec: this.#spec, pendingDelete: false };
-    if (!equalData(object, there)) this.#writes.push({ action: 'update', kind: 'stack', object });
+    if (!equalData(object, there)) this.#writes.push([{ action: 'update', kind: 'stack', object }]);
     return object;
   }
 
@@ -227,19 +237,23 @@ class StackPlanner {
   #markService(service: Service): void {
     if (service.pendingDelete) return;
     const object = { ...service, pendingDelete: true };
-    this.#writes.push({ action: 'update', kind: 'service', object });
+    this.#writes.push([{ action: 'update', kind: 'service', object }]);
     this.#note('STACK_CHANGE_ACTION_REMOVE', 'service', service);
   }
 
   #markNetwork(network: Network): void {
     if (network.pendingDelete) return;
     const object = { ...network, pendingDelete: true };
-    this.#writes.push({ action: 'update', kind: 'network', object });
+    this.#writes.push([{ action: 'update', kind: 'network', object }]);
     this.#note('STACK_CHANGE_ACTION_REMOVE', 'network', network);
   }
 
-  #write(change: Extract<Change, { kind: 'service' | 'network' }>): void {
-    this.#writes.push(change);
+  /** @param further what must be written in the same step */
+  #write(
+    change: Extract<Change, { kind: 'service' | 'network' }>,
+    further: readonly Change[] = [],
+  ): void {
+    this.#writes.push([change, ...further]);
     const action = change.action === 'create' ? 'CREATE' : 'UPDATE';
     this.#note(`STACK_CHANGE_ACTION_${action}`, change.kind, change.object);
   }
@@ -267,7 +281,7 @@ class StackPlanner {
   }
 
   #toPlan(): Plan {
-    const written = new Set(this.#writes.map((c) => c.object.id));
+    const written = new Set(this.#writes.flat().map((c) => c.object.id));
     const guards = networkGuards(this.#snapshot, this.#services).filter(
       (g) => !written.has(g.object.id),
     );
@@ -306,7 +320,7 @@ export function planRemoveStack(snapshot: Snapshot, stackId: string): StackPlan 
     name: o.spec.name,
     id: o.id,
   }));
-  const plan = { groups: inSteps(marked.filter(isNew)) };
+  const plan = { groups: inSteps(marked.filter(isNew).map((c) => [c])) };
   return { plan, stack: marks(stack), changes, problems: [] };
 }
 
@@ -319,16 +333,31 @@ function objectThere(snapshot: Snapshot, { kind, object }: Change): unknown {
   return kind === 'network' ? snapshot.network(object.id) : snapshot.stack(object.id);
 }
 
-/** @param guards how many each step carries besides */
-function inSteps(changes: readonly Change[], guards = 0): Change[][] {
-  const room = MAX_COMPARISONS - guards - COMPARISONS_PER_CHANGE; // one more for the grants' guard
-  const size = Math.max(
-    1,
-    Math.min(MAX_CHANGES_AT_ONCE, Math.floor(room / COMPARISONS_PER_CHANGE)),
-  );
+/**
+ * As few steps as hold the parts, in order.
+ * @param parts each what must be written together
+ * @param guards how many each step carries besides
+ */
+function inSteps(parts: readonly (readonly Change[])[], guards = 0): Change[][] {
+  const room = MAX_COMPARISONS - guards - 1; // for the guard of what networks are granted
   const steps: Change[][] = [];
-  for (let i = 0; i < changes.length; i += size) steps.push(changes.slice(i, i + size));
+  let [partsLeft, comparisonsLeft] = [0, 0];
+  for (const part of parts) {
+    const comparisons = part.reduce((sum, change) => sum + comparisonsOf(change), 0);
+    if (partsLeft === 0 || comparisons > comparisonsLeft) {
+      steps.push([]);
+      [partsLeft, comparisonsLeft] = [MAX_PARTS_AT_ONCE, room];
+    }
+    steps.at(-1)?.push(...part);
+    partsLeft -= 1;
+    comparisonsLeft -= comparisons;
+  }
   return steps;
+}
+
+/** What is created needs its key, and most kinds their name. */
+function comparisonsOf({ action, kind }: Change): number {
+  return action === 'create' && kind !== 'revision' ? 2 : 1;
 }
 
 function isOfStack(
