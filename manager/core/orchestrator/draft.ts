@@ -1,7 +1,7 @@
 import type { Service, Task } from '../../../common/model/objects.js';
 import { comparePlaces, placeOf, type Place } from '../../../common/model/task-place.js';
 import { rankOf } from '../../../common/model/task-state.js';
-import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { TaskState, type RestartHistory } from '../../../proto/gen/hatoba/v1/types.js';
 import { chunkChanges, type PlanContext } from '../plan-context.js';
 import { revisionChanges } from '../service/revisions.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
@@ -20,6 +20,17 @@ import { SpecComparison } from './spec-comparison.js';
 interface DraftTask {
   task: Task;
   action?: 'create' | 'update';
+}
+
+export interface CreateOptions {
+  /** Why the task is made, in words for people. */
+  cause: string;
+  /** What it takes over; the service's present spec if absent. */
+  origin?: TaskOrigin;
+  replaces?: Task;
+  startAfterMs?: number;
+  /** Of the tasks before it, see restart-policy.ts. */
+  restarts?: RestartHistory | undefined;
 }
 
 /**
@@ -68,21 +79,20 @@ export class ServiceDraft {
     return this.slots().filter(isOccupied);
   }
 
-  setDesired(task: Task, desiredState: TaskState): void {
+  /** @param desiredReason in words for people: "n2 is drained" */
+  setDesired(task: Task, desiredState: TaskState, desiredReason: string): void {
     const entry = this.#slots.get(placeOf(task))?.find((d) => d.task.id === task.id);
     if (entry === undefined || rankOf(entry.task.desiredState) >= rankOf(desiredState)) return;
-    entry.task = { ...entry.task, desiredState, desiredSinceMs: this.context.nowMs };
+    const desiredSinceMs = this.context.nowMs;
+    entry.task = { ...entry.task, desiredState, desiredReason, desiredSinceMs };
     entry.action ??= 'update';
   }
 
   /**
-   * A new task in the slot; a node's id as its place makes it that node's. It may run at once when nothing is in its way; else it is prepared and
-   * waits (desired READY), see promoteReady.
+   * A new task in the slot; a node's id as its place makes it that node's. It may run at once when
+   * nothing is in its way; else it is prepared and waits (desired READY), see promoteReady.
    */
-  create(
-    place: Place,
-    options: { origin?: TaskOrigin; replaces?: Task; startAfterMs?: number } = {},
-  ): void {
+  create(place: Place, options: CreateOptions): void {
     const entries = this.#slots.get(place) ?? [];
     this.#slots.set(place, entries);
     const { origin = originOf(this.service), replaces, startAfterMs = 0 } = options;
@@ -93,6 +103,8 @@ export class ServiceDraft {
       desiredState: TaskState.READY,
       startAfterMs,
       replacesTaskId: replaces?.id ?? '',
+      cause: options.cause,
+      restarts: options.restarts,
     };
     const task = newTask(this.service, origin, taskPlace, this.context);
     const entry: DraftTask = { task, action: 'create' };

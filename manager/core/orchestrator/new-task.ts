@@ -1,5 +1,5 @@
 import type { Service, Task } from '../../../common/model/objects.js';
-import type { PortConfig } from '../../../proto/gen/hatoba/v1/types.js';
+import type { PortConfig, RestartHistory } from '../../../proto/gen/hatoba/v1/types.js';
 import { PublishMode, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { PlanContext } from '../plan-context.js';
 
@@ -16,6 +16,8 @@ export interface TaskPlace {
   /** 0 = at once. */
   startAfterMs: number;
   replacesTaskId: string;
+  cause: string;
+  restarts: RestartHistory | undefined;
 }
 
 /** The ports that each task of the service binds on its own node. */
@@ -57,9 +59,8 @@ export function newTask(
     drainMs: 0,
     assignedGenericResources: [],
     jobIteration: 0,
-    restarts: undefined,
-    cause: '',
     desiredReason: '',
+    takesOver: false,
     status: {
       state: TaskState.NEW,
       timestampMs: nowMs,

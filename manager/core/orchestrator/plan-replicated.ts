@@ -18,7 +18,7 @@ export function planReplicated(snapshot: Snapshot, serviceId: string, context: P
   if (service?.spec.mode.$case !== 'replicated') return EMPTY_PLAN;
   const draft = new ServiceDraft(snapshot, service, context);
   if (service.pendingDelete) {
-    for (const slot of draft.slots()) removeSlot(draft, slot);
+    for (const slot of draft.slots()) removeSlot(draft, slot, 'its service was removed');
     return draft.toPlan();
   }
   planScale(draft, replicasOf(service));
@@ -41,18 +41,24 @@ export function replicasOf(service: Pick<Service, 'spec'>): number {
 function planScale(draft: ServiceDraft, replicas: number): void {
   const occupied = draft.occupiedSlots();
   for (const slot of pickSurplus(draft, occupied, occupied.length - replicas)) {
-    removeSlot(draft, slot);
+    removeSlot(draft, slot, `scaled down to ${replicas}`);
   }
+  const cause = isFirst(draft) ? 'service created' : `scaled up to ${replicas}`;
   const taken = new Set(occupied.map((s) => s.place));
   let number = 1;
   for (let missing = replicas - occupied.length; missing > 0; missing--) {
     while (taken.has(number)) number++;
-    draft.create(number++);
+    draft.create(number++, { cause });
   }
 }
 
-function removeSlot(draft: ServiceDraft, slot: Slot): void {
-  for (const task of slot.tasks) draft.setDesired(task, TaskState.REMOVE);
+/** Whether the service has had no task yet. */
+function isFirst(draft: ServiceDraft): boolean {
+  return draft.service.specVersion === 1 && draft.slots().length === 0;
+}
+
+function removeSlot(draft: ServiceDraft, slot: Slot, reason: string): void {
+  for (const task of slot.tasks) draft.setDesired(task, TaskState.REMOVE, reason);
 }
 
 /**

@@ -42,7 +42,7 @@ function replace(draft: ServiceDraft, { place }: Slot, task: Task): void {
   const companion = tasks.find(
     (t) => t.id !== task.id && isLive(t) && nodeFateOf(draft.snapshot, t) === 'usable',
   );
-  draft.setDesired(task, TaskState.SHUTDOWN);
+  draft.setDesired(task, TaskState.SHUTDOWN, 'it cannot go on');
   if (companion !== undefined && !retriesBeside(draft, task)) return;
   if (!mayRestart(task, tasks, draft.context.nowMs)) return;
   const moved = !ended || nodeFateOf(draft.snapshot, task) !== 'usable';
@@ -50,6 +50,7 @@ function replace(draft: ServiceDraft, { place }: Slot, task: Task): void {
   draft.create(place, {
     // While an update has not come to this slot, what runs here is what ran here before.
     ...(draft.comparison.isDirty(task) ? { origin: task } : {}),
+    cause: 'a task cannot go on',
     replaces: task,
     startAfterMs: delayMs === 0 ? 0 : draft.context.nowMs + delayMs,
   });
@@ -104,7 +105,7 @@ export function promoteReady(draft: ServiceDraft): void {
   for (const slot of draft.slots()) {
     for (const task of slot.tasks) {
       if (task.desiredState === TaskState.READY && draft.mayRun(task)) {
-        draft.setDesired(task, TaskState.RUNNING);
+        draft.setDesired(task, TaskState.RUNNING, 'nothing is in its way any more');
       }
     }
   }

@@ -41,7 +41,7 @@ function finishSlot(draft: ServiceDraft, slot: Slot): void {
   const serves = clean.some((t) => draft.serves(t) && isProven(draft, t));
   const keep = [furthest(clean), serves ? undefined : furthest(dirty)];
   for (const task of wanted) {
-    if (!keep.includes(task)) draft.setDesired(task, TaskState.SHUTDOWN);
+    if (!keep.includes(task)) draft.setDesired(task, TaskState.SHUTDOWN, updateReason(draft));
   }
 }
 
@@ -75,6 +75,7 @@ function beginUpdate(draft: ServiceDraft): void {
       state: UpdateState.UPDATING,
       startedAtMs: draft.context.nowMs,
       completedAtMs: 0,
+      resumedAtMs: 0,
       message: 'update in progress',
     },
   });
@@ -190,8 +191,15 @@ function updateSlot(draft: ServiceDraft, slot: Slot, order: UpdateOrder): void {
   const old = slot.tasks.filter(isWantedTask);
   const last = old.at(-1) ?? slot.tasks.at(-1);
   const keepsOld = order === UpdateOrder.START_FIRST && old.some((t) => draft.serves(t));
-  if (!keepsOld) for (const task of old) draft.setDesired(task, TaskState.SHUTDOWN);
-  draft.create(slot.place, last === undefined ? {} : { replaces: last });
+  if (!keepsOld) {
+    for (const task of old) draft.setDesired(task, TaskState.SHUTDOWN, updateReason(draft));
+  }
+  const cause = updateReason(draft);
+  draft.create(slot.place, last === undefined ? { cause } : { cause, replaces: last });
+}
+
+function updateReason({ service }: ServiceDraft): string {
+  return `update to revision ${service.specVersion}`;
 }
 
 function completeIfDone(
@@ -205,6 +213,7 @@ function completeIfDone(
       state: rollingBack ? UpdateState.ROLLBACK_COMPLETED : UpdateState.COMPLETED,
       startedAtMs: draft.service.updateStatus?.startedAtMs ?? 0,
       completedAtMs: draft.context.nowMs,
+      resumedAtMs: 0,
       message: rollingBack ? 'rollback completed' : 'update completed',
     },
   });
@@ -239,6 +248,7 @@ function stopUpdate(
       state: rollingBack ? UpdateState.ROLLBACK_PAUSED : UpdateState.PAUSED,
       startedAtMs: service.updateStatus?.startedAtMs ?? 0,
       completedAtMs: 0,
+      resumedAtMs: 0,
       message: `${rollingBack ? 'rollback' : 'update'} paused ${cause}`,
     },
   });
@@ -258,6 +268,7 @@ export function rollbackPatch(
       state: UpdateState.ROLLBACK_STARTED,
       startedAtMs: nowMs,
       completedAtMs: 0,
+      resumedAtMs: 0,
       message,
     },
   };

@@ -4,7 +4,10 @@ import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.j
 import { NodeAvailability, NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../snapshot.js';
 
-/** The stable place of one replica, or of a global service's task, and the tasks it has had, in order of generation. */
+/**
+ * The stable place of one replica, or of a global service's task, and the tasks it has had, in order
+ * of generation.
+ */
 export interface Slot {
   readonly place: Place;
   readonly tasks: readonly Task[];

@@ -238,7 +238,10 @@ function isUnfinished(state: UpdateState | undefined): boolean {
 
 function begun(nowMs: number): NonNullable<Service['updateStatus']> {
   const message = 'update in progress';
-  return { state: UpdateState.UPDATING, startedAtMs: nowMs, completedAtMs: 0, message };
+  return {
+    ...{ state: UpdateState.UPDATING, message },
+    ...{ startedAtMs: nowMs, completedAtMs: 0, resumedAtMs: 0 },
+  };
 }
 
 function needsUpdate(snapshot: Snapshot, next: Service): boolean {

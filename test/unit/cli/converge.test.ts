@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { judgeService, Steadiness } from '../../../cli/converge.js';
 import type { Service, Task } from '../../../common/model/objects.js';
-import { TaskState, UpdateState, type UpdateStatus } from '../../../proto/gen/hatoba/v1/types.js';
+import { TaskState, UpdateState, UpdateStatus } from '../../../proto/gen/hatoba/v1/types.js';
 import { aService, aTask } from '../../support/builders.js';
 
 const NOW = 1_700_000_100_000;
 
 function service(running: number, desired: number, update?: Partial<UpdateStatus>): Service {
   const base = aService({ spec: { name: 'web' } });
-  const none = { state: UpdateState.UNKNOWN, startedAtMs: 0, completedAtMs: 0, message: '' };
+  const none = UpdateStatus.fromPartial({});
   return {
     ...base,
     serviceStatus: { runningTasks: running, desiredTasks: desired, completedTasks: 0 },

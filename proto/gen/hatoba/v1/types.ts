@@ -1045,6 +1045,8 @@ export interface Taint {
   key: string;
   value: string;
   effect: TaintEffect;
+  /** filled in by the manager */
+  addedAtMs: number;
 }
 
 export interface NodeDescription {
@@ -1266,6 +1268,8 @@ export interface UpdateStatus {
   startedAtMs: number;
   completedAtMs: number;
   message: string;
+  /** when it last went on after a pause; failures before that are forgiven */
+  resumedAtMs: number;
 }
 
 export interface EndpointSpec {
@@ -1357,6 +1361,11 @@ export interface Task {
   cause: string;
   /** why its desired state was last changed: "n2 is drained" */
   desiredReason: string;
+  /**
+   * The task that this one replaces is given up as soon as this one runs, though nothing is wrong with
+   * it: so it is when tasks are rebalanced.
+   */
+  takesOver: boolean;
 }
 
 export interface Task_ServiceLabelsEntry {
@@ -2765,7 +2774,7 @@ export const NodeSpec_LabelsEntry: MessageFns<NodeSpec_LabelsEntry> = {
 };
 
 function createBaseTaint(): Taint {
-  return { key: "", value: "", effect: TaintEffect.NO_SCHEDULE };
+  return { key: "", value: "", effect: TaintEffect.NO_SCHEDULE, addedAtMs: 0 };
 }
 
 export const Taint: MessageFns<Taint> = {
@@ -2778,6 +2787,9 @@ export const Taint: MessageFns<Taint> = {
     }
     if (message.effect !== TaintEffect.NO_SCHEDULE) {
       writer.uint32(24).int32(taintEffectToNumber(message.effect));
+    }
+    if (message.addedAtMs !== 0) {
+      writer.uint32(32).int64(message.addedAtMs);
     }
     return writer;
   },
@@ -2819,6 +2831,14 @@ export const Taint: MessageFns<Taint> = {
             message.effect = taintEffectFromJSON(reader.int32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.addedAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2836,6 +2856,11 @@ export const Taint: MessageFns<Taint> = {
       key: isSet(object.key) ? globalThis.String(object.key) : "",
       value: isSet(object.value) ? globalThis.String(object.value) : "",
       effect: isSet(object.effect) ? taintEffectFromJSON(object.effect) : TaintEffect.NO_SCHEDULE,
+      addedAtMs: isSet(object.addedAtMs)
+        ? globalThis.Number(object.addedAtMs)
+        : isSet(object.added_at_ms)
+        ? globalThis.Number(object.added_at_ms)
+        : 0,
     };
   },
 
@@ -2850,6 +2875,9 @@ export const Taint: MessageFns<Taint> = {
     if (message.effect !== TaintEffect.NO_SCHEDULE) {
       obj.effect = taintEffectToJSON(message.effect);
     }
+    if (message.addedAtMs !== 0) {
+      obj.addedAtMs = Math.round(message.addedAtMs);
+    }
     return obj;
   },
 
@@ -2861,6 +2889,7 @@ export const Taint: MessageFns<Taint> = {
     message.key = object.key ?? "";
     message.value = object.value ?? "";
     message.effect = object.effect ?? TaintEffect.NO_SCHEDULE;
+    message.addedAtMs = object.addedAtMs ?? 0;
     return message;
   },
 };
@@ -5614,7 +5643,7 @@ export const UpdateConfig: MessageFns<UpdateConfig> = {
 };
 
 function createBaseUpdateStatus(): UpdateStatus {
-  return { state: UpdateState.UNKNOWN, startedAtMs: 0, completedAtMs: 0, message: "" };
+  return { state: UpdateState.UNKNOWN, startedAtMs: 0, completedAtMs: 0, message: "", resumedAtMs: 0 };
 }
 
 export const UpdateStatus: MessageFns<UpdateStatus> = {
@@ -5630,6 +5659,9 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
     }
     if (message.message !== "") {
       writer.uint32(34).string(message.message);
+    }
+    if (message.resumedAtMs !== 0) {
+      writer.uint32(40).int64(message.resumedAtMs);
     }
     return writer;
   },
@@ -5679,6 +5711,14 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
             message.message = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.resumedAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5705,6 +5745,11 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
         ? globalThis.Number(object.completed_at_ms)
         : 0,
       message: isSet(object.message) ? globalThis.String(object.message) : "",
+      resumedAtMs: isSet(object.resumedAtMs)
+        ? globalThis.Number(object.resumedAtMs)
+        : isSet(object.resumed_at_ms)
+        ? globalThis.Number(object.resumed_at_ms)
+        : 0,
     };
   },
 
@@ -5722,6 +5767,9 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
     if (message.message !== "") {
       obj.message = message.message;
     }
+    if (message.resumedAtMs !== 0) {
+      obj.resumedAtMs = Math.round(message.resumedAtMs);
+    }
     return obj;
   },
 
@@ -5734,6 +5782,7 @@ export const UpdateStatus: MessageFns<UpdateStatus> = {
     message.startedAtMs = object.startedAtMs ?? 0;
     message.completedAtMs = object.completedAtMs ?? 0;
     message.message = object.message ?? "";
+    message.resumedAtMs = object.resumedAtMs ?? 0;
     return message;
   },
 };
@@ -6258,6 +6307,7 @@ function createBaseTask(): Task {
     restarts: undefined,
     cause: "",
     desiredReason: "",
+    takesOver: false,
   };
 }
 
@@ -6337,6 +6387,9 @@ export const Task: MessageFns<Task> = {
     }
     if (message.desiredReason !== "") {
       writer.uint32(202).string(message.desiredReason);
+    }
+    if (message.takesOver !== false) {
+      writer.uint32(208).bool(message.takesOver);
     }
     return writer;
   },
@@ -6557,6 +6610,14 @@ export const Task: MessageFns<Task> = {
             message.desiredReason = reader.string();
             continue;
           }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.takesOver = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6686,6 +6747,11 @@ export const Task: MessageFns<Task> = {
         : isSet(object.desired_reason)
         ? globalThis.String(object.desired_reason)
         : "",
+      takesOver: isSet(object.takesOver)
+        ? globalThis.Boolean(object.takesOver)
+        : isSet(object.takes_over)
+        ? globalThis.Boolean(object.takes_over)
+        : false,
     };
   },
 
@@ -6772,6 +6838,9 @@ export const Task: MessageFns<Task> = {
     if (message.desiredReason !== "") {
       obj.desiredReason = message.desiredReason;
     }
+    if (message.takesOver !== false) {
+      obj.takesOver = message.takesOver;
+    }
     return obj;
   },
 
@@ -6818,6 +6887,7 @@ export const Task: MessageFns<Task> = {
       : undefined;
     message.cause = object.cause ?? "";
     message.desiredReason = object.desiredReason ?? "";
+    message.takesOver = object.takesOver ?? false;
     return message;
   },
 };

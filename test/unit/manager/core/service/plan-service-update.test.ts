@@ -116,6 +116,7 @@ describe('calls on services', () => {
         state: UpdateState.PAUSED,
         startedAtMs: T0,
         completedAtMs: 0,
+        resumedAtMs: 0,
         message: 'why',
       },
     };
