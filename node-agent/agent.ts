@@ -24,7 +24,7 @@ import { needsClusterNetworks, openContainerNetworks } from './local/open-local.
 import type { RestartGate } from './local/restart-gate.js';
 import { AgentServer } from './rpc/agent-server.js';
 import { attachmentCalls } from './session/attachment-calls.js';
-import { describeNode, type DescribeModules } from './session/describe-node.js';
+import { describeNode, hostPlatform, type DescribeModules } from './session/describe-node.js';
 import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
 import type { AgentIdentity } from './session/identity.js';
 import { ManagerList } from './session/manager-list.js';
@@ -101,7 +101,7 @@ async function assemble(
   const { networks, bridge } = opened;
   const attachments = openAttachments(modules, { networks, stack, session: () => late.session });
   const executor = await ContainerExecutor.create(
-    { hostname: config.hostname },
+    { hostname: config.hostname, ...hostPlatform() },
     {
       engine,
       driver,

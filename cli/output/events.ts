@@ -1,6 +1,6 @@
 import type { EngineEvent } from '../../proto/gen/hatoba/v1/engine.js';
 import { UsageError } from '../failure.js';
-import { compileTemplate } from './template.js';
+import { formatTemplate } from './format-template.js';
 
 export interface EventFormat {
   output: string;
@@ -11,7 +11,7 @@ export interface EventFormat {
 export function eventFormat({ output, format }: EventFormat): (event: EngineEvent) => string {
   if (output === 'json' || format === 'json') return (event) => JSON.stringify(eventRow(event));
   if (format === undefined) return eventLine;
-  const show = compileTemplate(format);
+  const show = formatTemplate(format);
   return (event) => show(dockerEvent(event));
 }
 

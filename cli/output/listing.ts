@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
 import { stringify } from 'yaml';
 import { UsageError } from '../failure.js';
-import { compileTemplate } from './template.js';
+import { formatTemplate } from './format-template.js';
 
 export type OutputFormat = 'table' | 'json' | 'yaml' | 'wide';
 
@@ -62,7 +62,7 @@ export function formatObject(
 ): string {
   if (format !== undefined && format !== 'json') {
     const list: readonly unknown[] = Array.isArray(shown) ? shown : [shown];
-    return list.map(compileTemplate(format)).join('\n');
+    return list.map(formatTemplate(format)).join('\n');
   }
   if (format === 'json') return JSON.stringify(shown);
   return output === 'yaml' ? stringify(shown).trimEnd() : JSON.stringify(shown, null, 2);
@@ -78,7 +78,7 @@ function formatByTemplate<Row extends object>(
   const [isTable, template] = /^table\s/.test(format)
     ? [true, format.slice('table '.length)]
     : [false, format];
-  const show = compileTemplate(template);
+  const show = formatTemplate(template);
   const lines = objects.map(show);
   if (!isTable) return lines.join('\n');
   const titles = listing.columns.map((c) => [c.field ?? '', c.title]);

@@ -2,6 +2,11 @@ import { HatobaError } from '../../common/errors.js';
 import { shortId } from '../../common/model/ids.js';
 import type { Task } from '../../common/model/objects.js';
 import { taskName } from '../../common/model/task-place.js';
+import {
+  expandContainer,
+  templateDataOf,
+  type TemplateNode,
+} from '../../common/template/task-templates.js';
 import type { Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
 import { containerDns, toSandboxDns } from './container-dns.js';
@@ -25,7 +30,22 @@ export function containerName(task: Task): string {
 }
 
 /**
- * The container of a task. A pure function; the container's id is the task's.
+ * The task with the templates of its spec expanded, as they are on this node.
+ * @throws {HatobaError} invalid-argument with all that cannot be
+ */
+export function expandTask(task: Task, node: TemplateNode): Task {
+  const mistakes: string[] = [];
+  const data = templateDataOf(task, node);
+  const containerSpec = expandContainer(task.spec.containerSpec, data, (path, { message }) => {
+    mistakes.push(`${path}: ${message}`);
+  });
+  if (mistakes.length > 0) throw new HatobaError('invalid-argument', mistakes.join('\n'));
+  return { ...task, spec: { ...task.spec, containerSpec } };
+}
+
+/**
+ * The container of a task, whose spec has no templates left. A pure function; the container's id is
+ * the task's.
  * @throws {HatobaError} invalid-argument for options that this node cannot honour
  */
 export function toContainerConfig(task: Task, network: TaskNetwork): ContainerConfig {

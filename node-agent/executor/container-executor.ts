@@ -1,10 +1,12 @@
 import { HatobaError } from '../../common/errors.js';
 import type { Task } from '../../common/model/objects.js';
+import type { TemplateNode } from '../../common/template/task-templates.js';
 import type { NetworkDriver, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig, ContainerState, Engine } from '../../runtime/engine.js';
 import type { Observation } from '../core/task-machine.js';
 import {
   addressesOf,
+  expandTask,
   TASK_ID_LABEL,
   toContainerConfig,
   toSandboxConfig,
@@ -33,8 +35,8 @@ const PARALLEL_CREATES = 8;
 /** Runs tasks as containers of runtime/ in sandboxes of overlay-net/; both by the task's id. */
 export class ContainerExecutor implements Executor, AsyncDisposable {
   readonly #modules: ContainerExecutorModules;
-  /** Host name for containers on the host's own network. */
-  readonly #hostname: string;
+  /** Its name is also that of containers on the host's own network. */
+  readonly #node: TemplateNode;
   readonly #creates = new Semaphore(PARALLEL_CREATES);
   /** Sandboxes of a former process whose task may not have got its container. */
   readonly #leftovers: Set<string>;
@@ -42,11 +44,11 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   readonly #unsubscribe: () => void;
 
   private constructor(
-    options: { hostname: string; leftovers: Set<string> },
+    options: { node: TemplateNode; leftovers: Set<string> },
     modules: ContainerExecutorModules,
   ) {
     this.#modules = modules;
-    this.#hostname = options.hostname;
+    this.#node = options.node;
     this.#leftovers = options.leftovers;
     this.#unsubscribe = modules.engine.containers.onEvent((event) => {
       for (const notify of this.#watchers.get(event.id) ?? []) notify();
@@ -54,18 +56,18 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   }
 
   static async create(
-    options: { hostname: string },
+    node: TemplateNode,
     modules: ContainerExecutorModules,
   ): Promise<ContainerExecutor> {
     const sandboxes = await modules.driver.list();
     const leftovers = new Set(sandboxes.map((s) => s.id));
-    return new ContainerExecutor({ ...options, leftovers }, modules);
+    return new ContainerExecutor({ node, leftovers }, modules);
   }
 
   async prepare(task: Task, signal: AbortSignal): Promise<void> {
     if (this.#containers.get(task.id) !== undefined) return;
     await this.#ensureImage(task.spec.containerSpec.image, signal);
-    await this.#creates.run(signal, () => this.#createContainer(task));
+    await this.#creates.run(signal, () => this.#createContainer(expandTask(task, this.#node)));
   }
 
   async start(task: Task): Promise<Observation> {
@@ -158,7 +160,7 @@ export class ContainerExecutor implements Executor, AsyncDisposable {
   async #attach(task: Task): Promise<TaskNetwork> {
     const { driver, driverOf, withHostPorts } = this.#modules;
     const config = toSandboxConfig(task, driverOf);
-    if (config === undefined) return { type: 'host', hostname: this.#hostname };
+    if (config === undefined) return { type: 'host', hostname: this.#node.hostname };
     if (this.#leftovers.has(task.id)) await this.#detach(task.id);
     const sandbox = await withHostPorts(config.hostPorts, () => driver.attach(config));
     return { type: 'sandbox', sandbox };

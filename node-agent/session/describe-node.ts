@@ -36,7 +36,7 @@ export async function describeNode(
   const dataPathAddress = options.dataPathAddr !== '' ? options.dataPathAddr : address;
   return {
     hostname: options.hostname,
-    platform: platform(),
+    platform: hostPlatform(),
     resources: {
       nanoCpus: availableParallelism() * 1e9,
       memoryBytes: totalmem(),
@@ -55,7 +55,8 @@ export async function describeNode(
 /** Architectures by their OCI names. */
 const OCI_ARCHITECTURE: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
-function platform(): Platform {
+/** Of this host, by its OCI names. */
+export function hostPlatform(): Platform {
   const name = arch();
   return {
     architecture: OCI_ARCHITECTURE[name] ?? name,

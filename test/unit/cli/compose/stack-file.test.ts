@@ -171,7 +171,8 @@ describe('parseStackFile', () => {
       resources.limits,
       Limit.fromPartial({ nanoCpus: 5e8, memoryBytes: 64 * 2 ** 20, pids: 10 }),
     );
-    assert.deepEqual(resources.reservations, { nanoCpus: 2.5e8, memoryBytes: 2 ** 30, pids: 0 });
+    const reserved = { nanoCpus: 2.5e8, memoryBytes: 2 ** 30, pids: 0, generic: [] };
+    assert.deepEqual(resources.reservations, reserved);
     assert.deepEqual(placement.constraints, ['node.role==worker']);
     assert.deepEqual(placement.preferences, [{ spreadDescriptor: 'node.labels.zone' }]);
   });

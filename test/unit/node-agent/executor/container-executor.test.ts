@@ -7,6 +7,7 @@ import type { Sandbox, SandboxConfig } from '../../../../overlay-net/driver.js';
 import {
   Image,
   Limit,
+  MountType,
   NetworkAttachment,
   PortConfig,
 } from '../../../../proto/gen/hatoba/v1/types.js';
@@ -127,7 +128,7 @@ describe('ContainerExecutor', () => {
       },
     };
     return ContainerExecutor.create(
-      { hostname: 'n1' },
+      { hostname: 'n1', os: 'linux', architecture: 'amd64' },
       {
         engine: { images: images as Images, containers: containers as unknown as Containers },
         driver,
@@ -201,6 +202,29 @@ describe('ContainerExecutor', () => {
     assert.equal(labels['tier'], 'web');
     assert.equal(labels[TASK_ID_LABEL], task.id);
     assert.deepEqual(pulls, []);
+  });
+
+  it('expands the templates of a spec as they are here, and tells of all it cannot', async () => {
+    const executor = await open();
+    const containerSpec = {
+      image: 'busybox',
+      hostname: '{{.Service.Name}}-{{.Task.Slot}}',
+      env: ['WHERE={{.Node.Hostname}} {{.Node.Platform.OS}}/{{.Node.Platform.Architecture}}'],
+      mounts: [{ type: MountType.VOLUME, source: 'data-{{.Task.Slot}}', target: '/data' }],
+    };
+    await executor.prepare(onNetwork({ spec: { containerSpec } }), never);
+    const config = containers.get('0r5o6ti2zgqcg3wr1dsjz1vyf')?.config;
+    assert.equal(config?.spec.hostname, 'web-1');
+    assert.deepEqual(config.spec.env, ['WHERE=n1 linux/amd64']);
+    assert.equal(config.spec.mounts[0]?.source, 'data-1');
+    assert.deepEqual(config.hosts, [{ address: '10.0.0.7', names: ['web-1'] }]);
+
+    const wrong = { ...containerSpec, hostname: '{{.Nope}}', env: ['A={{.Task.Number}}'] };
+    await assert.rejects(
+      executor.prepare(assignedTask({ id: 't2', spec: { containerSpec: wrong } }), never),
+      /hostname: there is no field "Nope".*\nenv\[0\]: there is no field "Task.Number"/,
+    );
+    assert.equal(containers.get('t2'), undefined);
   });
 
   it('keeps ten megabytes of log three times unless told otherwise', async () => {

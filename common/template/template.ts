@@ -1,19 +1,26 @@
-import { HatobaError } from '../../common/errors.js';
+import { HatobaError } from '../errors.js';
 import { parseTemplate, type Expression, type Node } from './template-syntax.js';
 
-/** Names of variables without their "$"; "" is the whole object. */
-type Scope = ReadonlyMap<string, unknown>;
+interface Scope {
+  /** By their names without "$"; "" is the whole object. */
+  readonly variables: ReadonlyMap<string, unknown>;
+  /** Whether what `index` does not find is a mistake where it is printed; else it prints nothing. */
+  readonly isStrict: boolean;
+}
 type PathExpression = Extract<Expression, { kind: 'path' }>;
 
 /**
- * The templates of docker's `--format`, as far as people use them on what a command shows: fields,
- * variables, pipelines, `range`, `if`, `with` and some functions of Go and docker.
+ * Go's templates as far as people use them with docker: fields, variables, pipelines, `range`, `if`,
+ * `with` and some functions of Go and docker. What is printed must be there.
  * @returns what prints an object by the template
  * @throws {HatobaError} invalid-argument naming what is wrong, at once or when printing
  */
-export function compileTemplate(text: string): (data: unknown) => string {
-  const nodes = parseTemplate(text.replaceAll('\\t', '\t').replaceAll('\\n', '\n'));
-  return (data) => render(nodes, data, new Map([['', data]]));
+export function compileTemplate(
+  text: string,
+  { isStrict = false }: Partial<Pick<Scope, 'isStrict'>> = {},
+): (data: unknown) => string {
+  const nodes = parseTemplate(text);
+  return (data) => render(nodes, data, { variables: new Map([['', data]]), isStrict });
 }
 
 function render(nodes: readonly Node[], dot: unknown, scope: Scope): string {
@@ -38,10 +45,10 @@ function renderNode(node: Node, dot: unknown, scope: Scope): string {
       const [first, second] = node.variables;
       return entries
         .map(([key, value]) => {
-          const inner = new Map(scope);
-          if (first !== undefined) inner.set(first, second === undefined ? value : key);
-          if (second !== undefined) inner.set(second, value);
-          return render(node.body, value, inner);
+          const variables = new Map(scope.variables);
+          if (first !== undefined) variables.set(first, second === undefined ? value : key);
+          if (second !== undefined) variables.set(second, value);
+          return render(node.body, value, { ...scope, variables });
         })
         .join('');
     }
@@ -52,7 +59,10 @@ function renderNode(node: Node, dot: unknown, scope: Scope): string {
 function valueOf(expression: Expression, dot: unknown, scope: Scope): unknown {
   const value = find(expression, dot, scope);
   if (value !== undefined) return value;
-  if (expression.kind !== 'path') return '';
+  if (expression.kind !== 'path') {
+    if (scope.isStrict) throw wrong(`there is nothing to print: ${textOf(expression)} is missing`);
+    return '';
+  }
   const path = expression.fields;
   for (let count = 1; count <= path.length; count++) {
     if (find({ ...expression, fields: path.slice(0, count) }, dot, scope) !== undefined) continue;
@@ -84,11 +94,18 @@ function find(expression: Expression, dot: unknown, scope: Scope): unknown {
   }
 }
 
+/** What a call asks for, as in "index … tier". */
+function textOf(expression: Expression): string {
+  if (expression.kind === 'literal') return String(expression.value);
+  if (expression.kind === 'path') return `.${expression.fields.join('.')}`;
+  return `(${[expression.name, ...expression.args.map(textOf)].join(' ')})`;
+}
+
 function origin(from: PathExpression['from'], dot: unknown, scope: Scope): unknown {
   if (from === 'dot') return dot;
   if (from.kind !== 'variable') return find(from, dot, scope);
-  if (!scope.has(from.name)) throw wrong(`there is no variable "$${from.name}"`);
-  return scope.get(from.name);
+  if (!scope.variables.has(from.name)) throw wrong(`there is no variable "$${from.name}"`);
+  return scope.variables.get(from.name);
 }
 
 /** Those that ask whether something is there. */
@@ -147,5 +164,5 @@ function goText(value: unknown): string {
 }
 
 function wrong(message: string): HatobaError {
-  return new HatobaError('invalid-argument', `--format: ${message}`);
+  return new HatobaError('invalid-argument', message);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { compileTemplate } from '../../../../cli/output/template.js';
+import { compileTemplate } from '../../../../common/template/template.js';
 import { HatobaError } from '../../../../common/errors.js';
 
 const WEB = {
@@ -29,7 +29,6 @@ const EXAMPLES: readonly [template: string, text: string][] = [
   ['{{with .State}}{{.Pid}} of {{$.Name}}{{end}}', '42 of /web'],
   ['{{range .Missing}}x{{else}}nothing{{end}}', 'nothing'],
   ['a {{- .State.Pid -}} b', 'a42b'],
-  ['{{.Name}}\\t{{.State.Pid}}\\n', '/web\t42\n'],
   ['{{println .Name .State.Pid}}{{/* a remark */}}', '/web 42\n'],
   ['{{printf "%s:%d" .Name .State.Pid}}', '/web:42'],
   ['no action', 'no action'],
@@ -60,6 +59,17 @@ describe('compileTemplate', () => {
       assert.throws(() => compileTemplate(template)(WEB), message);
     });
   }
+
+  it('prints nothing for what index does not find, unless that is a mistake', () => {
+    const text = 'tier={{index .Config.Labels "tier"}}';
+    assert.equal(compileTemplate(text)(WEB), 'tier=');
+    assert.throws(
+      () => compileTemplate(text, { isStrict: true })(WEB),
+      /nothing to print: \(index \.Config\.Labels tier\) is missing/,
+    );
+    const asked = '{{if index .Config.Labels "tier"}}a{{else}}b{{end}}';
+    assert.equal(compileTemplate(asked, { isStrict: true })(WEB), 'b');
+  });
 
   it('never fails in another way, whatever is written', () => {
     const words = [

@@ -1,6 +1,6 @@
-import { HatobaError } from '../../common/errors.js';
+import { HatobaError } from '../errors.js';
 
-/** What a template of `--format` is made of. */
+/** What a template is made of. */
 export type Node =
   | { kind: 'text'; text: string }
   | { kind: 'print'; value: Expression }
@@ -161,5 +161,5 @@ function unquote(token: string): string {
 }
 
 function wrong(message: string): HatobaError {
-  return new HatobaError('invalid-argument', `--format: ${message}`);
+  return new HatobaError('invalid-argument', message);
 }
