@@ -7,6 +7,7 @@ import {
   type LoadOptions,
   type LoadReport,
 } from '../support/load-report.js';
+import { untilNetworksShown } from '../support/network-checker/network-checker.js';
 import { OutsideHost } from '../support/outside-host.js';
 import { assertEven } from '../support/spread.js';
 import { deployAnswers, loadAnswerImages } from './answers.js';
@@ -33,6 +34,7 @@ describe('the address of a client', function () {
     outside = await OutsideHost.plugIn();
     await loadAnswerImages(cluster);
     await deployAnswers(cluster, 'who', [{ name: 'app', publishedPort: PORT }]);
+    await untilNetworksShown();
   });
   after(async () => {
     await (outside as OutsideHost | undefined)?.[Symbol.asyncDispose]();

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/eventually.js';
-import { openControl } from '../support/network-checker/cluster-objects.js';
-import { checkNetworks } from '../support/network-checker/network-checker.js';
+import { untilNetworksShown } from '../support/network-checker/network-checker.js';
 import { deployAnswers } from './answers.js';
 import { ADDRESS, type DevCluster } from './cluster.js';
 import { networkTraces, type Traces } from './network-traces.js';
@@ -28,8 +27,11 @@ export class Cycles {
   static async begin(cluster: DevCluster): Promise<Cycles> {
     await cycle(cluster, 0);
     const before = await eventually(async () => {
+      await untilNetworksShown(); // the hosts learn a little later what has gone
       const traces = await networkTraces(HOSTS);
-      assert.deepEqual([traces.services, traces.tasks], [[], []]);
+      const sandboxes = Object.values(traces.hosts).flatMap(({ namespaces }) => namespaces);
+      assert.deepEqual([traces.services, traces.tasks, sandboxes], [[], [], []]);
+      assert.deepEqual(await networkTraces(HOSTS), traces);
       return traces;
     });
     return new Cycles(cluster, before);
@@ -50,12 +52,7 @@ export class Cycles {
   /** Everything is as it was before, in the store and on every host. */
   async assertNothingLeft(): Promise<void> {
     await eventually(async () => assert.deepEqual(await networkTraces(HOSTS), this.#before));
-    const control = openControl();
-    try {
-      await checkNetworks(control, { withinMs: 60_000 });
-    } finally {
-      control.close();
-    }
+    await untilNetworksShown();
   }
 }
 

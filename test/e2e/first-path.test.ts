@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import type { TaskRow } from '../../cli/output/rows.js';
 import { eventually } from '../support/eventually.js';
+import { untilNetworksShown } from '../support/network-checker/network-checker.js';
 import {
   ADDRESS,
   CLI,
@@ -129,13 +130,13 @@ describe('from a compose file to containers on three hosts', function () {
     await cluster.hatoba('deploy', '-f', file, 'solo');
     const [only] = await cluster.runningTasks('solo_one');
     assert.ok(only !== undefined);
+    await untilNetworksShown();
     for (const [host, address] of Object.entries(ADDRESS)) {
-      assert.match(await fetchText(`http://${address}:8090/`), /^api version 1/, host);
-      assert.match(
-        await fetchText(`http://${address}:8080/`),
-        /^web version 1.*\napi version 1/,
-        host,
-      );
+      await eventually(async () => {
+        assert.match(await fetchText(`http://${address}:8090/`), /^api version 1/, host);
+        const answer = await fetchText(`http://${address}:8080/`);
+        assert.match(answer, /^web version 1.*\napi version 1/, host);
+      });
     }
     await cluster.hatoba('stack', 'rm', 'solo');
   });
@@ -207,8 +208,11 @@ describe('from a compose file to containers on three hosts', function () {
       'services: {log: {image: "hello-api:1", command: sh -c "echo out of $$(hostname); echo bad >&2; sleep 1000", stop_signal: SIGKILL, deploy: {replicas: 3}}}',
     );
     await cluster.hatoba('deploy', '-f', file, 'logs');
-    const lines = (await cluster.hatoba('service', 'logs', 'logs_log')).trim().split('\n');
-    assert.equal(lines.filter((l) => l.includes('| out of ')).length, 3, lines.join('\n'));
+    // a task runs a little before it writes
+    await eventually(async () => {
+      const lines = (await cluster.hatoba('service', 'logs', 'logs_log')).trim().split('\n');
+      assert.equal(lines.filter((l) => l.includes('| out of ')).length, 3, lines.join('\n'));
+    });
     await cluster.hatoba('stack', 'rm', 'logs');
   });
 

@@ -100,6 +100,8 @@ describe('containers of one node', function () {
     assert.equal((await inspect('web')).state?.pid, before.state?.pid);
     await hatoba('rm', '-f', 'web', 'once', 'never');
     assert.equal(await hatoba('ps', '-aq'), '');
-    await assert.rejects(fetchText(`http://${ADDRESS.n2}:8090/healthz`), /ECONNREFUSED/);
+    await eventually(async () => {
+      await assert.rejects(fetchText(`http://${ADDRESS.n2}:8090/healthz`), /ECONNREFUSED/);
+    });
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { NetworkRow } from '../../cli/output/network-rows.js';
 import { eventually } from '../support/eventually.js';
+import { untilNetworksShown } from '../support/network-checker/network-checker.js';
 import { ADDRESS, CLI, DevCluster, fetchText, requiresDevCluster, type Result } from './cluster.js';
 
 interface Inspected {
@@ -78,12 +79,17 @@ describe('networks from the command line', function () {
         assert.match(await cluster.hatoba(...ask, `http://${name}/`), /^api version 1/);
       });
     }
-    assert.match(await fetchText(`http://${ADDRESS.n2}:8091/`), /^api version 1/);
-    const { Containers, Nodes } = await inspect('front');
-    const users = Object.values(Containers).map(({ Name, Host, State }) => [Name, Host, State]);
-    assert.deepEqual(users, [['api', 'n2', 'active']]);
-    assert.deepEqual(Nodes.map(({ Host }) => Host), ['n2']); // prettier-ignore
-    assert.ok((Nodes[0]?.AppliedRevision ?? 0) > 0);
+    await eventually(async () => {
+      assert.match(await fetchText(`http://${ADDRESS.n2}:8091/`), /^api version 1/);
+    });
+    // the managers hear a little later that those of n1 have ended
+    await eventually(async () => {
+      const { Containers, Nodes } = await inspect('front');
+      const users = Object.values(Containers).map(({ Name, Host, State }) => [Name, Host, State]);
+      assert.deepEqual(users, [['api', 'n2', 'active']]);
+      assert.deepEqual(Nodes.map(({ Host }) => Host), ['n2']); // prettier-ignore
+      assert.ok((Nodes[0]?.AppliedRevision ?? 0) > 0);
+    });
     const refused = await cluster.run('network', 'rm', 'front');
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /network front is in use by container api/);
@@ -117,7 +123,10 @@ networks:
     const [own] = await cluster.runningTasks('nets_own');
     assert.deepEqual(own?.addresses, [{ network: 'host', ip: '' }]);
     const host = own.node === 'n1' ? ADDRESS.n1 : ADDRESS.n2;
-    assert.match(await fetchText(`http://${host}:80/`), /^api version 1/);
+    await eventually(async () => {
+      assert.match(await fetchText(`http://${host}:80/`), /^api version 1/);
+    });
+    await untilNetworksShown();
     const answers = new Set<string>();
     for (let i = 0; i < 6; i++) answers.add(await fetchText(`http://${ADDRESS.n1}:8092/`));
     assert.equal(answers.size, 1, 'one client is led to one task');

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { unary } from '../../proto/wire/client.js';
 import type { NodeAvailability } from '../../proto/gen/hatoba/v1/types.js';
 import { openControl } from '../support/network-checker/cluster-objects.js';
+import { untilNetworksShown } from '../support/network-checker/network-checker.js';
 import type { LoadFailure, LoadReport } from '../support/load-report.js';
 import { deployAnswers, type AnswerService } from './answers.js';
 import type { DevCluster, HostName } from './cluster.js';
@@ -48,6 +49,7 @@ export class RollingStack {
 
   /** Clients of all kinds ask both services while `work` goes on. */
   async underLoad(work: () => Promise<void>, keepMs?: number): Promise<LoadReport> {
+    await untilNetworksShown(); // what is new is not on every host at once
     await using load = await NetworkLoad.start(this.#cluster, {
       published: [8070, 8071],
       inside: ['first:80', 'last:80'],

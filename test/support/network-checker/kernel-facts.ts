@@ -126,10 +126,11 @@ function routeFacts(routes: readonly Route[]): string[] {
     );
 }
 
-/** The links in a task's container. */
+/** The links in a task's container, where they are its own. */
 async function insideFacts(task: Task): Promise<string[]> {
   const { pid } = task.status.containerStatus;
-  if (pid === 0) return [];
+  const hasOwn = task.networksAttachments.some(({ addresses }) => addresses.length > 0);
+  if (pid === 0 || !hasOwn) return [];
   const args = [`--net=/proc/${pid}/ns/net`, 'ip', '-json', 'address', 'show'];
   try {
     const links = await json<Link[]>('nsenter', args);

@@ -1,7 +1,7 @@
 import { describeError } from '../../../common/errors.js';
 import type { Node, Task } from '../../../common/model/objects.js';
 import type { ControlClient } from '../../../proto/gen/hatoba/v1/control.js';
-import { readObjects, type ClusterObjects } from './cluster-objects.js';
+import { openControl, readObjects, type ClusterObjects } from './cluster-objects.js';
 import { expectedFacts } from './expected-facts.js';
 import { kernelFacts } from './kernel-facts.js';
 import { nameChecks, wrongNames } from './name-facts.js';
@@ -38,6 +38,16 @@ export async function checkNetworks(
       );
     }
     await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Waits, as long as a slow machine needs, until every host of a dev cluster shows what the store says. */
+export async function untilNetworksShown(): Promise<void> {
+  const control = openControl();
+  try {
+    await checkNetworks(control, { withinMs: 60_000 });
+  } finally {
+    control.close();
   }
 }
 
