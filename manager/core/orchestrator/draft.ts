@@ -5,6 +5,7 @@ import { TaskState, type RestartHistory } from '../../../proto/gen/hatoba/v1/typ
 import { chunkChanges, type PlanContext } from '../plan-context.js';
 import { revisionChanges } from '../service/revisions.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
+import { isJob } from './modes.js';
 import { newTask, originOf, type TaskOrigin } from './new-task.js';
 import {
   hasEnded,
@@ -50,6 +51,7 @@ export class ServiceDraft {
   #changedService: Service | undefined;
   #specCause = '';
   readonly #slots = new Map<Place, DraftTask[]>();
+  readonly #setAside = new Set<Place>();
   #wakeAtMs = Infinity;
 
   constructor(snapshot: Snapshot, service: Service, context: PlanContext) {
@@ -65,9 +67,20 @@ export class ServiceDraft {
     }
   }
 
-  /** In order of their places; those whose tasks are all to be removed too. */
+  /** What its tasks are to reach: those of a job are to end well, all others to run. */
+  get goal(): TaskState {
+    return isJob(this.service) ? TaskState.COMPLETE : TaskState.RUNNING;
+  }
+
+  /**
+   * In order of their places; those whose tasks are all to be removed too, but none that was set
+   * aside.
+   */
   slots(): Slot[] {
-    return [...this.#slots.keys()].sort(comparePlaces).map((place) => this.slot(place));
+    return [...this.#slots.keys()]
+      .filter((place) => !this.#setAside.has(place))
+      .sort(comparePlaces)
+      .map((place) => this.slot(place));
   }
 
   slot(place: Place): Slot {
@@ -77,6 +90,11 @@ export class ServiceDraft {
   /** Slots that hold a place among the replicas. */
   occupiedSlots(): Slot[] {
     return this.slots().filter(isOccupied);
+  }
+
+  /** Nothing more is decided for a place: no step after this one sees it among the slots. */
+  setAside(place: Place): void {
+    this.#setAside.add(place);
   }
 
   /** @param desiredReason in words for people: "n2 is drained" */
@@ -109,7 +127,7 @@ export class ServiceDraft {
     const task = newTask(this.service, origin, taskPlace, this.context);
     const entry: DraftTask = { task, action: 'create' };
     entries.push(entry);
-    if (this.mayRun(task)) entry.task = { ...task, desiredState: TaskState.RUNNING };
+    if (this.mayRun(task)) entry.task = { ...task, desiredState: this.goal };
   }
 
   /**
@@ -152,7 +170,8 @@ export class ServiceDraft {
         requeueAfterMs: 0,
       };
     }
-    const groups = this.slots().flatMap((slot) => chunkChanges(this.#changesOf(slot.place)));
+    const places = [...this.#slots.keys()].sort(comparePlaces);
+    const groups = places.flatMap((place) => chunkChanges(this.#changesOf(place)));
     return {
       groups,
       ...(groups.length > 0 ? { guards: [{ kind: 'service', object: this.service }] } : {}),

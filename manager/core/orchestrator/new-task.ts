@@ -58,7 +58,7 @@ export function newTask(
     desiredSinceMs: nowMs,
     drainMs: 0,
     assignedGenericResources: [],
-    jobIteration: 0,
+    jobIteration: service.jobStatus?.iteration ?? 0,
     desiredReason: '',
     takesOver: false,
     status: {
