@@ -57,6 +57,7 @@ class LinuxKernel implements Kernel {
     this.nftables = {
       run: (script, netns) => client.call('nftables.run', script, netns),
       query: (command, netns, detail) => client.call('nftables.query', command, netns, detail),
+      countedPackets: (counter, netns) => client.call('nftables.countedPackets', counter, netns),
       isChangedByOthers: (netns) => client.call('nftables.isChangedByOthers', netns),
     };
     this.sockets = toSockets(client);

@@ -2,6 +2,7 @@ import koffi from 'koffi';
 import { HatobaError, type ErrorKind } from '../common/errors.js';
 import type { NetnsThread } from './netns.js';
 import { NetnsCache } from './netns-cache.js';
+import { NftCounters } from './nft-counters.js';
 import { NftGeneration } from './nft-generation.js';
 import type { CallHandlers } from './protocol.js';
 
@@ -29,6 +30,7 @@ export class LinuxNftables {
   readonly #thread: NetnsThread;
   readonly #contexts: NetnsCache<Context>;
   readonly #generations: NetnsCache<NftGeneration>;
+  readonly #counters: NetnsCache<NftCounters>;
   #library: Library | undefined;
 
   constructor(thread: NetnsThread) {
@@ -45,14 +47,21 @@ export class LinuxNftables {
         generation.close();
       },
     });
+    this.#counters = new NetnsCache(thread, MAX_OPEN_NAMESPACES, {
+      open: () => new NftCounters(),
+      close: (counters) => {
+        counters.close();
+      },
+    });
   }
 
   readonly handlers: CallHandlers<
-    'nftables.run' | 'nftables.query' | 'nftables.isChangedByOthers'
+    'nftables.run' | 'nftables.query' | 'nftables.countedPackets' | 'nftables.isChangedByOthers'
   > = {
     'nftables.run': (script, netns) => {
       this.#generations.get(netns).around(() => this.#run(script, 0, netns));
     },
+    'nftables.countedPackets': (counter, netns) => this.#counters.get(netns).packets(counter),
     'nftables.isChangedByOthers': (netns) => this.#generations.get(netns).takeForeign(),
     'nftables.query': (command, netns, detail = 'full') => {
       const flags = NFT_CTX_OUTPUT_JSON | (detail === 'terse' ? NFT_CTX_OUTPUT_TERSE : 0);
@@ -67,11 +76,13 @@ export class LinuxNftables {
   drop(path: string): void {
     this.#contexts.drop(path);
     this.#generations.drop(path);
+    this.#counters.drop(path);
   }
 
   close(): void {
     this.#contexts.close();
     this.#generations.close();
+    this.#counters.close();
   }
 
   #run(script: string, outputFlags: number, netns?: string): string {

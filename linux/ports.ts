@@ -254,11 +254,23 @@ export interface Spawner {
 /** terse: without the elements of sets. */
 export type ListingDetail = 'full' | 'terse';
 
+/** A named counter of a table. */
+export interface NftCounter {
+  family: 'ip' | 'bridge';
+  table: string;
+  name: string;
+}
+
 export interface Nftables {
   /** Runs one nft script as one transaction: all or nothing. */
   run(script: string, netns?: string): Promise<void>;
   /** `list …` commands with JSON output, parsed: the array under "nftables". */
   query(command: string, netns?: string, detail?: ListingDetail): Promise<unknown[]>;
+  /**
+   * How many packets a counter has seen since it was made; costs no more with large tables.
+   * @throws {HatobaError} not-found
+   */
+  countedPackets(counter: NftCounter, netns?: string): Promise<number>;
   /**
    * Whether anything but run() has changed any table since the last call: another program, or a
    * person. True the first time.

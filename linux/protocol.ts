@@ -7,6 +7,7 @@ import type {
   IdMap,
   LinkInfo,
   ListingDetail,
+  NftCounter,
   NeighbourInfo,
   NetlinkOp,
   OverlayMount,
@@ -52,6 +53,7 @@ export interface KernelCalls {
   'spawner.reap': () => void;
   'nftables.run': (script: string, netns?: string) => void;
   'nftables.query': (command: string, netns?: string, detail?: ListingDetail) => unknown[];
+  'nftables.countedPackets': (counter: NftCounter, netns?: string) => number;
   'nftables.isChangedByOthers': (netns?: string) => boolean;
   'files.mknod': (path: string, mode: number, major: number, minor: number) => void;
   'files.setXattr': (path: string, name: string, value: Uint8Array) => void;

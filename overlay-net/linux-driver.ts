@@ -100,7 +100,8 @@ class LinuxNetworkDriver implements NetworkDriver {
       [this.#wholeState(), this.#links, this.#table.checks(), this.#forward, this.#sandboxChecks],
       { clock, logger, mutex: this.#mutex },
     );
-    this.#flows = new Flows({ conntrack: kernel.conntrack, clock, logger });
+    const picksOfUdp = (): Promise<string> => this.#table.picksOfUdp();
+    this.#flows = new Flows({ conntrack: kernel.conntrack, picksOfUdp, clock, logger });
     const containerAt = (address: string): Client | undefined => this.#sandboxes.clientAt(address);
     this.#names = new NameService(options, { clock, logger, containerAt });
   }

@@ -8,7 +8,7 @@ import type { CallHandlers } from '../protocol.js';
 import { NETLINK_NETFILTER } from './constants.js';
 import { FlowEntry } from './decode.js';
 import { encodeDelete, encodeDump, type FlowKey } from './encode.js';
-import { replySource, toMatcher } from './match.js';
+import { protocolNumber, replySource, toMatcher } from './match.js';
 
 const MAX_OPEN_NAMESPACES = 8;
 /**
@@ -64,12 +64,13 @@ export class LinuxConntrack {
 
   #each(filter: FlowFilter, netns: string | undefined, visit: (entry: Buffer) => void): void {
     const matches = toMatcher(filter);
-    const { reached } = filter;
+    const { reached, protocols = [] } = filter;
+    const protocol = protocols.length === 1 ? protocols.map(protocolNumber)[0] : undefined;
     const isFew = !('within' in reached) && reached.length <= MAX_FILTERED_DUMPS;
     const sources = isFew ? [...new Set(reached)] : [undefined];
     for (const source of sources) {
       const action = `listing flows to ${source ?? 'any address'}${inNamespace(netns)}`;
-      this.#sockets.get(netns).stream(encodeDump(source), action, ({ payload }) => {
+      this.#sockets.get(netns).stream(encodeDump({ source, protocol }), action, ({ payload }) => {
         if (matches(payload)) visit(payload);
       });
     }

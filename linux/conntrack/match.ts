@@ -115,7 +115,8 @@ function toNumber(address: string): number {
   return parseIp(address).readUInt32BE();
 }
 
-function protocolNumber(name: string): number {
+/** -1: of none. */
+export function protocolNumber(name: string): number {
   for (const [number, known] of c.IP_PROTOCOLS) if (known === name) return number;
   return -1;
 }

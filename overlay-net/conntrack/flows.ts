@@ -1,13 +1,16 @@
 import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../common/logger.js';
 import type { Conntrack } from '../../linux/ports.js';
-import { handedOver, planFlowCuts, planStaleFlows } from '../core/flow-plan.js';
+import { handedOver, planFlowCuts, planStaleFlows, subnetsOf } from '../core/flow-plan.js';
 import { difference } from '../core/difference.js';
+import { linkedNetworks } from '../core/link-plan.js';
 import type { NetworkState } from '../core/network-state.js';
 import { CutQueue } from './cut-queue.js';
 
 export interface FlowsModules {
   conntrack: Conntrack;
+  /** Another text once the tables have picked somebody for a packet of UDP. */
+  picksOfUdp: () => Promise<string>;
   clock: Clock;
   logger: Logger;
 }
@@ -17,6 +20,7 @@ export interface FlowsModules {
  * itself would go there again, and its answer would miss the flow.
  */
 const LED = { protocols: ['udp'], isTranslated: true } as const;
+const NO_STATE: NetworkState = { nodeId: '', networks: [], endpoints: [], services: [], peers: [] };
 
 /**
  * The connections that this node knows of. The kernel leads every packet of one as it led the
@@ -34,13 +38,17 @@ export class Flows {
   readonly #gone: CutQueue;
   /** Those that get nothing new. */
   readonly #leaving: CutQueue;
+  /** At the last look for flows of UDP; and if there was none for certain. */
+  #picks: { last?: string; whenNone?: string | undefined } = {};
+  /** Of what a former time has left. */
+  #cleaning: Promise<void> = Promise.resolve();
   #counting: { addresses: Set<string>; counts: Promise<ReadonlyMap<string, number>> } | undefined;
   #lastCount: Promise<unknown> = Promise.resolve();
 
   constructor(modules: FlowsModules) {
     this.#modules = modules;
     this.#gone = new CutQueue((reached) => this.#remove({ reached }), modules.clock);
-    this.#leaving = new CutQueue((reached) => this.#remove({ reached, ...LED }), modules.clock);
+    this.#leaving = new CutQueue((addresses) => this.#cutLed(addresses), modules.clock);
   }
 
   /**
@@ -59,7 +67,8 @@ export class Flows {
 
   /** Resolves when nothing is to be cut at these addresses any more. */
   async settle(addresses: readonly string[]): Promise<void> {
-    await Promise.all([this.#gone.settle(addresses), this.#leaving.settle(addresses)]);
+    const cuts = [this.#gone, this.#leaving].map((queue) => queue.settle(addresses));
+    await Promise.all([...cuts, this.#cleaning]);
   }
 
   /** Says by what the tables lead from now on; what differs from before decides what is cut. */
@@ -84,7 +93,8 @@ export class Flows {
   async clean(state: NetworkState, sandboxes: readonly string[]): Promise<void> {
     const { within, except, udp } = planStaleFlows(state, sandboxes);
     this.#leaving.add(udp);
-    if (within.length > 0) await this.#remove({ reached: { within, except } });
+    if (within.length > 0) this.#cleaning = this.#remove({ reached: { within, except } });
+    await this.#cleaning;
   }
 
   /** How many connections others have open to these addresses. */
@@ -114,6 +124,33 @@ export class Flows {
     });
     this.#lastCount = counts.catch(() => undefined); // who asked hears of it
     return { addresses, counts };
+  }
+
+  async #cutLed(addresses: readonly string[]): Promise<void> {
+    const led = await this.#ledTo();
+    const reached = addresses.filter((address) => led?.has(address) ?? true);
+    if (reached.length > 0) await this.#remove({ reached, ...LED });
+  }
+
+  /**
+   * To whom there are flows of UDP; undefined if that cannot be told. Most nodes lead no such packets:
+   * the table is not looked through again until somebody was picked. A flow is in the table a moment
+   * after its picking, so only a second look is believed that there is none.
+   */
+  async #ledTo(): Promise<ReadonlyMap<string, number> | undefined> {
+    const { conntrack, picksOfUdp, logger } = this.#modules;
+    try {
+      const picks = await picksOfUdp();
+      if (picks === this.#picks.whenNone) return new Map();
+      const within = subnetsOf(linkedNetworks(this.#followed ?? NO_STATE));
+      const led = await conntrack.countFlows({ reached: { within, except: [] }, ...LED });
+      const isNone = led.size === 0 && picks === this.#picks.last;
+      this.#picks = { last: picks, whenNone: isNone ? picks : undefined };
+      return led;
+    } catch (error) {
+      logger.warn('Could not tell whether there are flows of UDP', {}, error);
+      return undefined;
+    }
   }
 
   async #remove(filter: Parameters<Conntrack['removeFlows']>[0]): Promise<void> {

@@ -1,3 +1,4 @@
+import type { NetworkConfig } from '../../proto/gen/hatoba/v1/dispatcher.js';
 import { difference } from './difference.js';
 import { linkedNetworks } from './link-plan.js';
 import type { NetworkState } from './network-state.js';
@@ -35,6 +36,11 @@ export function handedOver(before: NetworkState, after: NetworkState): ReadonlyS
   return new Set(there.map((e) => e.address));
 }
 
+/** Where all endpoints of this node's networks are: "10.0.1.0/24". */
+export function subnetsOf(networks: readonly NetworkConfig[]): string[] {
+  return networks.flatMap((n) => n.subnets.map((s) => s.subnet));
+}
+
 /** What may be left of a past that nobody remembers. */
 export interface StaleFlows {
   /** Flows to any address of these subnets, but those excepted, lead nowhere. */
@@ -49,7 +55,7 @@ export function planStaleFlows(state: NetworkState, sandboxes: readonly string[]
   const networks = linkedNetworks(state);
   const named = state.endpoints.filter((e) => e.address !== '');
   return {
-    within: networks.flatMap((n) => n.subnets.map((s) => s.subnet)),
+    within: subnetsOf(networks),
     except: [
       ...named.map((e) => e.address),
       ...sandboxes,

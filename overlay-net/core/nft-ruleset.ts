@@ -10,6 +10,9 @@ export const NFT_TABLE = 'hatoba';
 
 export type NftFamily = 'ip' | 'bridge';
 
+/** Counts the packets of UDP for which a backend was picked: the first one of each flow. */
+export const PICKS_OF_UDP = { family: 'ip', table: NFT_TABLE, name: 'picks_of_udp' } as const;
+
 /** Sets and maps of the table of family ip, with the type of their keys and data. */
 const IP_SETS = {
   /** Bridges of all networks; of those without a way out; of the ingress network. */
@@ -88,6 +91,7 @@ export function kindOf(set: NftSet): 'set' | 'map' {
 export function formatTables(underlayAddress: string): string {
   return [
     formatTable('ip', [
+      `counter ${PICKS_OF_UDP.name} { }`,
       ...formatSets(IP_SETS),
       ...natChains(underlayAddress),
       ...filterChains(),
@@ -152,6 +156,7 @@ export function formatBalanceChain(chain: string): string {
   return [
     `add chain ip ${NFT_TABLE} ${chain}`,
     `flush chain ip ${NFT_TABLE} ${chain}`,
+    `add rule ip ${NFT_TABLE} ${chain} meta l4proto udp counter name "${PICKS_OF_UDP.name}"`,
     ...picks.flatMap((pick) => [
       `add rule ip ${NFT_TABLE} ${chain} meta mark set ${pick}`,
       `add rule ip ${NFT_TABLE} ${chain} dnat to ${key} . meta mark map @${map}`,

@@ -4,7 +4,7 @@ import type { Checkable } from '../core/drift.js';
 import { narrow } from '../core/narrow.js';
 import type { NftPlan } from '../core/nft-model.js';
 import { planNft, type NftInput } from '../core/nft-plan.js';
-import { formatRemoval } from '../core/nft-ruleset.js';
+import { formatRemoval, PICKS_OF_UDP } from '../core/nft-ruleset.js';
 import { changeScript, fullScript } from '../core/nft-script.js';
 import { TableChecks } from './table-checks.js';
 
@@ -101,6 +101,15 @@ export class NftTable {
     if ([...plan.chains].some((chain) => !chains.has(chain))) this.#structure++;
     for (const chain of plan.chains) chains.add(chain);
     return { input, slots, chains };
+  }
+
+  /**
+   * Another text once a backend was picked for a packet of UDP.
+   * @throws {HatobaError} where there are no tables
+   */
+  async picksOfUdp(): Promise<string> {
+    const structure = this.#structure; // tables that are made anew count anew
+    return `${structure} ${await this.#nftables.countedPackets(PICKS_OF_UDP)}`;
   }
 
   async remove(): Promise<void> {

@@ -21,6 +21,8 @@ export interface CheckedTables {
   remake(): Promise<void>;
 }
 
+type ListedTables = Pick<Nftables, 'run' | 'query' | 'isChangedByOthers'>;
+
 /**
  * Keeps the nftables tables as they were applied. It looks only where another program changed any
  * table since. Chains and rules are compared with what the kernel showed after they were made; what
@@ -29,12 +31,12 @@ export interface CheckedTables {
 export class TableChecks implements Checkable {
   readonly part = 'nftables';
   readonly #tables: CheckedTables;
-  readonly #nftables: Nftables;
+  readonly #nftables: ListedTables;
   /** Chains and rules as the kernel shows them when nobody else had a hand in them. */
   #known: { structure: number; skeleton: readonly string[] } | undefined;
   #isInDoubt = false;
 
-  constructor(tables: CheckedTables, nftables: Nftables) {
+  constructor(tables: CheckedTables, nftables: ListedTables) {
     this.#tables = tables;
     this.#nftables = nftables;
   }

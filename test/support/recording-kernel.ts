@@ -190,6 +190,11 @@ export class RecordingKernel implements Kernel {
         this.network(netns);
         return this.onNftQuery(command, netns);
       }),
+    countedPackets: (counter, netns) =>
+      this.#record('nftables.countedPackets', [counter, netns], () => {
+        this.network(netns);
+        return 0;
+      }),
     isChangedByOthers: (netns) =>
       this.#record('nftables.isChangedByOthers', [netns], () => {
         this.network(netns);

@@ -115,6 +115,19 @@ describe('Nftables port', () => {
     assert.deepEqual([await others(), await others()], [true, false]);
   });
 
+  it('reads a counter, and says when there is none', async () => {
+    const { nftables } = rig.kernel;
+    const counter = { family: 'ip', table: 'counting', name: 'seen' } as const;
+    const read = (): Promise<number> => nftables.countedPackets(counter, netns);
+    await assert.rejects(read(), { kind: 'not-found' });
+    await nftables.run(
+      'table ip counting { counter seen { packets 5000000000 bytes 7; }; }',
+      netns,
+    );
+    assert.equal(await read(), 5_000_000_000);
+    await nftables.run('delete table ip counting', netns);
+  });
+
   it('takes a script with thousands of elements', async () => {
     const list = Array.from({ length: 5000 }, (_, i) => `10.1.${i >> 8}.${i & 255} : 10.2.0.1`);
     await rig.kernel.nftables.run(`add element ip hatoba backends { ${list.join(', ')} }`, netns);

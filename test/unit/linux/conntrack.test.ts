@@ -50,7 +50,17 @@ describe('conntrack messages', () => {
       '14000000010101030100000000000000' + '02000000',
     );
     assert.equal(
-      encodeDump('10.0.0.6').build(1).toString('hex'),
+      encodeDump({ protocol: 17 }).build(1).toString('hex'),
+      '38000000010101030100000000000000' +
+        '02000000' +
+        '10000280' + // CTA_TUPLE_REPLY
+        '0c0002800500010011000000' + // CTA_TUPLE_PROTO, CTA_PROTO_NUM
+        '14001980' +
+        '0800010000000000' +
+        '0800020008000000', // reply flags: the protocol
+    );
+    assert.equal(
+      encodeDump({ source: '10.0.0.6' }).build(1).toString('hex'),
       '38000000010101030100000000000000' +
         '02000000' +
         '10000280' + // CTA_TUPLE_REPLY

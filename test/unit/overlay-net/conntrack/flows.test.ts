@@ -30,13 +30,16 @@ describe('Flows', () => {
   let kernel: RecordingKernel;
   let clock: FakeClock;
   let flows: Flows;
+  let picks: string;
   const have = (...there: FlowInfo[]): void => void kernel.network().flows.push(...there);
   const left = (): string[] => kernel.network().flows.map((f) => `${f.protocol} ${f.reply.source}`);
 
   beforeEach(() => {
     kernel = new RecordingKernel();
     clock = new FakeClock();
-    flows = new Flows({ conntrack: kernel.conntrack, clock, logger: silentLogger });
+    picks = '0';
+    const picksOfUdp = (): Promise<string> => Promise.resolve(picks);
+    flows = new Flows({ conntrack: kernel.conntrack, picksOfUdp, clock, logger: silentLogger });
   });
 
   it('cuts by what a step of the state makes wrong, and nothing by the first state', async () => {
@@ -86,6 +89,35 @@ describe('Flows', () => {
     }
   });
 
+  it('looks for flows of UDP only where somebody was picked since there was none', async () => {
+    const looks = async (): Promise<number> => {
+      const before = kernel.argsOf('conntrack.countFlows').length;
+      flows.follow(state(endpoint(A)));
+      flows.follow(state(endpoint(A, false)));
+      await flows.leavingDone();
+      return kernel.argsOf('conntrack.countFlows').length - before;
+    };
+    flows.follow(state());
+    assert.deepEqual([await looks(), await looks(), await looks()], [1, 1, 0]);
+    picks = '1';
+    have(flow({ reached: A, protocol: 'udp' }), flow({ reached: B, protocol: 'udp' }));
+    assert.equal(await looks(), 1);
+    assert.deepEqual(left(), [`udp ${B}`]);
+    assert.equal(await looks(), 1, 'one is left');
+    kernel.network().flows = [];
+    assert.deepEqual([await looks(), await looks()], [1, 0]);
+    assert.equal(kernel.argsOf('conntrack.removeFlows').length, 1);
+  });
+
+  it('cuts also where it cannot tell whether somebody was picked', async () => {
+    have(flow({ reached: A, protocol: 'udp' }));
+    kernel.failNext('conntrack.countFlows', new HatobaError('internal', 'busy'));
+    flows.follow(state(endpoint(A)));
+    flows.follow(state(endpoint(A, false)));
+    await flows.leavingDone();
+    assert.deepEqual(left(), []);
+  });
+
   it('knows the addresses that somebody else gets in one step', () => {
     assert.deepEqual(flows.handedOver(state(endpoint(A))), new Set());
     flows.follow(state(endpoint(A), endpoint(B), endpoint(C)));
@@ -112,7 +144,9 @@ describe('Flows', () => {
       flow({ reached: '10.0.1.1', protocol: 'udp' }),
       flow({ reached: '192.0.2.7' }),
     );
-    await flows.clean(state(endpoint(A), endpoint(B, false)), [C]);
+    const now = state(endpoint(A), endpoint(B, false));
+    flows.follow(now);
+    await flows.clean(now, [C]);
     await flows.cutsDone();
     assert.deepEqual(left(), [`tcp ${A}`, `udp ${A}`, `tcp ${C}`, 'udp 10.0.1.1', 'tcp 192.0.2.7']);
   });

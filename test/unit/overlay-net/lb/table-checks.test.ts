@@ -11,7 +11,7 @@ class FakeTables {
   /** What the next questions whether others have changed anything are answered. */
   readonly others: boolean[] = [];
 
-  readonly nftables: Nftables = {
+  readonly nftables: Pick<Nftables, 'run' | 'query' | 'isChangedByOthers'> = {
     run: () => Promise.resolve(),
     query: (command) => Promise.resolve(command === 'list table ip hatoba' ? this.listing : []),
     isChangedByOthers: () => Promise.resolve(this.others.shift() ?? false),
