@@ -10,6 +10,7 @@ import type { ControlModules } from './control/methods.js';
 import { networkMethods } from './control/networks.js';
 import { nodeMethods } from './control/nodes.js';
 import { relayedMethods } from './control/relayed.js';
+import { rolloutMethods } from './control/rollouts.js';
 import { serviceMethods } from './control/services.js';
 import { stackMethods } from './control/stacks.js';
 import { systemMethods } from './control/system.js';
@@ -26,6 +27,7 @@ export function controlMethods(
     ...systemMethods(modules),
     ...nodeMethods(modules),
     ...serviceMethods(modules),
+    ...rolloutMethods(modules),
     ...taskMethods(modules),
     ...networkMethods(modules),
     ...stackMethods(modules),

@@ -56,14 +56,14 @@ export function serviceMethods(
 
     updateService: async (request, { signal }) => {
       const { id: serviceId } = view.findByPrefix('service', request.service);
-      const { version, rollback } = request;
+      const { version, rollback, rollbackTo: revision } = request;
       const spec = rollback ? undefined : checkServiceSpec(present(request.spec, 'spec'));
       await writePlan(
         cluster,
         () =>
           accepted(
             spec === undefined
-              ? planRollbackService(view, { serviceId, version }, context(''))
+              ? planRollbackService(view, { serviceId, version, revision }, context(''))
               : planUpdateService(view, { serviceId, version, spec }, context('')),
           ),
         signal,
@@ -95,7 +95,8 @@ export function accepted({
   return plan.groups.length === 0 ? undefined : plan;
 }
 
-function withStatus(snapshot: Snapshot, service: Service): Service {
+/** With the numbers of its tasks, as users see a service. */
+export function withStatus(snapshot: Snapshot, service: Service): Service {
   const serviceStatus: ServiceStatus = {
     runningTasks: countRunning(snapshot, service.id),
     desiredTasks: service.pendingDelete ? 0 : replicasOf(service),

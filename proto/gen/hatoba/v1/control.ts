@@ -4114,6 +4114,45 @@ export const ControlService = {
       Buffer.from(RemoveServiceResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RemoveServiceResponse => RemoveServiceResponse.decode(value),
   },
+  /** A rolling update or rollback stops where it is, and goes on. */
+  pauseRollout: {
+    path: "/hatoba.v1.Control/PauseRollout" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RolloutRequest): Buffer => Buffer.from(RolloutRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RolloutRequest => RolloutRequest.decode(value),
+    responseSerialize: (value: Service): Buffer => Buffer.from(Service.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Service => Service.decode(value),
+  },
+  resumeRollout: {
+    path: "/hatoba.v1.Control/ResumeRollout" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RolloutRequest): Buffer => Buffer.from(RolloutRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RolloutRequest => RolloutRequest.decode(value),
+    responseSerialize: (value: Service): Buffer => Buffer.from(Service.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Service => Service.decode(value),
+  },
+  /** Replaces all tasks by equal ones, by the rules of update_config. */
+  restartService: {
+    path: "/hatoba.v1.Control/RestartService" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RolloutRequest): Buffer => Buffer.from(RolloutRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RolloutRequest => RolloutRequest.decode(value),
+    responseSerialize: (value: Service): Buffer => Buffer.from(Service.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Service => Service.decode(value),
+  },
+  listRevisions: {
+    path: "/hatoba.v1.Control/ListRevisions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRevisionsRequest): Buffer => Buffer.from(ListRevisionsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRevisionsRequest => ListRevisionsRequest.decode(value),
+    responseSerialize: (value: ListRevisionsResponse): Buffer =>
+      Buffer.from(ListRevisionsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRevisionsResponse => ListRevisionsResponse.decode(value),
+  },
   listTasks: {
     path: "/hatoba.v1.Control/ListTasks" as const,
     requestStream: false as const,
@@ -4281,6 +4320,12 @@ export interface ControlServer extends UntypedServiceImplementation {
   getService: handleUnaryCall<GetServiceRequest, Service>;
   updateService: handleUnaryCall<UpdateServiceRequest, Service>;
   removeService: handleUnaryCall<RemoveServiceRequest, RemoveServiceResponse>;
+  /** A rolling update or rollback stops where it is, and goes on. */
+  pauseRollout: handleUnaryCall<RolloutRequest, Service>;
+  resumeRollout: handleUnaryCall<RolloutRequest, Service>;
+  /** Replaces all tasks by equal ones, by the rules of update_config. */
+  restartService: handleUnaryCall<RolloutRequest, Service>;
+  listRevisions: handleUnaryCall<ListRevisionsRequest, ListRevisionsResponse>;
   listTasks: handleUnaryCall<ListTasksRequest, ListTasksResponse>;
   getTask: handleUnaryCall<GetTaskRequest, Task>;
   createNetwork: handleUnaryCall<CreateNetworkRequest, Network>;
@@ -4482,6 +4527,68 @@ export interface ControlClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RemoveServiceResponse) => void,
+  ): ClientUnaryCall;
+  /** A rolling update or rollback stops where it is, and goes on. */
+  pauseRollout(
+    request: RolloutRequest,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  pauseRollout(
+    request: RolloutRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  pauseRollout(
+    request: RolloutRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  resumeRollout(
+    request: RolloutRequest,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  resumeRollout(
+    request: RolloutRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  resumeRollout(
+    request: RolloutRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  /** Replaces all tasks by equal ones, by the rules of update_config. */
+  restartService(
+    request: RolloutRequest,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  restartService(
+    request: RolloutRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  restartService(
+    request: RolloutRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Service) => void,
+  ): ClientUnaryCall;
+  listRevisions(
+    request: ListRevisionsRequest,
+    callback: (error: ServiceError | null, response: ListRevisionsResponse) => void,
+  ): ClientUnaryCall;
+  listRevisions(
+    request: ListRevisionsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRevisionsResponse) => void,
+  ): ClientUnaryCall;
+  listRevisions(
+    request: ListRevisionsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRevisionsResponse) => void,
   ): ClientUnaryCall;
   listTasks(
     request: ListTasksRequest,

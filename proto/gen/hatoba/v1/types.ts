@@ -1802,6 +1802,7 @@ export interface RegistryAuth {
 export interface Event {
   /** service | task | node */
   kind: string;
+  /** of several tasks of one place that it happened to, the newest */
   objectId: string;
   /** of a task: "web.1" */
   objectName: string;
