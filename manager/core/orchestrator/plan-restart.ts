@@ -2,7 +2,7 @@ import type { Service, Task } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import { RestartCondition, TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
-import { isLive, isWantedTask, nodeFateOf, type Slot } from './slots.js';
+import { isDone, isLive, isWantedTask, nodeFateOf, type Slot } from './slots.js';
 
 /** Pause before a replacement starts, where the restart policy names none. */
 export const DEFAULT_RESTART_DELAY_MS = 5000;
@@ -31,7 +31,7 @@ export function planRestarts(draft: ServiceDraft): void {
     for (const task of slot.tasks) {
       const fate = nodeFateOf(draft.snapshot, task);
       const cannotGoOn = isTerminal(task.status.state) || fate !== 'usable';
-      if (isWantedTask(task) && cannotGoOn) replace(draft, slot, task);
+      if (isWantedTask(task) && cannotGoOn && !isDone(task)) replace(draft, slot, task);
     }
   }
 }
@@ -105,7 +105,7 @@ export function promoteReady(draft: ServiceDraft): void {
   for (const slot of draft.slots()) {
     for (const task of slot.tasks) {
       if (task.desiredState === TaskState.READY && draft.mayRun(task)) {
-        draft.setDesired(task, TaskState.RUNNING, 'nothing is in its way any more');
+        draft.setDesired(task, draft.goal, 'nothing is in its way any more');
       }
     }
   }

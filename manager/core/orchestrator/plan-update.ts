@@ -67,7 +67,8 @@ function furthest(tasks: readonly Task[]): Task | undefined {
   );
 }
 
-function beginUpdate(draft: ServiceDraft): void {
+/** Where some slot is outdated. */
+export function beginUpdate(draft: ServiceDraft): void {
   const pending = draft.occupiedSlots().some((s) => isOutdated(draft, s));
   if (!pending) return;
   draft.setService({

@@ -36,6 +36,11 @@ export function isLive(task: Task): boolean {
   return isWantedTask(task) && !isTerminal(task.status.state);
 }
 
+/** Whether a job's task has done its work: it is never replaced. */
+export function isDone(task: Task): boolean {
+  return task.jobIteration > 0 && task.status.state === TaskState.COMPLETE;
+}
+
 export function isRunning(task: Task): boolean {
   return task.status.state === TaskState.RUNNING;
 }
