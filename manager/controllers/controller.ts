@@ -10,7 +10,7 @@ import { WorkQueue, type WorkQueueMetrics } from '../../common/workqueue.js';
  * again at any time, also when there is nothing to do, and never twice at once for one key.
  */
 export interface Controller {
-  /** For logs and metrics: "replicated". */
+  /** For logs and metrics: "orchestrate". */
   readonly name: string;
   /**
    * Enqueues every key there is now, and from then on each key that may need a look.

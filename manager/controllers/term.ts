@@ -6,8 +6,8 @@ import type { View } from '../view/view.js';
 import { allocateController } from './allocate.js';
 import { runControllers, type ControllerModules } from './controller.js';
 import type { LoopModules } from './loop.js';
+import { orchestrateController } from './orchestrate.js';
 import { reapController } from './reap.js';
-import { replicatedController } from './replicated.js';
 import { scheduleController } from './schedule.js';
 
 /**
@@ -39,7 +39,7 @@ export async function leadTerm(
     },
   };
   const controllers = [
-    replicatedController(loop),
+    orchestrateController(loop),
     allocateController(loop),
     scheduleController(loop),
     reapController(loop),

@@ -5,8 +5,8 @@ import { EndpointMode, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js
 import { Addresses } from '../allocator/addresses.js';
 import { givesAddresses } from '../allocator/plan-networks.js';
 import { equalData } from '../equal.js';
-import { replicasOf } from '../orchestrator/plan-replicated.js';
 import { publishesIngress } from '../orchestrator/spec-comparison.js';
+import { desiredTasksOf } from '../service/service-status.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Problem } from '../validate/problem.js';
 
@@ -35,9 +35,9 @@ export class NetworkRoom {
   check(after: Service): Problem[] {
     const before = this.#snapshot.service(after.id);
     this.#services.set(after.id, after);
-    this.#most += replicasOf(after) + 1;
+    this.#most += desiredTasksOf(this.#snapshot, after) + 1;
     return this.#networksOf(after).flatMap((network) => {
-      if (!asksForMore(before, after, network)) return [];
+      if (!this.#asksForMore(before, after, network)) return [];
       const message = this.#shortage(after, network);
       const path = 'taskTemplate.networks';
       return message === undefined ? [] : { path, message, kind: 'resource-exhausted' };
@@ -52,7 +52,7 @@ export class NetworkRoom {
 
   /** What is missing, for people. */
   #shortage(service: Service, network: Network): string | undefined {
-    const need = demandOf(service, network).total;
+    const need = this.#demandOf(service, network).total;
     if (capacityOf(network) - this.#most >= need) return undefined; // the common case, at once
     const addresses = new Addresses(this.#snapshot, new Map(), new Set([network.id]));
     if (addresses.of(network.id) === undefined) addresses.open(network);
@@ -71,7 +71,7 @@ export class NetworkRoom {
   }
 
   #needText(service: Service, network: Network, missing: number): string {
-    const { tasks, surplus, virtual } = demandOf(service, network);
+    const { tasks, surplus, virtual } = this.#demandOf(service, network);
     const parts = [`${tasks} ${tasks === 1 ? 'task' : 'tasks'}`];
     if (surplus > 0) parts.push('one more while it is updated');
     if (virtual > 0) parts.push('a virtual address');
@@ -87,14 +87,14 @@ export class NetworkRoom {
     let sum = 0;
     for (const other of this.#services.values()) {
       if (other.id === service.id || other.pendingDelete || !isOn(other, network)) continue;
-      const { tasks, virtual } = demandOf(other, network);
+      const { tasks, virtual } = this.#demandOf(other, network);
       sum += Math.max(0, tasks + virtual - this.#heldBy(other, network));
     }
     return sum;
   }
 
   #missing(service: Service, network: Network): number {
-    return Math.max(0, demandOf(service, network).total - this.#heldBy(service, network));
+    return Math.max(0, this.#demandOf(service, network).total - this.#heldBy(service, network));
   }
 
   #heldBy({ id, endpoint }: Service, network: Network): number {
@@ -104,6 +104,25 @@ export class NetworkRoom {
       .filter((t) => isWanted(t.desiredState) && !isTerminal(t.status.state))
       .filter((t) => t.networksAttachments.some((a) => a.networkId === network.id));
     return tasks.length + virtual;
+  }
+
+  #demandOf(service: Service, network: Network): Demand {
+    if (!isOn(service, network)) return { tasks: 0, surplus: 0, virtual: 0, total: 0 };
+    const { updateConfig, endpointSpec } = service.spec;
+    const tasks = desiredTasksOf(this.#snapshot, service);
+    const surplus = tasks > 0 && updateConfig.order === UpdateOrder.START_FIRST ? 1 : 0;
+    const virtual = endpointSpec.mode === EndpointMode.VIP ? 1 : 0;
+    return { tasks, surplus, virtual, total: tasks + surplus + virtual };
+  }
+
+  /** Asking for less is always possible, and so is what changes nothing for the network. */
+  #asksForMore(before: Service | undefined, after: Service, network: Network): boolean {
+    if (before === undefined || before.pendingDelete) return true;
+    const demand = this.#demandOf(after, network);
+    const former = this.#demandOf(before, network);
+    if (demand.total > former.total) return true;
+    const isUpdate = !equalData(before.spec.taskTemplate, after.spec.taskTemplate);
+    return isUpdate && demand.surplus > 0 && demand.tasks >= former.tasks;
   }
 }
 
@@ -115,27 +134,9 @@ interface Demand {
   total: number;
 }
 
-function demandOf(service: Service, network: Network): Demand {
-  if (!isOn(service, network)) return { tasks: 0, surplus: 0, virtual: 0, total: 0 };
-  const { updateConfig, endpointSpec } = service.spec;
-  const tasks = replicasOf(service);
-  const surplus = tasks > 0 && updateConfig.order === UpdateOrder.START_FIRST ? 1 : 0;
-  const virtual = endpointSpec.mode === EndpointMode.VIP ? 1 : 0;
-  return { tasks, surplus, virtual, total: tasks + surplus + virtual };
-}
-
 function isOn(service: Service, { id, spec }: Network): boolean {
   if (spec.ingress) return publishesIngress(service);
   return service.spec.taskTemplate.networks.some(({ target }) => target === id);
-}
-
-/** Asking for less is always possible, and so is what changes nothing for the network. */
-function asksForMore(before: Service | undefined, after: Service, network: Network): boolean {
-  if (before === undefined || before.pendingDelete) return true;
-  const demand = demandOf(after, network);
-  if (demand.total > demandOf(before, network).total) return true;
-  const isUpdate = !equalData(before.spec.taskTemplate, after.spec.taskTemplate);
-  return isUpdate && demand.surplus > 0 && replicasOf(after) >= replicasOf(before);
 }
 
 function capacityOf({ ipam }: Network): number {
@@ -147,7 +148,7 @@ function capacityOf({ ipam }: Network): number {
 
 function mostAddresses(snapshot: Snapshot, services: Iterable<Service>): number {
   let most = 1; // the gateway
-  for (const service of services) most += replicasOf(service) + 1;
+  for (const service of services) most += desiredTasksOf(snapshot, service) + 1;
   for (const _ of snapshot.tasks()) most++;
   for (const _ of snapshot.attachments()) most++;
   return most;

@@ -9,7 +9,7 @@ import {
 import { nodeLabel } from '../node-label.js';
 import { matchesConstraint, matchesPlatform, parseConstraint } from '../scheduler/constraint.js';
 import type { Snapshot } from '../snapshot.js';
-import { isGlobal } from './modes.js';
+import { isGlobal } from '../../../common/model/service-modes.js';
 import { isWantedTask } from './slots.js';
 
 /**

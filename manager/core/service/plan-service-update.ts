@@ -3,13 +3,16 @@ import type { Network, Service, ServiceSpec } from '../../../common/model/object
 import { UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import { equalData } from '../equal.js';
 import { NetworkRoom } from '../network/room.js';
-import { isOutdated, rollbackPatch } from '../orchestrator/plan-update.js';
+import { isJob, scaledMode } from '../../../common/model/service-modes.js';
+import { isOutdated } from '../orchestrator/update-progress.js';
+import { begunUpdate, rollbackPatch } from '../orchestrator/update-status.js';
 import { isOccupied, slotsOf } from '../orchestrator/slots.js';
 import { SpecComparison } from '../orchestrator/spec-comparison.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
 import type { Problem } from '../validate/problem.js';
 import { validateServiceSpec, withDefaults } from '../validate/service-spec.js';
+import { withNextIteration } from './job-iterations.js';
 import { causeOfRollback, causeOfUpdate, findRevision, revisionChanges } from './revisions.js';
 
 /** What a call on one service comes to. With problems, the plan is empty. */
@@ -67,13 +70,13 @@ export function planScaleService(
   context: PlanContext,
 ): ServicePlan {
   const service = existing(snapshot, request.serviceId, request.version);
-  if (service.spec.mode.$case !== 'replicated') {
+  const mode = scaledMode(service.spec.mode, request.replicas);
+  if (mode === undefined) {
     throw new HatobaError(
       'failed-precondition',
-      `service ${service.spec.name} is not replicated, so it has no number of replicas to scale`,
+      `service ${service.spec.name} has one task on each node, so it has no number of replicas to scale`,
     );
   }
-  const mode = { $case: 'replicated', value: { replicas: request.replicas } } as const;
   return planUpdateService(snapshot, { ...request, spec: { ...service.spec, mode } }, context);
 }
 
@@ -100,7 +103,8 @@ export function planRollbackService(
     context.nowMs,
     'rollback requested',
   );
-  return changedService(snapshot, { ...service, ...patch }, cause, context);
+  const changed = withNextIteration({ ...service, ...patch }, context.nowMs);
+  return changedService(snapshot, changed, cause, context);
 }
 
 function rollbackTarget(
@@ -179,7 +183,7 @@ function changedService(
 }
 
 export function newService(spec: ServiceSpec, context: PlanContext): Service {
-  return {
+  const service: Service = {
     id: context.newId(),
     version: 0,
     createdAtMs: context.nowMs,
@@ -193,6 +197,7 @@ export function newService(spec: ServiceSpec, context: PlanContext): Service {
     serviceStatus: undefined,
     jobStatus: undefined,
   };
+  return withNextIteration(service, context.nowMs);
 }
 
 /**
@@ -213,12 +218,13 @@ export function withSpec(
     previousSpec: service.spec,
     specVersion: service.specVersion + 1,
   };
+  if (isJob(next)) return withNextIteration(next, nowMs);
   const { updateStatus, previousSpec } = service;
   const scalesOnly = equalData({ ...spec, mode: service.spec.mode }, service.spec);
   if (scalesOnly && previousSpec !== undefined && isUnfinished(updateStatus?.state)) {
     return { ...next, previousSpec: { ...previousSpec, mode: spec.mode } };
   }
-  return { ...next, updateStatus: needsUpdate(snapshot, next) ? begun(nowMs) : undefined };
+  return { ...next, updateStatus: needsUpdate(snapshot, next) ? begunUpdate(nowMs) : undefined };
 }
 
 function isUnfinished(state: UpdateState | undefined): boolean {
@@ -234,14 +240,6 @@ function isUnfinished(state: UpdateState | undefined): boolean {
     case UpdateState.ROLLBACK_PAUSED:
       return true;
   }
-}
-
-function begun(nowMs: number): NonNullable<Service['updateStatus']> {
-  const message = 'update in progress';
-  return {
-    ...{ state: UpdateState.UPDATING, message },
-    ...{ startedAtMs: nowMs, completedAtMs: 0, resumedAtMs: 0 },
-  };
 }
 
 function needsUpdate(snapshot: Snapshot, next: Service): boolean {

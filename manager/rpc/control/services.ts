@@ -1,9 +1,7 @@
 import { newId } from '../../../common/model/ids.js';
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Service } from '../../../common/model/objects.js';
-import type { ServiceStatus } from '../../../proto/gen/hatoba/v1/types.js';
 import { checkServiceSpec } from '../../../proto/wire/check.js';
-import { replicasOf } from '../../core/orchestrator/plan-replicated.js';
 import {
   planCreateService,
   planRemoveService,
@@ -11,10 +9,10 @@ import {
   planUpdateService,
   type ServicePlan,
 } from '../../core/service/plan-service-update.js';
+import { serviceStatusOf } from '../../core/service/service-status.js';
 import type { Plan, Snapshot } from '../../core/snapshot.js';
 import { writePlan } from '../write-plan.js';
 import { present, refuseProblems, type ControlMethods, type ControlModules } from './methods.js';
-import { countRunning } from './tasks.js';
 
 export function serviceMethods(
   modules: ControlModules,
@@ -97,10 +95,5 @@ export function accepted({
 
 /** With the numbers of its tasks, as users see a service. */
 export function withStatus(snapshot: Snapshot, service: Service): Service {
-  const serviceStatus: ServiceStatus = {
-    runningTasks: countRunning(snapshot, service.id),
-    desiredTasks: service.pendingDelete ? 0 : replicasOf(service),
-    completedTasks: 0,
-  };
-  return { ...service, serviceStatus };
+  return { ...service, serviceStatus: serviceStatusOf(snapshot, service) };
 }

@@ -80,13 +80,6 @@ export function stackOf(task: Task): string | undefined {
   return task.serviceLabels[STACK_LABEL];
 }
 
-/** Running tasks of each service, for listings. */
-export function countRunning(snapshot: Snapshot, serviceId: string): number {
-  return snapshot
-    .tasksOfService(serviceId)
-    .filter((t) => t.status.state === TaskState.RUNNING && isWanted(t.desiredState)).length;
-}
-
 /** By service name and place, the newest of a place first. */
 function compareForPeople(a: Task, b: Task): number {
   if (a.serviceName !== b.serviceName) return a.serviceName < b.serviceName ? -1 : 1;

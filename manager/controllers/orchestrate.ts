@@ -1,17 +1,18 @@
 import { newId } from '../../common/model/ids.js';
-import { planReplicated } from '../core/orchestrator/plan-replicated.js';
+import { isGlobal } from '../../common/model/service-modes.js';
+import { planService } from '../core/orchestrator/plan-service.js';
 import type { View, ViewChange } from '../view/view.js';
 import type { Controller } from './controller.js';
 import { applyAndSee, type LoopModules } from './loop.js';
 
 /**
- * Owns tasks until they are allocated, and their desired state from beginning to end: the number
- * of replicas, rolling updates, restarts. One service at a time per key.
+ * Owns tasks until they are allocated, and their desired state from beginning to end: how many there
+ * are and where, rolling updates, restarts, iterations of jobs. One service at a time per key.
  */
-export function replicatedController(modules: LoopModules): Controller {
+export function orchestrateController(modules: LoopModules): Controller {
   const { view, clock, random } = modules;
   return {
-    name: 'replicated',
+    name: 'orchestrate',
     workers: 4,
     watch: (enqueue) => {
       for (const service of view.services()) enqueue(service.id);
@@ -23,7 +24,7 @@ export function replicatedController(modules: LoopModules): Controller {
     },
     reconcile: (serviceId, signal) => {
       const context = { nowMs: clock.nowMs(), newId: () => newId(random) };
-      return applyAndSee(modules, planReplicated(view, serviceId, context), signal);
+      return applyAndSee(modules, planService(view, serviceId, context), signal);
     },
   };
 }
@@ -35,8 +36,16 @@ function servicesTouched(view: View, change: ViewChange): Iterable<string> {
     case 'task':
       return [change.object.serviceId];
     case 'node':
-      return new Set(view.tasksOfNode(change.object.id).map((t) => t.serviceId));
+      return new Set([
+        ...view.tasksOfNode(change.object.id).map((t) => t.serviceId),
+        ...globalServices(view),
+      ]);
     default:
       return [];
   }
+}
+
+/** Each node may be one to have a task of theirs. */
+function globalServices(view: View): string[] {
+  return [...view.services()].filter(isGlobal).map((s) => s.id);
 }
