@@ -74,7 +74,7 @@ export function filterChains(): string[] {
     'chain input { type filter hook input priority 0;',
     'ip daddr @vips goto refuse',
     'ct state established,related accept',
-    ...PUBLISHED.map((published) => `fib daddr type local ${published} goto refuse`),
+    ...PUBLISHED.map((published) => `${published} fib daddr type local goto refuse`),
     'iifname @bridges goto from_container',
     '}',
     'chain from_container {',
