@@ -92,17 +92,21 @@ export class FakeExecutor implements Executor {
   /** Most prepares that ever ran at the same time. */
   maxParallelPrepares = 0;
   readonly #clock: Clock;
+  readonly #machineClock: Clock;
   readonly #scriptOf: (taskId: string) => TaskScript;
   readonly #attempts = new Map<string, number>();
   #prepares = 0;
 
   constructor(options: {
     clock: Clock;
+    /** By which containers live on when the executor's own process ends; `clock` by default. */
+    machineClock?: Clock;
     machine?: FakeMachine;
     /** @param taskId id of a task, or of one that only left traces */
     scriptOf?: (taskId: string) => TaskScript;
   }) {
     this.#clock = options.clock;
+    this.#machineClock = options.machineClock ?? options.clock;
     this.machine = options.machine ?? new FakeMachine();
     this.#scriptOf = options.scriptOf ?? (() => ({}));
   }
@@ -212,12 +216,14 @@ export class FakeExecutor implements Executor {
     if (health !== undefined) {
       const { becomes, output = '' } = health;
       container.cancelTimers.push(
-        this.#clock.setTimer(health.afterMs, () => this.machine.probe(taskId, becomes, output)),
+        this.#machineClock.setTimer(health.afterMs, () =>
+          this.machine.probe(taskId, becomes, output),
+        ),
       );
     }
     if (exits !== undefined) {
       container.cancelTimers.push(
-        this.#clock.setTimer(exits.afterMs, () =>
+        this.#machineClock.setTimer(exits.afterMs, () =>
           this.machine.exit(taskId, exits.code, exits.oomKilled ?? false),
         ),
       );

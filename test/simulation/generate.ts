@@ -1,0 +1,180 @@
+import type { Random } from '../../common/random.js';
+import * as pb from '../../proto/gen/hatoba/v1/types.js';
+import { seededRandom } from '../support/seeded-random.js';
+import { hostNames, type Action, type Fault, type Script, type Step } from './scenario.js';
+import { BAD_IMAGES, GOOD_IMAGES } from './world/images.js';
+
+const SERVICES = ['web', 'db', 'job'];
+const STACKS = ['shop'];
+/** From the first step to the last. */
+const SPAN_MS = 20_000;
+
+/** The script of a seed: who asks for what, what goes wrong, and when. */
+export function scriptOf(seed: number): Script {
+  const dice = new Dice(seededRandom(seed));
+  const cluster = {
+    managers: dice.pick([1, 2, 2, 3]),
+    workers: dice.pick([0, 1, 2]),
+    subnetSize: dice.pick([24, 28, 29]),
+  };
+  const names = hostNames(cluster);
+  const steps: Step[] = [];
+  const at = (): number => Math.round(dice.upTo(SPAN_MS));
+  for (const service of SERVICES.slice(0, dice.from(1, 2))) {
+    steps.push({ atMs: 2500 + dice.from(0, 500), do: 'create', service, spec: serviceSpec(dice) });
+  }
+  for (let left = dice.from(2, 7); left > 0; left--) {
+    steps.push({ atMs: 3000 + at(), ...action(dice, names) });
+  }
+  for (let left = dice.from(0, 6); left > 0; left--) {
+    steps.push({ atMs: 1000 + at(), ...fault(dice, names) });
+  }
+  steps.sort((a, b) => a.atMs - b.atMs);
+  return { seed, ...cluster, steps, quietAtMs: 1000 + Math.max(...steps.map((s) => s.atMs)) };
+}
+
+function action(dice: Dice, names: readonly string[]): Action {
+  const service = dice.pick(SERVICES);
+  const node = dice.pick(names);
+  return dice.weighted<Action>([
+    [3, () => ({ do: 'update', service, spec: serviceSpec(dice) })],
+    [3, () => ({ do: 'update', service, spec: { taskTemplate: taskTemplate(dice) } })],
+    [3, () => ({ do: 'scale', service, replicas: dice.from(0, 6) })],
+    [2, () => ({ do: 'create', service, spec: serviceSpec(dice) })],
+    [1, () => ({ do: 'remove', service })],
+    [1, () => ({ do: 'rollback', service })],
+    [2, () => ({ do: 'drain', node })],
+    [2, () => ({ do: 'activate', node })],
+    [1, () => ({ do: 'pause-node', node })],
+    [2, () => ({ do: 'label', node, label: 'zone', value: dice.pick(['a', 'b']) })],
+    [1, () => ({ do: 'deploy', stack: dice.pick(STACKS), spec: stackSpec(dice) })],
+    [1, () => ({ do: 'remove-stack', stack: dice.pick(STACKS) })],
+  ]);
+}
+
+function fault(dice: Dice, names: readonly string[]): Fault {
+  const host = dice.pick(names);
+  const manager = dice.pick(names.filter((n) => n.startsWith('m')));
+  const forMs = dice.pick([100, 700, 2000, 3500, 6000]);
+  return dice.weighted<Fault>([
+    [4, () => ({ do: 'crash-manager', host: manager, forMs })],
+    [4, () => ({ do: 'pause-manager', host: manager, forMs })],
+    [2, () => ({ do: 'restart-agent', host, forMs, isOrderly: dice.chance(0.5) })],
+    [3, () => ({ do: 'power-off', host, forMs })],
+    [3, () => ({ do: 'isolate', host, forMs })],
+    [3, () => ({ do: 'cut', from: host, to: manager, forMs })],
+    [3, () => ({ do: 'cut', from: manager, to: host, forMs })],
+    [3, () => ({ do: 'cut-store', host: manager, forMs })],
+    [2, () => ({ do: 'lose-watches', host: manager })],
+    [1, () => ({ do: 'repeat-events', host: manager })],
+    [1, () => ({ do: 'compact' })],
+    [3, () => ({ do: 'lose-commit', isMade: dice.chance(0.5) })],
+    [2, () => ({ do: 'depose' })],
+    [1, () => ({ do: 'break-engine', host, forMs })],
+    [2, () => ({ do: 'kill-container', host, nth: dice.from(0, 5), code: dice.pick([0, 1, 137]) })],
+    [1, () => ({ do: 'lossy-network', rate: 0.3, forMs })],
+  ]);
+}
+
+function serviceSpec(dice: Dice): pb.DeepPartial<pb.ServiceSpec> {
+  return {
+    mode: { $case: 'replicated', value: { replicas: dice.from(0, 5) } },
+    taskTemplate: taskTemplate(dice),
+    updateConfig: updateConfig(dice, true),
+    rollbackConfig: updateConfig(dice, false),
+    endpointSpec: endpointSpec(dice),
+  };
+}
+
+function taskTemplate(dice: Dice): pb.DeepPartial<pb.TaskSpec> {
+  const image = dice.chance(0.75) ? dice.pick(GOOD_IMAGES) : dice.pick(BAD_IMAGES);
+  const cpus = dice.chance(0.4) ? dice.pick([0.5e9, 1e9, 2e9, 3e9]) : 0;
+  return {
+    containerSpec: { image: `${image}:${dice.from(1, 9)}` },
+    resources: { reservations: { nanoCpus: cpus } },
+    networks: dice.chance(0.5) ? [{ target: 'back' }] : [],
+    placement: {
+      constraints: dice.chance(0.2) ? [`node.labels.zone${dice.pick(['==', '!='])}a`] : [],
+      maxReplicas: dice.chance(0.2) ? dice.from(1, 2) : 0,
+    },
+    restartPolicy: {
+      condition: dice.pick([
+        pb.RestartCondition.ANY,
+        pb.RestartCondition.ANY,
+        pb.RestartCondition.ON_FAILURE,
+        pb.RestartCondition.NONE,
+      ]),
+      delayMs: dice.pick([0, 200, 1000]),
+      maxAttempts: dice.pick([0, 0, 2]),
+    },
+  };
+}
+
+function updateConfig(dice: Dice, mayRollBack: boolean): pb.DeepPartial<pb.UpdateConfig> {
+  const actions = [pb.UpdateFailureAction.PAUSE, pb.UpdateFailureAction.CONTINUE];
+  return {
+    parallelism: dice.pick([0, 1, 1, 2]),
+    delayMs: dice.pick([0, 0, 500]),
+    monitorMs: dice.pick([300, 1500]),
+    maxFailureRatio: dice.pick([0, 0, 0.5]),
+    failureAction: dice.pick(mayRollBack ? [...actions, pb.UpdateFailureAction.ROLLBACK] : actions),
+    order: dice.pick([pb.UpdateOrder.STOP_FIRST, pb.UpdateOrder.START_FIRST]),
+    progressDeadlineMs: 8000,
+  };
+}
+
+function endpointSpec(dice: Dice): pb.DeepPartial<pb.EndpointSpec> {
+  const { INGRESS, HOST } = pb.PublishMode;
+  const ports = dice.weighted<pb.DeepPartial<pb.PortConfig>[]>([
+    [5, () => []],
+    [2, () => [{ targetPort: 80, publishMode: INGRESS }]],
+    [1, () => [{ targetPort: 80, publishedPort: 8080, publishMode: INGRESS }]],
+    [1, () => [{ targetPort: 80, publishedPort: 9000, publishMode: HOST }]],
+  ]);
+  return { ports, drainMs: dice.pick([0, 1000]) };
+}
+
+function stackSpec(dice: Dice): pb.DeepPartial<pb.StackSpec> {
+  const services = ['front', 'end'].slice(0, dice.from(1, 2)).map((name) => ({
+    ...serviceSpec(dice),
+    name: `shop_${name}`,
+  }));
+  return { services };
+}
+
+/** Draws by a seed. */
+class Dice {
+  readonly #random: Random;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  upTo(limit: number): number {
+    return this.#random.next() * limit;
+  }
+
+  /** A whole number, both ends possible. */
+  from(least: number, most: number): number {
+    return least + Math.floor(this.upTo(most - least + 1));
+  }
+
+  chance(share: number): boolean {
+    return this.#random.next() < share;
+  }
+
+  pick<T>(items: readonly T[]): T {
+    const item = items[Math.floor(this.upTo(items.length))];
+    if (item === undefined) throw new Error('nothing to pick from');
+    return item;
+  }
+
+  weighted<T>(choices: readonly (readonly [number, () => T])[]): T {
+    let at = this.upTo(choices.reduce((sum, [weight]) => sum + weight, 0));
+    for (const [weight, make] of choices) {
+      at -= weight;
+      if (at < 0) return make();
+    }
+    throw new Error('nothing to choose from');
+  }
+}

@@ -1,0 +1,68 @@
+import type { Service, Task } from '../../../common/model/objects.js';
+import { isTerminal } from '../../../common/model/task-state.js';
+import {
+  isOccupied,
+  nodeFateOf,
+  slotsOf,
+  type Slot,
+} from '../../../manager/core/orchestrator/slots.js';
+import { TaskState, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js';
+import type { Commit } from '../world/truth.js';
+import { Violation, type Facts, type Invariant } from './invariant.js';
+import { nameOf } from './ownership.js';
+
+/** Each slot has one task that is to run, two while one takes over from the other; no slot too many. */
+export class Slots implements Invariant {
+  check(commit: Commit, facts: Facts): void {
+    for (const change of commit.changes) {
+      if (change.kind !== 'task' || change.type === 'delete') continue;
+      const { object: task, previous } = change;
+      const service = facts.view.service(task.serviceId);
+      if (service === undefined) continue;
+      if (isToRun(task) && (previous === undefined || !isToRun(previous))) {
+        checkSlot(task, service, facts);
+      }
+      if (previous === undefined) checkCount(task, service, facts);
+    }
+  }
+}
+
+function isToRun(task: Task): boolean {
+  return task.desiredState === TaskState.RUNNING && !isTerminal(task.status.state);
+}
+
+function checkSlot(task: Task, service: Service, { view }: Facts): void {
+  const others = view
+    .tasksOfService(service.id)
+    .filter((t) => t.slot === task.slot && t.id !== task.id && isToRun(t))
+    .filter((t) => task.slot !== 0 || t.nodeId === task.nodeId)
+    .filter((t) => nodeFateOf(view, t) !== 'lost');
+  const allowed = mayStartFirst(service) ? 1 : 0;
+  if (others.length <= allowed) return;
+  const names = [task, ...others].map(nameOf).join(', ');
+  throw new Violation('one-per-slot', `${names} are to run in one slot`);
+}
+
+/** Whether a service may have two tasks in one slot for a while. */
+export function mayStartFirst({ spec, previousSpec }: Service): boolean {
+  return [spec, previousSpec].some(
+    (s) =>
+      s?.updateConfig.order === UpdateOrder.START_FIRST ||
+      s?.rollbackConfig.order === UpdateOrder.START_FIRST,
+  );
+}
+
+function checkCount(task: Task, service: Service, { view }: Facts): void {
+  const { mode } = service.spec;
+  if (mode.$case !== 'replicated') return;
+  const slots = slotsOf(view.tasksOfService(service.id)).filter(isOccupied);
+  if (slots.length <= mode.value.replicas) return;
+  const isNew = (slots.find((s) => s.tasks.includes(task)) ?? NO_SLOT).tasks.length === 1;
+  if (!isNew) return; // a slot too many goes on until it is taken away
+  throw new Violation(
+    'replicas',
+    `${nameOf(task)} makes ${slots.length} of ${mode.value.replicas}`,
+  );
+}
+
+const NO_SLOT: Pick<Slot, 'tasks'> = { tasks: [] };
