@@ -10,6 +10,7 @@ import { formatListing, formatObject, type Listing } from '../output/listing.js'
 import { note, print } from '../output/print.js';
 import { serviceRow, type ServiceRow } from '../output/rows.js';
 import { withControl, type Session } from '../session.js';
+import { withoutConflict } from '../without-conflict.js';
 import { registerServiceLogs } from './logs.js';
 import {
   asInspect,
@@ -166,22 +167,22 @@ function changedSpec(spec: ServiceSpec, flags: UpdateFlags): ServiceSpec {
   };
 }
 
-/** Writes a changed spec against the version it was read at. @returns the service's id */
-async function changeService(
+/**
+ * Writes a changed spec, once more where it has been written meanwhile.
+ * @returns the service's id
+ */
+function changeService(
   session: Session,
   name: string,
   change: (spec: ServiceSpec) => ServiceSpec,
 ): Promise<string> {
   const { control, signal } = session;
-  const service = await getService(session, name);
-  const request = {
-    service: service.id,
-    version: service.version,
-    spec: change(service.spec),
-    rollback: false,
-  };
-  const updated = await unary(control.updateService.bind(control), request, { signal });
-  return checkService(updated).id;
+  return withoutConflict(async () => {
+    const { id, version, spec } = await getService(session, name);
+    const request = { service: id, version, spec: change(spec), rollback: false };
+    const updated = await unary(control.updateService.bind(control), request, { signal });
+    return checkService(updated).id;
+  });
 }
 
 async function finish(
