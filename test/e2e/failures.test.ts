@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import type { TaskRow } from '../../cli/output/rows.js';
+import { placesOf } from '../../deploy/dev/layout.js';
 import { eventually } from '../support/eventually.js';
 import {
   ADDRESS,
@@ -9,13 +10,16 @@ import {
   DevCluster,
   fetchText,
   requiresDevCluster,
+  run,
   HELLO,
+  type HostName,
 } from './cluster.js';
 
 const SERVICES = ['hello_web', 'hello_api'];
 
 describe('what happens to a cluster', function () {
   let cluster: DevCluster;
+  let cardOfN3 = '';
 
   before(async function () {
     requiresDevCluster(this);
@@ -55,6 +59,7 @@ describe('what happens to a cluster', function () {
 
   it('a host that loses its power: its tasks run elsewhere, the others go on answering', async () => {
     const before = await settled(['n1', 'n2', 'n3']);
+    cardOfN3 = await cardOn('n3');
     await cluster.hatoba('dev', 'kill', 'n3');
     await eventually(() => assert.deepEqual(containersOn('n3'), []));
     assert.ok(before.some((t) => t.node === 'n3'));
@@ -73,6 +78,7 @@ describe('what happens to a cluster', function () {
 
   it('a host that comes back: ready, and nothing runs twice', async () => {
     await cluster.hatoba('dev', 'start', 'n3');
+    assert.equal(await cardOn('n3'), cardOfN3, 'the others know where to send to');
     await eventually(async () => assert.equal(await nodeState('n3'), 'ready'));
     await settled(['n1', 'n2', 'n3']);
     await eventually(() => assert.deepEqual(containersOn('n3'), []));
@@ -156,6 +162,19 @@ describe('what happens to a cluster', function () {
     assert.ok(before.length > 0);
   });
 });
+
+/** The address of a host's network card. */
+async function cardOn(host: HostName): Promise<string> {
+  const text = await run('ip', [
+    '-netns',
+    placesOf({ name: host }).netns,
+    '-json',
+    'link',
+    'show',
+    'eth0',
+  ]);
+  return (JSON.parse(text) as { address: string }[])[0]?.address ?? '';
+}
 
 /** Lets the cluster be for a while, looking at it as a user would. */
 async function pause(cluster: DevCluster, ms: number): Promise<void> {

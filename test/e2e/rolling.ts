@@ -89,8 +89,9 @@ export async function setAvailability(
 ): Promise<void> {
   const control = openControl();
   try {
-    const { id, version, spec } = await unary(control.getNode.bind(control), { node: host });
+    const { id, spec } = await unary(control.getNode.bind(control), { node: host });
     if (spec === undefined) throw new Error(`node ${host} has no spec`);
+    const version = 0; // any: the managers write what they hear of the host at any time
     const request = { node: id, version, spec: { ...spec, availability } };
     await unary(control.updateNode.bind(control), request);
   } finally {
