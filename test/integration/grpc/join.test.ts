@@ -40,7 +40,10 @@ describe('joining a cluster over TLS', () => {
     tokens = createJoinTokens(certificatePem, systemRandom);
     await rig.put(
       'cluster',
-      aCluster({ rootCaCertificatePem: certificatePem, rootCaKeyPem: keyPem, joinTokens: tokens }),
+      aCluster({
+        ...{ rootCaCertificatePem: certificatePem, rootCaKeyPem: keyPem, joinTokens: tokens },
+        spec: { heartbeatPeriodMs: 3_600_000 }, // nobody is given up here
+      }),
     );
     const cluster = { ...rig, clock: systemClock };
     const own = { nodeId: 'm1', address: '127.0.0.1:4400' };
