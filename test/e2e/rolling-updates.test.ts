@@ -7,6 +7,8 @@ import { lostOf, RollingStack, setAvailability } from './rolling.js';
 
 const UPDATES = 3;
 const CUT_AT_MOST_ONE_IN = 500;
+/** Tasks that change places cut a few of however many a slow machine has sent. */
+const FEW = 3;
 
 /** The application ends at once when it is told to stop: nothing but the network saves a request. */
 describe('no request is lost', function () {
@@ -27,7 +29,8 @@ describe('no request is lost', function () {
   function assertNoneLost(report: LoadReport): void {
     const { lost, cut } = lostOf(report);
     assert.equal(lost.length, 0, reportText(report, 40));
-    assert.ok(cut.length * CUT_AT_MOST_ONE_IN < report.requests, reportText(report, 40));
+    const mostCut = Math.max(FEW, report.requests / CUT_AT_MOST_ONE_IN);
+    assert.ok(cut.length <= mostCut, reportText(report, 40));
     assert.ok(report.requests > 100, reportText(report));
   }
 
