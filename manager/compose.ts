@@ -12,6 +12,8 @@ import { hostPort } from '../common/settings.js';
 import type { ManagerConfig } from './config.js';
 import { leadTerm } from './controllers/term.js';
 import { AssignmentModel } from './core/assignments/assignment-model.js';
+import { EventFile } from './events/event-file.js';
+import { EventRecorder } from './events/event-recorder.js';
 import { startEtcd } from './etcd/etcd-process.js';
 import { openExternalStore } from './etcd/external.js';
 import { hostRoutes } from './host-routes.js';
@@ -145,7 +147,12 @@ async function serve(
       onSession: (nodeId) => agents.forget(nodeId),
     }),
   );
-  const control = controlService({ cluster: modules, networks: dispatcher, own, random, agents });
+  const file = new EventFile(join(config.root, 'manager', 'events.jsonl'));
+  const recorder = parts.use('events', await EventRecorder.start({ ...modules, file }));
+  const control = controlService({
+    ...{ cluster: modules, networks: dispatcher, own, random, agents },
+    events: recorder.log,
+  });
   const remote: BoundService[] = [control, dispatcher.service(), caService(modules)];
   parts.use(
     'server',

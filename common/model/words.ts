@@ -18,6 +18,8 @@ const PREFIXES = [
   'RESTART_CONDITION_',
   'LOG_STREAM_',
   'STACK_CHANGE_ACTION_',
+  'EVENT_TYPE_',
+  'TAINT_EFFECT_',
 ] as const;
 
 export function toWord(value: string): string {

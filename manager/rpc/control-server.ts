@@ -5,8 +5,10 @@ import {
   type BoundService,
   type Implementation,
 } from '../../proto/wire/service.js';
+import type { EventLog } from '../events/event-log.js';
 import type { AgentConnections } from './agents.js';
 import type { ControlModules } from './control/methods.js';
+import { eventMethods } from './control/events.js';
 import { networkMethods } from './control/networks.js';
 import { nodeMethods } from './control/nodes.js';
 import { relayedMethods } from './control/relayed.js';
@@ -16,12 +18,17 @@ import { stackMethods } from './control/stacks.js';
 import { systemMethods } from './control/system.js';
 import { taskMethods } from './control/tasks.js';
 
+export type ControlServerModules = ControlModules & {
+  readonly agents: AgentConnections;
+  readonly events: EventLog;
+};
+
 /**
  * The API for users: who may use the local socket of a manager may do everything, as may other
  * managers. Reads come from the view; a write is answered once the view shows it.
  */
 export function controlMethods(
-  modules: ControlModules & { agents: AgentConnections },
+  modules: ControlServerModules,
 ): Implementation<typeof ControlService> {
   return {
     ...systemMethods(modules),
@@ -32,12 +39,11 @@ export function controlMethods(
     ...networkMethods(modules),
     ...stackMethods(modules),
     ...relayedMethods(modules),
+    ...eventMethods(modules),
   };
 }
 
-export function controlService(
-  modules: ControlModules & { agents: AgentConnections },
-): BoundService {
+export function controlService(modules: ControlServerModules): BoundService {
   const names = Object.keys(ControlService) as (keyof typeof ControlService)[];
   const access = Object.fromEntries(names.map((name) => [name, 'operator'])) as AccessRules<
     typeof ControlService

@@ -38,6 +38,7 @@ import {
 } from "./agent.js";
 import {
   ClusterSpec,
+  Event,
   JoinTokens,
   Network,
   NetworkSpec,
@@ -4171,6 +4172,16 @@ export const ControlService = {
     responseSerialize: (value: Task): Buffer => Buffer.from(Task.encode(value).finish()),
     responseDeserialize: (value: Buffer): Task => Task.decode(value),
   },
+  /** Those of the last hour, oldest first; with `follow`, new and repeated ones as they come. */
+  listEvents: {
+    path: "/hatoba.v1.Control/ListEvents" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ListEventsRequest): Buffer => Buffer.from(ListEventsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListEventsRequest => ListEventsRequest.decode(value),
+    responseSerialize: (value: Event): Buffer => Buffer.from(Event.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Event => Event.decode(value),
+  },
   createNetwork: {
     path: "/hatoba.v1.Control/CreateNetwork" as const,
     requestStream: false as const,
@@ -4328,6 +4339,8 @@ export interface ControlServer extends UntypedServiceImplementation {
   listRevisions: handleUnaryCall<ListRevisionsRequest, ListRevisionsResponse>;
   listTasks: handleUnaryCall<ListTasksRequest, ListTasksResponse>;
   getTask: handleUnaryCall<GetTaskRequest, Task>;
+  /** Those of the last hour, oldest first; with `follow`, new and repeated ones as they come. */
+  listEvents: handleServerStreamingCall<ListEventsRequest, Event>;
   createNetwork: handleUnaryCall<CreateNetworkRequest, Network>;
   listNetworks: handleUnaryCall<ListNetworksRequest, ListNetworksResponse>;
   getNetwork: handleUnaryCall<GetNetworkRequest, Network>;
@@ -4617,6 +4630,13 @@ export interface ControlClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Task) => void,
   ): ClientUnaryCall;
+  /** Those of the last hour, oldest first; with `follow`, new and repeated ones as they come. */
+  listEvents(request: ListEventsRequest, options?: Partial<CallOptions>): ClientReadableStream<Event>;
+  listEvents(
+    request: ListEventsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<Event>;
   createNetwork(
     request: CreateNetworkRequest,
     callback: (error: ServiceError | null, response: Network) => void,

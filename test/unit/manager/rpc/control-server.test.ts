@@ -3,6 +3,7 @@ import { STACK_LABEL } from '../../../../common/model/labels.js';
 import type { Node, Service, Task } from '../../../../common/model/objects.js';
 import { AgentConnections } from '../../../../manager/rpc/agents.js';
 import type { Change } from '../../../../manager/core/snapshot.js';
+import { EventLog } from '../../../../manager/events/event-log.js';
 import { controlMethods } from '../../../../manager/rpc/control-server.js';
 import type { ControlService } from '../../../../proto/gen/hatoba/v1/control.js';
 import {
@@ -46,7 +47,8 @@ describe('control API', () => {
     const identity = { caPem: '', certPem: '', keyPem: '' };
     agents = new AgentConnections({ view: rig.view, identity });
     const networks = { appliedNetworkRevision: () => undefined, networkWaitOf: () => '' };
-    control = controlMethods({ cluster: rig, networks, own: OWN, random: rig.random, agents });
+    const further = { networks, agents, events: new EventLog() };
+    control = controlMethods({ cluster: rig, own: OWN, random: rig.random, ...further });
   });
   afterEach(async () => {
     await agents[Symbol.asyncDispose]();

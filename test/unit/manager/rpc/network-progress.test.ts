@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { AgentConnections } from '../../../../manager/rpc/agents.js';
+import { EventLog } from '../../../../manager/events/event-log.js';
 import { controlMethods } from '../../../../manager/rpc/control-server.js';
 import type { ControlService } from '../../../../proto/gen/hatoba/v1/control.js';
 import { TaskState } from '../../../../proto/gen/hatoba/v1/types.js';
@@ -37,7 +38,8 @@ describe('what people see of the progress of networks', () => {
       networkWaitOf: (id: string) => (id === 't-web-1-1' ? 'stops once node n3 sends' : ''),
     };
     const own = { nodeId: 'm1', address: '10.0.0.1:4400' };
-    control = controlMethods({ cluster: rig, networks, own, random: rig.random, agents });
+    const events = new EventLog();
+    control = controlMethods({ cluster: rig, networks, own, random: rig.random, agents, events });
   });
   afterEach(async () => {
     await agents[Symbol.asyncDispose]();
