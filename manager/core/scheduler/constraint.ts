@@ -1,96 +1,115 @@
 import { HatobaError } from '../../../common/errors.js';
 import type { Node } from '../../../common/model/objects.js';
-import { toWord } from '../../../common/model/words.js';
 import type { Placement, Platform } from '../../../proto/gen/hatoba/v1/types.js';
+import { isInRange, parseIpv4Range } from './ip-range.js';
+import { hasKey, isNodeKey, KNOWN_NODE_KEYS, normalArchitecture, valueOf } from './node-key.js';
 
-/** One parsed placement constraint, for example node.labels.zone==a. */
+export type Operator = '==' | '!=' | '<' | '>' | 'in' | 'not in' | 'exists' | 'not exists';
+
+/** One parsed placement constraint, for example node.labels.zone in (a, b). */
 export interface Constraint {
   /** As the user wrote it. */
   readonly expression: string;
   readonly key: string;
-  readonly equal: boolean;
-  readonly value: string;
+  readonly operator: Operator;
+  /** One for == != < >, one or more for the lists, none for exists. */
+  readonly values: readonly string[];
 }
 
-const KEYS = ['node.id', 'node.hostname', 'node.role', 'node.ip', 'node.platform.os'];
-const KNOWN_KEYS: ReadonlySet<string> = new Set([...KEYS, 'node.platform.arch']);
-const LABEL_KEYS = ['node.labels.', 'engine.labels.'];
-const KNOWN = [...KNOWN_KEYS, ...LABEL_KEYS.map((k) => `${k}NAME`)].join(', ');
-
-/** kernel names of architectures → OCI's, as users write both. */
-const ARCHITECTURES: Readonly<Record<string, string>> = {
-  x86_64: 'amd64',
-  aarch64: 'arm64',
-  armv7l: 'arm',
-  i386: '386',
-  i686: '386',
-};
+const FORMS =
+  'KEY==VALUE, !=, <, >, "KEY in (A, B)", "KEY not in (A, B)", "KEY exists" or "not exists"';
+const KEY = String.raw`(?<key>[^\s=!<>()]+)`;
+const COMPARISON = new RegExp(String.raw`^${KEY}\s*(?<operator>==|!=|<|>)\s*(?<value>\S.*)$`, 's');
+const LIST = new RegExp(
+  String.raw`^${KEY}\s+(?<operator>in|not\s+in)\s*\((?<value>[^()]*)\)$`,
+  's',
+);
+const PRESENCE = new RegExp(String.raw`^${KEY}\s+(?<operator>exists|not\s+exists)$`);
 
 /**
- * Reads `KEY==VALUE` or `KEY!=VALUE`; spaces around the parts are allowed.
- * @throws {HatobaError} invalid-argument that names the expression
+ * Reads one constraint; spaces around the parts are allowed.
+ * @throws {HatobaError} invalid-argument that names the expression and says what would be right
  */
 export function parseConstraint(expression: string): Constraint {
-  const match = /^\s*([^\s=!]+)\s*(==|!=)\s*(.+?)\s*$/.exec(expression);
-  const [, key = '', operator = '', value = ''] = match ?? [];
-  if (match === null) {
-    throw invalid(expression, 'is not of the form KEY==VALUE or KEY!=VALUE');
+  const parts = splitExpression(expression);
+  if (parts === undefined) throw invalid(expression, `is not of the form ${FORMS}`);
+  const { key, operator, values } = parts;
+  if (!isNodeKey(key)) {
+    throw invalid(expression, `has the unknown key "${key}" (known are ${KNOWN_NODE_KEYS})`);
   }
-  const isLabel = LABEL_KEYS.some((k) => key.startsWith(k) && key.length > k.length);
-  if (!KNOWN_KEYS.has(key) && !isLabel) {
-    throw invalid(expression, `has the unknown key "${key}" (known are ${KNOWN})`);
+  if (values.includes('')) throw invalid(expression, 'has an empty value in its list');
+  if (operator === '<' || operator === '>') checkNumber(expression, values[0] ?? '');
+  const noRange =
+    key === 'node.ip' ? values.find((v) => parseIpv4Range(v) === undefined) : undefined;
+  if (noRange !== undefined && operator !== '<' && operator !== '>') {
+    throw invalid(
+      expression,
+      `compares node.ip with "${noRange}", which is no IPv4 address or CIDR`,
+    );
   }
-  if (key === 'node.ip' && parseIpv4Range(value) === undefined) {
-    throw invalid(expression, `compares node.ip with "${value}", which is no IPv4 address or CIDR`);
-  }
-  return { expression: expression.trim(), key, equal: operator === '==', value };
+  return { expression: expression.trim(), key, operator, values };
+}
+
+/** An expression in its parts, whatever its key; undefined when it has none of the forms. */
+export function splitExpression(
+  expression: string,
+): Pick<Constraint, 'key' | 'operator' | 'values'> | undefined {
+  const text = expression.trim();
+  const match = COMPARISON.exec(text) ?? LIST.exec(text) ?? PRESENCE.exec(text);
+  if (match?.groups === undefined) return undefined;
+  const { key = '', value } = match.groups;
+  const operator = (match.groups['operator'] ?? '').replace(/\s+/, ' ') as Operator;
+  if (value === undefined) return { key, operator, values: [] };
+  const isList = operator === 'in' || operator === 'not in';
+  return { key, operator, values: isList ? value.split(',').map((v) => v.trim()) : [value] };
+}
+
+function checkNumber(expression: string, value: string): void {
+  if (isNumber(value)) return;
+  const hint = value.startsWith('=') ? ' (there is no <= or >=)' : '';
+  throw invalid(expression, `compares with "${value}", which is no number${hint}`);
 }
 
 function invalid(expression: string, what: string): HatobaError {
   return new HatobaError('invalid-argument', `constraint "${expression}" ${what}`);
 }
 
-/** Values are compared whole, without regard to case; a missing label is the empty string. */
-export function matchesConstraint(constraint: Constraint, node: Node): boolean {
-  const { key, value } = constraint;
-  if (key === 'node.ip') return inRange(addressOf(node), value) === constraint.equal;
-  const actual = valueOf(node, key).toLowerCase();
-  const wanted = key === 'node.platform.arch' ? normalArchitecture(value) : value;
-  return (actual === wanted.toLowerCase()) === constraint.equal;
+function isNumber(text: string): boolean {
+  return text.trim() !== '' && Number.isFinite(Number(text));
 }
 
-/** The value of a constraint key, or of a spread descriptor, on a node. */
-export function valueOf(node: Node, key: string): string {
-  switch (key) {
-    case 'node.id':
-      return node.id;
-    case 'node.hostname':
-      return node.description.hostname;
-    case 'node.role':
-      return toWord(node.spec.role);
-    case 'node.platform.os':
-      return node.description.platform.os;
-    case 'node.platform.arch':
-      return normalArchitecture(node.description.platform.architecture);
-    case 'node.ip':
-      return addressOf(node);
-    default:
-      return labelOf(node, key);
+/**
+ * Values are compared whole, without regard to case; a missing label is the empty string, and no
+ * number.
+ */
+export function matchesConstraint(constraint: Constraint, node: Node): boolean {
+  const { key, operator, values } = constraint;
+  switch (operator) {
+    case '==':
+    case 'in':
+      return values.some((value) => isEqual(node, key, value));
+    case '!=':
+    case 'not in':
+      return !values.some((value) => isEqual(node, key, value));
+    case 'exists':
+      return hasKey(node, key);
+    case 'not exists':
+      return !hasKey(node, key);
+    case '<':
+    case '>': {
+      const actual = valueOf(node, key);
+      if (!isNumber(actual)) return false;
+      const difference = Number(actual) - Number(values[0]);
+      return operator === '<' ? difference < 0 : difference > 0;
+    }
   }
 }
 
-function labelOf(node: Node, key: string): string {
-  if (key.startsWith('node.labels.')) return node.spec.labels[key.slice(12)] ?? '';
-  if (key.startsWith('engine.labels.')) return node.description.engine.labels[key.slice(14)] ?? '';
-  return '';
-}
-
-function addressOf(node: Node): string {
-  return node.status.addr === '' ? node.description.dataPathAddress : node.status.addr;
-}
-
-function normalArchitecture(name: string): string {
-  return ARCHITECTURES[name.toLowerCase()] ?? name.toLowerCase();
+function isEqual(node: Node, key: string, value: string): boolean {
+  const actual = valueOf(node, key);
+  if (key === 'node.ip') return isInRange(actual, value);
+  const wanted = key === 'node.platform.arch' ? normalArchitecture(value) : value;
+  return actual.toLowerCase() === wanted.toLowerCase();
 }
 
 /** Whether the node is of one of the platforms; none named = any. */
@@ -113,34 +132,4 @@ export function fitsPlacement(node: Node, placement: Placement): boolean {
     matchesPlatform(node, placement.platforms) &&
     placement.constraints.every((c) => matchesConstraint(parseConstraint(c), node))
   );
-}
-
-interface Range {
-  base: number;
-  mask: number;
-}
-
-function parseIpv4Range(text: string): Range | undefined {
-  const [address = '', prefix = '32', ...rest] = text.split('/');
-  const base = parseIpv4(address);
-  const bits = Number(prefix);
-  if (base === undefined || rest.length > 0 || !/^\d{1,2}$/.test(prefix) || bits > 32) {
-    return undefined;
-  }
-  return { base, mask: bits === 0 ? 0 : (-1 << (32 - bits)) >>> 0 };
-}
-
-function parseIpv4(text: string): number | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4 || !parts.every((p) => /^\d{1,3}$/.test(p) && Number(p) < 256)) {
-    return undefined;
-  }
-  return parts.reduce((sum, p) => sum * 256 + Number(p), 0);
-}
-
-function inRange(address: string, range: string): boolean {
-  const host = parseIpv4(address.split(':')[0] ?? '');
-  const wanted = parseIpv4Range(range);
-  if (host === undefined || wanted === undefined) return false;
-  return (host & wanted.mask) >>> 0 === (wanted.base & wanted.mask) >>> 0;
 }

@@ -1,31 +1,49 @@
-import type { Filter } from './filters.js';
+import type { Candidates } from './candidates.js';
+import type { Check } from './filters/check.js';
+import { nodeChecks, staticChecks } from './filters/all-filters.js';
 import type { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
+import type { SchedulerState } from './state.js';
 
 /**
  * Why no node takes the task: nodes counted by the first filter they fail, most frequent first,
  * for example "no suitable node: 2 of 3 nodes lack resources (needs 64 CPUs; the largest free is
  * n2 with 2), 1 of 3 does not satisfy node.labels.zone==b".
  */
-export function explainUnplaceable(
-  request: PlacementRequest,
-  views: readonly NodeView[],
-  filters: readonly Filter[],
-): string {
+export function explainUnplaceable(candidates: Candidates): string {
+  const views = candidates.state.nodes.views();
   if (views.length === 0) return 'no suitable node: the cluster has no nodes';
-  const failed = new Map<Filter, NodeView[]>();
-  for (const view of views) {
-    const filter = filters.find((f) => f.appliesTo(request) && !f.check(view, request));
-    if (filter === undefined) continue;
-    const list = failed.get(filter) ?? [];
-    list.push(view);
-    failed.set(filter, list);
-  }
-  const reasons = [...failed]
+  const reasons = [...firstFailures(views, candidates.checks())]
     .sort(([, a], [, b]) => b.length - a.length)
-    .map(([filter, nodes], i) => {
+    .map(([check, nodes], i) => {
       const noun = i > 0 ? '' : views.length === 1 ? ' node' : ' nodes';
-      return `${nodes.length} of ${views.length}${noun} ${filter.explain(nodes, request)}`;
+      return `${nodes.length} of ${views.length}${noun} ${check.explain(nodes)}`;
     });
   return `no suitable node: ${reasons.join(', ')}`;
+}
+
+function firstFailures(
+  views: readonly NodeView[],
+  checks: readonly Check[],
+): Map<Check, NodeView[]> {
+  const failed = new Map<Check, NodeView[]>();
+  for (const view of views) {
+    const check = checks.find((c) => !c.fits(view));
+    if (check === undefined) continue;
+    const list = failed.get(check);
+    if (list === undefined) failed.set(check, [view]);
+    else list.push(view);
+  }
+  return failed;
+}
+
+/** Why the node of a global service's task does not take it; undefined when it does. */
+export function explainRefusal(
+  request: PlacementRequest,
+  view: NodeView,
+  state: SchedulerState,
+): string | undefined {
+  const checks = [...staticChecks(request), ...nodeChecks(request, state)];
+  const failed = checks.find((c) => !c.fits(view));
+  return failed && `no place on its node: ${view.name} ${failed.explain([view])}`;
 }

@@ -1,29 +1,49 @@
 import type { NodeView } from './node-view.js';
 
-/** Nodes in order of their number of tasks, kept in order as tasks are placed one by one. */
+/** The less loaded first, then the one with fewer tasks, then by id. */
+export function compareLoad(a: NodeView, b: NodeView): number {
+  return a.load - b.load || a.tasks - b.tasks || (a.node.id < b.node.id ? -1 : 1);
+}
+
+/**
+ * Nodes in order of their load. Those that changed are put in their places when the order is asked
+ * for: one look along the list, whether one node changed or many.
+ */
 export class LoadOrder {
-  /** By number of tasks; within one number in the order of arrival there. */
-  readonly #levels: Set<NodeView>[] = [];
-  readonly #levelOf = new Map<NodeView, Set<NodeView>>();
+  #sorted: NodeView[] = [];
+  readonly #touched = new Set<NodeView>();
 
-  constructor(views: readonly NodeView[]) {
-    for (const view of views) this.update(view);
+  touch(view: NodeView): void {
+    this.#touched.add(view);
   }
 
-  /** To be called when the number of tasks of a node has changed. */
-  update(view: NodeView): void {
-    this.#levelOf.get(view)?.delete(view);
-    const level = (this.#levels[view.tasks] ??= new Set());
-    level.add(view);
-    this.#levelOf.set(view, level);
+  drop(view: NodeView): void {
+    this.#touched.delete(view);
+    const at = this.#sorted.indexOf(view);
+    if (at >= 0) this.#sorted.splice(at, 1);
   }
 
-  /** The first node, by least tasks, that passes the test. */
-  find(test: (view: NodeView) => boolean): NodeView | undefined {
-    for (const level of this.#levels as (Set<NodeView> | undefined)[]) {
-      if (level === undefined) continue; // no node has this number of tasks
-      for (const view of level) if (test(view)) return view;
+  views(): readonly NodeView[] {
+    if (this.#touched.size === 0) return this.#sorted;
+    const moved = [...this.#touched].sort(compareLoad);
+    const kept = this.#sorted.filter((view) => !this.#touched.has(view));
+    this.#touched.clear();
+    this.#sorted = merge(kept, moved);
+    return this.#sorted;
+  }
+}
+
+function merge(kept: readonly NodeView[], moved: readonly NodeView[]): NodeView[] {
+  const merged: NodeView[] = [];
+  let next = 0;
+  for (const view of moved) {
+    for (let there = kept[next]; there !== undefined; there = kept[next]) {
+      if (compareLoad(there, view) > 0) break;
+      merged.push(there);
+      next++;
     }
-    return undefined;
+    merged.push(view);
   }
+  for (let there = kept[next]; there !== undefined; there = kept[++next]) merged.push(there);
+  return merged;
 }

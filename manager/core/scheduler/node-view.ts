@@ -1,49 +1,81 @@
 import type { Node, Task } from '../../../common/model/objects.js';
-import { isTerminal, isWanted } from '../../../common/model/task-state.js';
-import {
-  PublishMode,
-  TaskState,
-  type PortConfig,
-  type Resources,
-  type UsedPort,
-} from '../../../proto/gen/hatoba/v1/types.js';
+import { PublishMode, type PortConfig, type UsedPort } from '../../../proto/gen/hatoba/v1/types.js';
 import { addressesMeet } from '../allocator/node-ports.js';
-import type { Snapshot } from '../snapshot.js';
-import { failureKeyOf } from './request.js';
+import { GenericResources } from './generic.js';
+import { valueOf } from './node-key.js';
+import { classOf, standingOf } from './standing.js';
 
 /** A task that failed longer ago than this says nothing about its node any more. */
 export const FAILURE_MEMORY_MS = 300_000;
 /** From this many recent failures of a service on, a node is the last choice for it. */
 export const FAILURES_TO_AVOID = 5;
+/** What a task without a reservation counts for in the load of its node, and only there. */
+const NOMINAL = { nanoCpus: 1e8, memoryBytes: 200 * 1024 ** 2 };
 
-/** One node as the scheduler sees it: what is free, and who is there. Counts placements made. */
+/** Resources that every node has. */
+export interface Amounts {
+  nanoCpus: number;
+  memoryBytes: number;
+  pids: number;
+}
+
+/** One node as the scheduler sees it: what is free, and who is there. */
 export class NodeView {
   readonly node: Node;
-  readonly free: Resources;
+  readonly free: Amounts;
+  readonly generic: GenericResources;
   /** Wanted tasks, of all services. */
   tasks = 0;
+  /** Share of the node that is taken, of CPUs or of memory, whichever is scarcer; may be over 1. */
+  load = 0;
+  /** Those that hold something here, and those that failed here, by id. */
+  readonly members = new Map<string, Task>();
+  readonly #images: ReadonlySet<string>;
+  readonly #values = new Map<string, string>();
   readonly #byService = new Map<string, number>();
   readonly #hostPorts = new Map<string, string[]>();
-  /** failureKeyOf → recent failures. */
-  #failures: Map<string, number> | undefined;
+  readonly #counted = { nanoCpus: 0, memoryBytes: 0 };
+  /** class → task id → when it failed. */
+  #failures: Map<string, Map<string, number>> | undefined;
 
   constructor(node: Node) {
     this.node = node;
-    this.free = { ...node.description.resources };
+    const { nanoCpus, memoryBytes, pids, generic } = node.description.resources;
+    this.free = { nanoCpus, memoryBytes, pids };
+    this.generic = new GenericResources(generic);
+    this.#images = new Set(node.description.images);
+    this.#weigh();
   }
 
   get name(): string {
     return this.node.description.hostname === '' ? this.node.id : this.node.description.hostname;
   }
 
+  /** The node's value of a key such as node.labels.zone; empty where it has none. */
+  value(key: string): string {
+    let value = this.#values.get(key);
+    if (value === undefined) {
+      value = valueOf(this.node, key);
+      this.#values.set(key, value);
+    }
+    return value;
+  }
+
+  hasImage(image: string): boolean {
+    return this.#images.has(image);
+  }
+
   tasksOfService(serviceId: string): number {
     return this.#byService.get(serviceId) ?? 0;
   }
 
-  /** Whether tasks of this spec keep failing here. */
-  isFailing(failureKey: string): boolean {
-    if (this.#failures === undefined) return false;
-    return (this.#failures.get(failureKey) ?? 0) >= FAILURES_TO_AVOID;
+  /** Whether tasks of this class keep failing here. */
+  isFailing(taskClass: string, nowMs: number): boolean {
+    const failures = this.#failures?.get(taskClass);
+    if (failures === undefined) return false;
+    let recent = 0;
+    for (const atMs of failures.values()) if (atMs >= nowMs - FAILURE_MEMORY_MS) recent++;
+    return recent >= FAILURES_TO_AVOID;
   }
 
   hasHostPort(port: PortConfig): boolean {
@@ -61,50 +93,62 @@ export class NodeView {
     );
   }
 
-  /** Counts a task that the snapshot shows on this node. */
-  addExisting(task: Task, nowMs: number): void {
-    if (isTerminal(task.status.state)) this.#noteFailure(task, nowMs);
-    else this.add(task);
-  }
-
-  /** Counts a task that holds, or is about to hold, resources here. */
+  /** Counts a task of this node; `remove` of the same task takes back exactly that. */
   add(task: Task): void {
-    const { nanoCpus, memoryBytes, pids } = task.spec.resources.reservations;
-    this.free.nanoCpus -= nanoCpus;
-    this.free.memoryBytes -= memoryBytes;
-    this.free.pids -= pids;
-    for (const port of task.hostPorts) this.#takePort(port);
-    if (!isWanted(task.desiredState)) return;
-    this.tasks++;
-    this.#byService.set(task.serviceId, this.tasksOfService(task.serviceId) + 1);
+    this.members.set(task.id, task);
+    if (standingOf(task) === 'failed') this.#noteFailure(task);
+    else this.#count(task, 1);
   }
 
-  #takePort(port: PortConfig): void {
+  remove(task: Task): void {
+    this.members.delete(task.id);
+    if (standingOf(task) === 'failed') this.#failures?.get(classOf(task))?.delete(task.id);
+    else this.#count(task, -1);
+  }
+
+  #count(task: Task, sign: 1 | -1): void {
+    const { reservations } = task.spec.resources;
+    const { nanoCpus, memoryBytes, pids, generic } = reservations;
+    this.free.nanoCpus -= sign * nanoCpus;
+    this.free.memoryBytes -= sign * memoryBytes;
+    this.free.pids -= sign * pids;
+    if (generic.length > 0) this.generic.count(task, sign);
+    this.#counted.nanoCpus += sign * (nanoCpus || NOMINAL.nanoCpus);
+    this.#counted.memoryBytes += sign * (memoryBytes || NOMINAL.memoryBytes);
+    this.#weigh();
+    for (const port of task.hostPorts) this.#countPort(port, sign);
+    if (standingOf(task) !== 'wanted') return;
+    this.tasks += sign;
+    const ofService = this.tasksOfService(task.serviceId) + sign;
+    if (ofService === 0) this.#byService.delete(task.serviceId);
+    else this.#byService.set(task.serviceId, ofService);
+  }
+
+  #weigh(): void {
+    const { nanoCpus, memoryBytes } = this.node.description.resources;
+    this.load = Math.max(
+      this.#counted.nanoCpus / Math.max(1, nanoCpus),
+      this.#counted.memoryBytes / Math.max(1, memoryBytes),
+    );
+  }
+
+  #countPort(port: PortConfig, sign: 1 | -1): void {
     if (port.publishMode !== PublishMode.HOST) return;
     const key = portKey(port);
-    this.#hostPorts.set(key, [...(this.#hostPorts.get(key) ?? []), port.hostIp]);
+    const used = this.#hostPorts.get(key) ?? [];
+    if (sign === 1) used.push(port.hostIp);
+    else used.splice(used.indexOf(port.hostIp), 1);
+    this.#hostPorts.set(key, used);
   }
 
-  #noteFailure(task: Task, nowMs: number): void {
-    const { state, timestampMs } = task.status;
-    const failed = state === TaskState.FAILED || state === TaskState.REJECTED;
-    if (!failed || timestampMs < nowMs - FAILURE_MEMORY_MS) return;
+  #noteFailure(task: Task): void {
     this.#failures ??= new Map();
-    const key = failureKeyOf(task);
-    this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+    const key = classOf(task);
+    const ofClass = this.#failures.get(key) ?? new Map<string, number>();
+    this.#failures.set(key, ofClass.set(task.id, task.status.timestampMs));
   }
 }
 
 function portKey(port: PortConfig): string {
   return `${port.publishedPort}/${port.protocol}`;
-}
-
-/** A view of every node, in order of id. */
-export function viewNodes(snapshot: Snapshot, nowMs: number): NodeView[] {
-  const nodes = [...snapshot.nodes()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return nodes.map((node) => {
-    const view = new NodeView(node);
-    for (const task of snapshot.tasksOfNode(node.id)) view.addExisting(task, nowMs);
-    return view;
-  });
 }

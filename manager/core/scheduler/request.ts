@@ -1,28 +1,77 @@
 import type { Task } from '../../../common/model/objects.js';
+import { PlacementStrategy, type TopologySpread } from '../../../proto/gen/hatoba/v1/types.js';
+import { parseAffinity, type NodeAffinity, type ServiceAffinity } from './affinity.js';
 import { parseConstraint, type Constraint } from './constraint.js';
+import { classOf } from './standing.js';
 
-/** What a group of equal tasks asks of a node; worked out once for all of them. */
+/** What a class of equal tasks asks of a node; worked out once for all of them. */
 export interface PlacementRequest {
-  /** Stands for the group: same service, same spec. */
+  /** Stands for the class: same service, same spec. */
   readonly task: Task;
+  /** See classOf; failures are remembered by it too, so a new spec begins with a clean record. */
+  readonly taskClass: string;
+  /** Equal for classes that the same nodes are eligible for. */
+  readonly signature: string;
+  /** Affinities to nodes that are conditions are among them. */
   readonly constraints: readonly Constraint[];
   /** Keys of the labels to spread over, outermost first. */
   readonly spreadKeys: readonly string[];
-  /** See failureKeyOf. */
-  readonly failureKey: string;
+  readonly spreads: readonly TopologySpread[];
+  readonly isBinpack: boolean;
+  readonly needsOverlay: boolean;
+  /** Conditions. */
+  readonly towards: readonly ServiceAffinity[];
+  readonly away: readonly ServiceAffinity[];
+  /** Those with a weight. */
+  readonly wishes: readonly (ServiceAffinity | NodeAffinity)[];
+  /**
+   * The place of a task which others of its place are still there for: they do not stand in its
+   * way, as it follows them. Undefined for all other tasks of the class.
+   */
+  readonly place?: string;
 }
 
 export function requestOf(task: Task): PlacementRequest {
-  const { constraints, preferences } = task.spec.placement;
+  const { placement } = task.spec;
+  const affinities = placement.affinities.map(parseAffinity);
+  const conditions = affinities.filter((a) => a.weight === 0);
+  const constraints = [
+    ...placement.constraints.map(parseConstraint),
+    ...conditions.filter((a) => a.kind === 'node').map((a) => a.constraint),
+  ];
+  const ofServices = conditions.filter((a) => a.kind === 'service');
+  const needsOverlay = task.networksAttachments.some((a) => a.addresses.length > 0);
   return {
     task,
-    failureKey: failureKeyOf(task),
-    constraints: constraints.map(parseConstraint),
-    spreadKeys: preferences.map((p) => p.spreadDescriptor).filter((key) => key !== ''),
+    taskClass: classOf(task),
+    signature: signatureOf(task, constraints, needsOverlay),
+    constraints,
+    spreadKeys: placement.preferences.map((p) => p.spreadDescriptor).filter((key) => key !== ''),
+    spreads: placement.spreads,
+    isBinpack: placement.strategy === PlacementStrategy.BINPACK,
+    needsOverlay,
+    towards: ofServices.filter((a) => a.isToward),
+    away: ofServices.filter((a) => !a.isToward),
+    wishes: affinities.filter((a) => a.weight > 0),
   };
 }
 
-/** Failures are remembered per service and spec: a new spec starts with a clean record. */
-export function failureKeyOf(task: Task): string {
-  return `${task.serviceId} ${task.specVersion}`;
+function signatureOf(task: Task, constraints: readonly Constraint[], overlay: boolean): string {
+  const { platforms, tolerations } = task.spec.placement;
+  if (constraints.length === 0 && platforms.length === 0 && tolerations.length === 0) {
+    return overlay ? 'overlay' : '';
+  }
+  const expressions = constraints.map((c) => c.expression);
+  return JSON.stringify([expressions, platforms, tolerations, overlay]);
 }
+
+/** Anti-affinities that are conditions: those the task keeps others away by, too. */
+export function repelsOf(task: Task): readonly ServiceAffinity[] {
+  const { affinities } = task.spec.placement;
+  if (affinities.length === 0) return NONE;
+  return affinities
+    .map(parseAffinity)
+    .filter((a) => a.kind === 'service' && a.weight === 0 && !a.isToward) as ServiceAffinity[];
+}
+
+const NONE: readonly ServiceAffinity[] = [];

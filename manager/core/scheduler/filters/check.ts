@@ -1,0 +1,31 @@
+import type { NodeView } from '../node-view.js';
+
+/** One reason why a node may not take a task of a class, made for that class. */
+export interface Check {
+  fits(view: NodeView): boolean;
+  /**
+   * What nodes that fail have in common, after "2 of 3 nodes", and which change would help:
+   * "lack resources (needs 4 CPUs; the largest free is n2 with 2.5)".
+   */
+  explain(failed: readonly NodeView[]): string;
+  /**
+   * Set where placing a task of the class may make nodes fit that did not: nodes that agree in the
+   * values of these keys fit, or not, together. All other checks only ever get stricter in a pass.
+   */
+  readonly shiftsWith?: readonly string[];
+}
+
+export function passesAll(checks: readonly Check[], view: NodeView): boolean {
+  for (const check of checks) if (!check.fits(view)) return false;
+  return true;
+}
+
+/** "lacks" for one node, "lack" for several. */
+export function verb(failed: readonly NodeView[], one: string, many: string): string {
+  return failed.length === 1 ? one : many;
+}
+
+/** The first few of a list. */
+export function shortened(items: readonly string[]): string {
+  return items.length > 3 ? `${items.slice(0, 3).join(', ')}, …` : items.join(', ');
+}

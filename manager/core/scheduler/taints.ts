@@ -1,0 +1,38 @@
+import type { Node } from '../../../common/model/objects.js';
+import { TaintEffect, type Taint, type Toleration } from '../../../proto/gen/hatoba/v1/types.js';
+
+/** The taints of a node that keep a task from being placed there. */
+export function repellingTaints(node: Node, tolerations: readonly Toleration[]): Taint[] {
+  return node.spec.taints.filter(
+    (t) => t.effect !== TaintEffect.PREFER_NO_SCHEDULE && !isTolerated(t, tolerations),
+  );
+}
+
+/** How many taints would rather have the task elsewhere. */
+export function unwelcomeTaints(node: Node, tolerations: readonly Toleration[]): number {
+  if (node.spec.taints.length === 0) return 0;
+  return node.spec.taints.filter(
+    (t) => t.effect === TaintEffect.PREFER_NO_SCHEDULE && !isTolerated(t, tolerations),
+  ).length;
+}
+
+/** The taints of a node that its running tasks must give way to unless they tolerate them. */
+export function evictingTaints(node: Node, tolerations: readonly Toleration[]): Taint[] {
+  return node.spec.taints.filter(
+    (t) => t.effect === TaintEffect.NO_EXECUTE && !isTolerated(t, tolerations),
+  );
+}
+
+export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): boolean {
+  return tolerations.some(
+    ({ key, value, effect }) =>
+      (key === '' || key === taint.key) &&
+      (value === '' || value === taint.value) &&
+      (effect === undefined || effect === taint.effect),
+  );
+}
+
+/** "gpu=yes", "maintenance" */
+export function taintText({ key, value }: Taint): string {
+  return value === '' ? key : `${key}=${value}`;
+}
