@@ -154,15 +154,14 @@ function orphaned(task: Task, nowMs: number): Task {
 }
 
 /**
- * Dead tasks to keep per slot: the cluster's limit, but never fewer than the restart policy counts
- * or an update in progress has to judge.
+ * Dead tasks to keep per slot: the cluster's limit, but never fewer than an update in progress has to
+ * judge. What the restart policy counts is handed on from task to task.
  */
 function historyOf(snapshot: Snapshot, service: Service): number {
   const limit = snapshot.cluster()?.spec.taskHistoryLimit ?? 0;
   const state = service.updateStatus?.state;
   const updating = state === UpdateState.UPDATING || state === UpdateState.ROLLBACK_STARTED;
-  const { maxAttempts } = service.spec.taskTemplate.restartPolicy;
-  return Math.max(limit, maxAttempts, updating ? 1 : 0);
+  return Math.max(limit, updating ? 1 : 0);
 }
 
 /** The newest task of a slot always stays: it says how the slot ended, and which number is next. */

@@ -5,7 +5,8 @@ import { TaskState, type RestartHistory } from '../../../proto/gen/hatoba/v1/typ
 import { chunkChanges, type PlanContext } from '../plan-context.js';
 import { revisionChanges } from '../service/revisions.js';
 import type { Change, Plan, Snapshot } from '../snapshot.js';
-import { isJob } from './modes.js';
+import { LeaveReasons } from './leave-reasons.js';
+import { isJob } from '../../../common/model/service-modes.js';
 import { newTask, originOf, type TaskOrigin } from './new-task.js';
 import {
   hasEnded,
@@ -32,6 +33,10 @@ export interface CreateOptions {
   startAfterMs?: number;
   /** Of the tasks before it, see restart-policy.ts. */
   restarts?: RestartHistory | undefined;
+  /** The node it is to be on; absent = the scheduler chooses. */
+  nodeId?: string;
+  /** See Task.takesOver. */
+  takesOver?: boolean;
 }
 
 /**
@@ -48,6 +53,7 @@ export class ServiceDraft {
   readonly service: Service;
   /** Which tasks no longer are what the service's spec asks for. */
   readonly comparison: SpecComparison;
+  readonly leaveReasons: LeaveReasons;
   #changedService: Service | undefined;
   #specCause = '';
   readonly #slots = new Map<Place, DraftTask[]>();
@@ -59,6 +65,7 @@ export class ServiceDraft {
     this.service = service;
     this.context = context;
     this.comparison = new SpecComparison(snapshot, service);
+    this.leaveReasons = new LeaveReasons(snapshot, (atMs) => this.isPast(atMs));
     for (const slot of slotsOf(snapshot.tasksOfService(service.id))) {
       this.#slots.set(
         slot.place,
@@ -85,6 +92,10 @@ export class ServiceDraft {
 
   slot(place: Place): Slot {
     return { place, tasks: (this.#slots.get(place) ?? []).map((d) => d.task) };
+  }
+
+  slotOf(task: Task): Slot {
+    return this.slot(placeOf(task));
   }
 
   /** Slots that hold a place among the replicas. */
@@ -116,13 +127,14 @@ export class ServiceDraft {
     const { origin = originOf(this.service), replaces, startAfterMs = 0 } = options;
     const taskPlace = {
       slot: typeof place === 'number' ? place : 0,
-      nodeId: typeof place === 'number' ? '' : place,
+      nodeId: typeof place === 'number' ? (options.nodeId ?? '') : place,
       generation: (entries.at(-1)?.task.generation ?? 0) + 1,
       desiredState: TaskState.READY,
       startAfterMs,
       replacesTaskId: replaces?.id ?? '',
       cause: options.cause,
       restarts: options.restarts,
+      takesOver: options.takesOver ?? false,
     };
     const task = newTask(this.service, origin, taskPlace, this.context);
     const entry: DraftTask = { task, action: 'create' };
@@ -135,10 +147,7 @@ export class ServiceDraft {
    * out of reach, or is meant to run beside it (an update that starts the new one first).
    */
   mayRun(task: Task): boolean {
-    if (task.startAfterMs > this.context.nowMs) {
-      this.wakeAt(task.startAfterMs);
-      return false;
-    }
+    if (!this.isPast(task.startAfterMs)) return false;
     return this.slot(placeOf(task))
       .tasks.filter((t) => t.generation < task.generation)
       .every((t) => hasEnded(t) || isWantedTask(t) || nodeFateOf(this.snapshot, t) === 'lost');
@@ -158,6 +167,12 @@ export class ServiceDraft {
   /** Asks to plan again at that time, or before. */
   wakeAt(atMs: number): void {
     this.#wakeAtMs = Math.min(this.#wakeAtMs, atMs);
+  }
+
+  /** Whether that time has come; if not, it is planned again then. */
+  isPast(atMs: number): boolean {
+    if (atMs > this.context.nowMs) this.wakeAt(atMs);
+    return atMs <= this.context.nowMs;
   }
 
   toPlan(): Plan {

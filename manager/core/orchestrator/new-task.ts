@@ -18,6 +18,7 @@ export interface TaskPlace {
   replacesTaskId: string;
   cause: string;
   restarts: RestartHistory | undefined;
+  takesOver: boolean;
 }
 
 /** The ports that each task of the service binds on its own node. */
@@ -60,7 +61,6 @@ export function newTask(
     assignedGenericResources: [],
     jobIteration: service.jobStatus?.iteration ?? 0,
     desiredReason: '',
-    takesOver: false,
     status: {
       state: TaskState.NEW,
       timestampMs: nowMs,

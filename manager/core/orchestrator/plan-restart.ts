@@ -1,112 +1,83 @@
-import type { Service, Task } from '../../../common/model/objects.js';
+import { formatDurationMs } from '../../../common/duration.js';
+import type { Task } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
-import { RestartCondition, TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
+import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
-import { isDone, isLive, isWantedTask, nodeFateOf, type Slot } from './slots.js';
+import { endingOf } from './endings.js';
+import { planMoves } from './plan-move.js';
+import { judgeRestart } from './restart-policy.js';
+import { isDone, isWantedTask, type Slot } from './slots.js';
+import { isPaused } from './update-status.js';
+import { isAlive, isLost, isUnsettled, leaveReasonOf, originFor, worthOf } from './worth.js';
 
-/** Pause before a replacement starts, where the restart policy names none. */
-export const DEFAULT_RESTART_DELAY_MS = 5000;
-
-const OWN_ENDINGS: ReadonlySet<TaskState> = new Set([
-  TaskState.COMPLETE,
-  TaskState.FAILED,
-  TaskState.REJECTED,
-]);
-
-/** Whether a task ended by itself, rather than because it was told to or its node was lost. */
-export function endedByItself(task: Task): boolean {
-  return OWN_ENDINGS.has(task.status.state);
-}
+export { DEFAULT_RESTART_DELAY_MS } from './restart-policy.js';
 
 /**
- * Replaces the tasks that cannot go on: those that ended, those of nodes that are down, gone or
- * drained. The old task's desired state becomes SHUTDOWN and its replacement, in the same slot, is
- * prepared at once; it runs after the restart delay and not before the old one has ended (which of
- * a lost node nobody can tell, so there it does not wait). A task of a drained or lost node is
- * replaced without delay. Where the restart policy says no, the slot stays as it is until the spec
- * changes.
+ * Replaces the tasks that cannot go on: those that ended, and those that have to leave their nodes
+ * (see plan-move.ts). The desired state of one that ended becomes SHUTDOWN, and its replacement, in
+ * the same place, is prepared at once; it runs after the restart delay and not before all tasks before
+ * it have ended. Where the restart policy says no, the task says why, and the place stays as it is
+ * until the spec changes.
  */
 export function planRestarts(draft: ServiceDraft): void {
   for (const slot of draft.slots()) {
     for (const task of slot.tasks) {
-      const fate = nodeFateOf(draft.snapshot, task);
-      const cannotGoOn = isTerminal(task.status.state) || fate !== 'usable';
-      if (isWantedTask(task) && cannotGoOn && !isDone(task)) replace(draft, slot, task);
+      if (isWantedTask(task) && isTerminal(task.status.state) && !isDone(task)) {
+        replaceEnded(draft, slot, task);
+      }
     }
   }
+  planMoves(draft);
 }
 
-function replace(draft: ServiceDraft, { place }: Slot, task: Task): void {
-  const ended = isTerminal(task.status.state);
-  const { tasks } = draft.slot(place);
-  const companion = tasks.find(
-    (t) => t.id !== task.id && isLive(t) && nodeFateOf(draft.snapshot, t) === 'usable',
-  );
-  draft.setDesired(task, TaskState.SHUTDOWN, 'it cannot go on');
-  if (companion !== undefined && !retriesBeside(draft, task)) return;
-  if (!mayRestart(task, tasks, draft.context.nowMs)) return;
-  const moved = !ended || nodeFateOf(draft.snapshot, task) !== 'usable';
-  const delayMs = moved ? 0 : restartDelayMs(task);
+function replaceEnded(draft: ServiceDraft, { place }: Slot, task: Task): void {
+  const { nowMs } = draft.context;
+  const ending = endingOf(task);
+  if (!isMissed(draft, task)) {
+    draft.setDesired(task, TaskState.SHUTDOWN, ending);
+    return;
+  }
+  const verdict = judgeRestart(task, nowMs);
+  if (!verdict.again) {
+    draft.setDesired(task, TaskState.SHUTDOWN, verdict.reason);
+    return;
+  }
+  // Nobody waits for a node that is on its way out to recover.
+  const delayMs = leaveReasonOf(draft, task) === undefined ? verdict.delayMs : 0;
+  const when = delayMs === 0 ? 'at once' : `after ${formatDurationMs(delayMs)}`;
+  draft.setDesired(task, TaskState.SHUTDOWN, `${ending}; replaced ${when}`);
   draft.create(place, {
-    // While an update has not come to this slot, what runs here is what ran here before.
-    ...(draft.comparison.isDirty(task) ? { origin: task } : {}),
-    cause: 'a task cannot go on',
+    cause: ending,
+    origin: originFor(draft, task),
     replaces: task,
-    startAfterMs: delayMs === 0 ? 0 : draft.context.nowMs + delayMs,
+    startAfterMs: delayMs === 0 ? 0 : nowMs + delayMs,
+    restarts: verdict.restarts,
   });
 }
 
 /**
- * Two tasks share a slot while an update starts the new one before it stops the old. If the old
- * one ends, the new one is its replacement. If the new one ends, it is tried again, unless the
- * update was paused: then the old one serves on alone.
+ * Whether the place needs another task for one that ended. Two share a place while one is to take over
+ * from the other. If the old one ends, the new one is its replacement. If the new one ends, it is tried
+ * again, unless the update was paused: then the old one serves on alone.
  */
-function retriesBeside(draft: ServiceDraft, task: Task): boolean {
-  return !draft.comparison.isDirty(task) && !isPaused(draft.service);
+function isMissed(draft: ServiceDraft, task: Task): boolean {
+  const { comparison, service } = draft;
+  const others = draft.slotOf(task).tasks.filter((t) => isAlive(t) && !isLost(draft, t));
+  if (others.length === 0) return true;
+  const isNew = !comparison.isDirty(task);
+  if (isNew && isPaused(service) && others.every((t) => comparison.isDirty(t))) return false;
+  const worth = isNew ? 3 : 1; // of a new one like it, on a node where it may stay
+  return others.every((t) => worthOf(draft, t) < worth);
 }
 
-export function isPaused(service: Service): boolean {
-  const state = service.updateStatus?.state;
-  return state === UpdateState.PAUSED || state === UpdateState.ROLLBACK_PAUSED;
-}
-
-export function restartDelayMs(task: Task): number {
-  return task.spec.restartPolicy.delayMs ?? DEFAULT_RESTART_DELAY_MS;
-}
-
-/**
- * What the restart policy says about replacing `task`. Attempts are the replacements of tasks of
- * this spec that had ended by themselves, as stored in the slot; the window reaches back over the
- * restart delays as well, or a delay longer than the window would void the limit.
- */
-export function mayRestart(task: Task, slotTasks: readonly Task[], nowMs: number): boolean {
-  const { condition, maxAttempts, windowMs } = task.spec.restartPolicy;
-  const completed = task.status.state === TaskState.COMPLETE;
-  if (condition === RestartCondition.NONE) return false;
-  if (condition === RestartCondition.ON_FAILURE && completed) return false;
-  if (maxAttempts === 0 || !isTerminal(task.status.state)) return true;
-  const reachMs = windowMs + maxAttempts * restartDelayMs(task);
-  const sinceMs = windowMs === 0 ? 0 : nowMs - reachMs;
-  const replaced = new Map(slotTasks.map((t) => [t.id, t]));
-  const attempts = slotTasks.filter((t) => {
-    const old = replaced.get(t.replacesTaskId);
-    return (
-      t.specVersion === task.specVersion &&
-      t.createdAtMs >= sinceMs &&
-      old?.specVersion === task.specVersion &&
-      endedByItself(old)
-    );
-  });
-  return attempts.length < maxAttempts;
-}
-
-/** Lets prepared tasks run whose delay is over and whose predecessors have ended. */
+/** Lets prepared tasks run whose delay is over and whose predecessors have ended, or are to. */
 export function promoteReady(draft: ServiceDraft): void {
   for (const slot of draft.slots()) {
     for (const task of slot.tasks) {
-      if (task.desiredState === TaskState.READY && draft.mayRun(task)) {
-        draft.setDesired(task, draft.goal, 'nothing is in its way any more');
-      }
+      if (task.desiredState !== TaskState.READY || !draft.mayRun(task)) continue;
+      const older = slot.tasks.filter((t) => t.generation < task.generation && isAlive(t));
+      if (older.some((t) => isUnsettled(draft, t))) continue; // it may not be needed any more
+      draft.setDesired(task, draft.goal, 'nothing is in its way any more');
     }
   }
 }

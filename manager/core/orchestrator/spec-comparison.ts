@@ -38,6 +38,11 @@ export class SpecComparison {
     return this.#needsIngress && this.#lacksIngress(task);
   }
 
+  /** Whether all that the task was made of, but for where it may be, is what the service asks for. */
+  hasSameTemplate(task: Task): boolean {
+    return task.specVersion === this.#service.specVersion || this.#verdictOf(task).sameSpec;
+  }
+
   #verdictOf(task: Task): Verdict {
     const known = this.#verdicts.get(task.specVersion);
     if (known !== undefined) return known;

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
+import type { Task } from '../../../../common/model/objects.js';
+import { placeOf } from '../../../../common/model/task-place.js';
 import { isTerminal } from '../../../../common/model/task-state.js';
+import { groupBy } from '../../../../manager/core/group-by.js';
 import { isLive } from '../../../../manager/core/orchestrator/slots.js';
-import { TaskState } from '../../../../proto/gen/hatoba/v1/types.js';
+import { NodeAvailability, NodeState } from '../../../../proto/gen/hatoba/v1/types.js';
+import { fitsPlacement } from '../../../../manager/core/scheduler/constraint.js';
 import type { ModelCluster } from '../../../support/model-cluster.js';
+
+/** So long a node that came back may leave it open what of its tasks is alive. */
+const SETTLED_MS = 2000;
 
 /** What holds in every state a cluster can get into. */
 export function checkInvariants(cluster: ModelCluster): void {
@@ -51,19 +58,33 @@ function checkResources({ view }: ModelCluster): void {
   }
 }
 
-/** One task to a slot; two while an update starts the new one first, and never two of one spec. */
+/**
+ * One task to a place; two while one takes over from the other: the new one of an update that starts
+ * it first, or of a task that has to leave its node.
+ */
 function checkSlots(cluster: ModelCluster): void {
   for (const service of cluster.view.services()) {
-    const live = new Map<number, number[]>();
-    for (const task of cluster.view.tasksOfService(service.id)) {
-      if (!isLive(task) || task.desiredState === TaskState.REMOVE) continue;
-      live.set(task.slot, [...(live.get(task.slot) ?? []), task.specVersion]);
-    }
-    for (const [slot, versions] of live) {
+    const tasks = cluster.view.tasksOfService(service.id).filter(isLive);
+    for (const [place, [older, newer, ...more]] of groupBy(tasks, placeOf)) {
+      if (older === undefined || newer === undefined) continue;
       assert.ok(
-        versions.length === 1 || (versions.length === 2 && versions[0] !== versions[1]),
-        `slot ${slot} of ${service.spec.name} has tasks of specs ${versions.join(', ')}\n${cluster.show()}`,
+        more.length === 0 &&
+          (older.specVersion !== newer.specVersion || leaves(cluster, older, newer)),
+        `place ${place} of ${service.spec.name} has too many tasks\n${cluster.show()}`,
       );
     }
   }
+}
+
+function leaves({ view, nowMs }: ModelCluster, older: Task, newer: Task): boolean {
+  const node = view.node(older.nodeId);
+  return (
+    node === undefined ||
+    newer.takesOver ||
+    node.status.state === NodeState.DOWN ||
+    node.status.stateChangedAtMs >= nowMs - SETTLED_MS ||
+    node.spec.availability === NodeAvailability.DRAIN ||
+    node.spec.taints.length > 0 ||
+    !fitsPlacement(node, older.spec.placement)
+  );
 }

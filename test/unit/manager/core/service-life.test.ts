@@ -12,7 +12,7 @@ import {
   UpdateState,
 } from '../../../../proto/gen/hatoba/v1/types.js';
 import { aNode, aService, type Some } from '../../../support/builders.js';
-import { ModelCluster, STEP_MS } from '../../../support/model-cluster.js';
+import { ModelCluster } from '../../../support/model-cluster.js';
 import { checkInvariants } from './cluster-invariants.js';
 
 /** Three nodes: n1 and n2 in zone a, n3 in zone b. */
@@ -168,14 +168,27 @@ describe('a restart policy', () => {
     assert.equal(cluster.running().length, 0, 'too many in one window');
   });
 
-  it('waits between the attempts', () => {
-    const cluster = sick({ delayMs: 7000 });
+  it('waits between the attempts, twice as long each time, up to a limit', () => {
+    const cluster = sick({ delayMs: 2000, maxDelayMs: 7000 });
+    const delays = new Map<number, number>();
+    cluster.onWrite = () => {
+      for (const { generation, startAfterMs, createdAtMs } of cluster.tasks()) {
+        if (startAfterMs > 0) delays.set(generation, startAfterMs - createdAtMs);
+      }
+    };
     cluster.run(60_000);
-    const tasks = [...cluster.tasks()];
-    const last = tasks.at(-1);
-    const before = tasks.find((t) => t.id === last?.replacesTaskId);
-    assert.ok(last !== undefined && before !== undefined);
-    assert.equal(last.startAfterMs, before.status.timestampMs + 7000 + STEP_MS);
+    assert.deepEqual([...delays.values()].slice(0, 5), [2000, 4000, 7000, 7000, 7000]);
+  });
+
+  it('is not forgotten when the reaper takes what it counted', () => {
+    const cluster = sick({ maxAttempts: 4, delayMs: 500 });
+    cluster.run(120_000);
+    assert.equal(generations(cluster), 5);
+    assert.ok(cluster.tasks().length < 4, 'most of them are gone');
+    assert.match(
+      cluster.tasks().at(-1)?.desiredReason ?? '',
+      /^gave up after 4 attempts: web\.1 failed/,
+    );
   });
 });
 

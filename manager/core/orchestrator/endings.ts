@@ -1,0 +1,37 @@
+import type { Task } from '../../../common/model/objects.js';
+import { placeName } from '../../../common/model/task-place.js';
+import { isTerminal } from '../../../common/model/task-state.js';
+import { toWord } from '../../../common/model/words.js';
+import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+
+const OWN_ENDINGS: ReadonlySet<TaskState> = new Set([
+  TaskState.COMPLETE,
+  TaskState.FAILED,
+  TaskState.REJECTED,
+]);
+
+/** Whether a task ended by itself, rather than because it was told to or its node was lost. */
+export function endedByItself(task: Task): boolean {
+  return OWN_ENDINGS.has(task.status.state);
+}
+
+/** "web.2 failed: exit code 1", "web.2 was rejected: image … not found": why a task ended. */
+export function endingOf(task: Task): string {
+  const { state } = task.status;
+  if (!isTerminal(state)) return `${placeName(task)} is ${toWord(state)}`;
+  const detail = detailOf(task);
+  return `${placeName(task)} ${VERBS[state] ?? toWord(state)}${detail === '' ? '' : `: ${detail}`}`;
+}
+
+const VERBS: Partial<Readonly<Record<TaskState, string>>> = {
+  [TaskState.COMPLETE]: 'completed',
+  [TaskState.SHUTDOWN]: 'was stopped',
+  [TaskState.REJECTED]: 'was rejected',
+  [TaskState.ORPHANED]: 'was lost with its node',
+};
+
+function detailOf({ status }: Task): string {
+  const { err, state, containerStatus } = status;
+  if (err !== '' || state !== TaskState.FAILED) return err;
+  return containerStatus.exitCode === undefined ? '' : `exit code ${containerStatus.exitCode}`;
+}

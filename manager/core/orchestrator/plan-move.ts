@@ -1,0 +1,115 @@
+import type { Task } from '../../../common/model/objects.js';
+import { rankOf } from '../../../common/model/task-state.js';
+import { RestartCondition, TaskState, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js';
+import type { CreateOptions, ServiceDraft } from './draft.js';
+import { endedByItself } from './endings.js';
+import { isGlobal } from '../../../common/model/service-modes.js';
+import { handedOn, judgeRestart } from './restart-policy.js';
+import { isRunning, type Slot } from './slots.js';
+import { isPaused } from './update-status.js';
+import { isAlive, isLost, leaveReasonOf, originFor, worthOf } from './worth.js';
+
+/**
+ * Gives another task to each place whose task has to leave its node: because that is drained, tainted
+ * or lost, or because the task no longer fits there.
+ * - Where updates start the new task first, so do moves: the old one serves until the new one does
+ *   (see settle-places.ts), and at most `parallelism` are on their way at once. What finds no room
+ *   elsewhere stays and serves; the new task says why it waits.
+ * - Else the old one ends, and then the new one runs.
+ * - A task that runs on a node out of reach may still be alive: it is given up only when the one in
+ *   its place runs, so a node that is back soon goes on as if nothing had happened.
+ */
+export function planMoves(draft: ServiceDraft): void {
+  if (isGlobal(draft.service)) return; // its places are the nodes themselves
+  let underWay: number | undefined;
+  for (const slot of draft.slots()) {
+    const alive = slot.tasks.filter(isAlive);
+    if (alive.length === 0 || alive.some((t) => leaveReasonOf(draft, t) === undefined)) continue;
+    const task = keepOne(draft, alive);
+    if (isLost(draft, task)) moveLost(draft, slot, task);
+    else if (!startsFirst(draft) || !draft.serves(task)) moveNow(draft, slot, task);
+    else {
+      underWay ??= draft.slots().filter((s) => isMoving(draft, s)).length;
+      if (underWay < limitOf(draft) && startHeir(draft, slot, task)) underWay++;
+    }
+  }
+}
+
+/** The one to be moved, of tasks that all have to leave; the others end. */
+function keepOne(draft: ServiceDraft, alive: readonly Task[]): Task {
+  // What a paused update has begun is worth less than what it has not come to.
+  const worth = (t: Task): number => worthOf(draft, t) * (isPaused(draft.service) ? -1 : 1);
+  const kept = alive.reduce((best, t) => {
+    const difference = worth(t) - worth(best) || rankOf(t.status.state) - rankOf(best.status.state);
+    return difference > 0 ? t : best;
+  });
+  for (const task of alive.filter((t) => t !== kept)) end(draft, task);
+  return kept;
+}
+
+function end(draft: ServiceDraft, task: Task): void {
+  draft.setDesired(task, TaskState.SHUTDOWN, leaveReasonOf(draft, task) ?? '');
+}
+
+function moveLost(draft: ServiceDraft, slot: Slot, task: Task): void {
+  const mayBeBack = isRunning(task) && draft.snapshot.node(task.nodeId) !== undefined;
+  // What is never to run twice is not replaced as long as it may be alive.
+  const once = task.spec.restartPolicy.condition === RestartCondition.NONE;
+  if (mayBeBack && once) return;
+  if (once) end(draft, task);
+  else if (mayBeBack && draft.goal === TaskState.RUNNING) startHeir(draft, slot, task);
+  else moveNow(draft, slot, task);
+}
+
+function moveNow(draft: ServiceDraft, slot: Slot, task: Task): void {
+  const options = moveOptions(draft, task);
+  end(draft, task);
+  draft.create(slot.place, options);
+}
+
+/**
+ * Lets a task start that takes the place over from one that serves, or might. If one before it could
+ * not come up, the restart policy says when the next one may try, if ever.
+ * @returns whether it did
+ */
+function startHeir(draft: ServiceDraft, { place, tasks }: Slot, task: Task): boolean {
+  const options = moveOptions(draft, task);
+  const newest = tasks.at(-1) ?? task;
+  const hasFailed = newest.generation > task.generation && endedByItself(newest);
+  if (!hasFailed || newest.specVersion !== (options.origin?.specVersion ?? 0)) {
+    draft.create(place, options);
+    return true;
+  }
+  const { nowMs } = draft.context;
+  const verdict = judgeRestart(newest, nowMs);
+  if (!verdict.again) return false;
+  const { delayMs, restarts } = verdict;
+  draft.create(place, { ...options, startAfterMs: nowMs + delayMs, restarts });
+  return true;
+}
+
+function moveOptions(draft: ServiceDraft, task: Task): CreateOptions {
+  return {
+    cause: leaveReasonOf(draft, task) ?? '',
+    origin: originFor(draft, task),
+    replaces: task,
+    restarts: handedOn(task, draft.context.nowMs),
+  };
+}
+
+function startsFirst({ service }: ServiceDraft): boolean {
+  return service.spec.updateConfig.order === UpdateOrder.START_FIRST;
+}
+
+function limitOf({ service }: ServiceDraft): number {
+  const { parallelism } = service.spec.updateConfig;
+  return parallelism === 0 ? Infinity : parallelism;
+}
+
+/** Whether a task serves in the slot until the one that takes over from it does. */
+function isMoving(draft: ServiceDraft, slot: Slot): boolean {
+  const alive = slot.tasks.filter(isAlive);
+  return (
+    alive.length > 1 && alive.some((t) => draft.serves(t) && leaveReasonOf(draft, t) !== undefined)
+  );
+}

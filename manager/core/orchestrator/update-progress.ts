@@ -1,0 +1,81 @@
+import type { Task } from '../../../common/model/objects.js';
+import type { UpdateConfig } from '../../../proto/gen/hatoba/v1/types.js';
+import type { ServiceDraft } from './draft.js';
+import { endedByItself } from './endings.js';
+import { hasEnded, isWantedTask, nodeFateOf, type Slot } from './slots.js';
+import type { SpecComparison } from './spec-comparison.js';
+import { isAlive, runningSinceMs } from './worth.js';
+
+/** How long a new task may take to come up, where the update config names no time. */
+const DEFAULT_PROGRESS_DEADLINE_MS = 10 * 60_000;
+
+/** How far an update has come with one place. */
+export interface SlotProgress {
+  slot: Slot;
+  /** Has to be updated, and nothing has been done for it yet. */
+  pending: boolean;
+  /** Holds one of the places that `parallelism` gives. */
+  occupied: boolean;
+  /** Something is still awaited here before the update can be called complete. */
+  open: boolean;
+  /** Part of this update, as yet or already. */
+  touched: boolean;
+  /** The first task made by this update that did not live, or did not come up in time. */
+  failure: Task | undefined;
+}
+
+/** 0 = a task may take as long as it likes. */
+export function progressDeadlineMs({ progressDeadlineMs: ms }: UpdateConfig): number {
+  return ms ?? DEFAULT_PROGRESS_DEADLINE_MS;
+}
+
+/** Whether what the slot runs, or ran last, is not made of the present spec. */
+export function isOutdated(draft: { readonly comparison: SpecComparison }, slot: Slot): boolean {
+  const wanted = slot.tasks.filter(isWantedTask);
+  const newest = slot.tasks.at(-1);
+  if (wanted.length > 0) return wanted.every((t) => draft.comparison.isDirty(t));
+  return newest !== undefined && draft.comparison.isDirty(newest);
+}
+
+export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig): SlotProgress {
+  const own = slot.tasks.filter((t) => t.specVersion === draft.service.specVersion);
+  const failure = own.find((t) => hasFailed(draft, t, config));
+  const outdated = isOutdated(draft, slot);
+  const base = { slot, failure, touched: outdated || own.length > 0 };
+  if (failure !== undefined) return { ...base, pending: false, occupied: false, open: false };
+  if (outdated) return { ...base, pending: true, occupied: false, open: true };
+  const clean = slot.tasks.filter((t) => isWantedTask(t) && !draft.comparison.isDirty(t));
+  if (clean.length === 0) return { ...base, pending: false, occupied: false, open: false };
+  const server = clean.find((t) => draft.serves(t));
+  if (server === undefined) return { ...base, pending: false, occupied: true, open: true };
+  const isOwn = server.specVersion === draft.service.specVersion;
+  const sinceMs = isOwn ? runningSinceMs(server) : -Infinity;
+  const isWatched = !draft.isPast(sinceMs + config.monitorMs);
+  return {
+    ...base,
+    pending: false,
+    occupied: !draft.isPast(sinceMs + config.delayMs),
+    open: isWatched || oldOnesLinger(draft, slot),
+  };
+}
+
+/** Whether outdated tasks of the slot are still on their way out, on nodes that can tell. */
+function oldOnesLinger(draft: ServiceDraft, slot: Slot): boolean {
+  return slot.tasks.some(
+    (t) => draft.comparison.isDirty(t) && !hasEnded(t) && nodeFateOf(draft.snapshot, t) !== 'lost',
+  );
+}
+
+/**
+ * Ended by itself, whatever the exit code, before it ran or within the monitor period after; or did
+ * not come up in time. What was over before a paused update went on again is forgiven.
+ */
+function hasFailed(draft: ServiceDraft, task: Task, config: UpdateConfig): boolean {
+  const resumedAtMs = draft.service.updateStatus?.resumedAtMs ?? 0;
+  if (!isWantedTask(task) && task.desiredSinceMs <= resumedAtMs) return false;
+  const { runningAtMs, timestampMs } = task.status;
+  if (endedByItself(task)) return runningAtMs === 0 || timestampMs - runningAtMs < config.monitorMs;
+  const deadlineMs = progressDeadlineMs(config);
+  if (!isAlive(task) || runningAtMs > 0 || deadlineMs === 0) return false;
+  return draft.isPast(Math.max(task.createdAtMs, resumedAtMs) + deadlineMs);
+}

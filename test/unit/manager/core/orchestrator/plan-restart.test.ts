@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import type { Service, Task } from '../../../../../common/model/objects.js';
+import {
+  RestartCondition,
+  TaskState,
+  type RestartPolicy,
+} from '../../../../../proto/gen/hatoba/v1/types.js';
+import { aTask, type Some } from '../../../../support/builders.js';
+import { NOW, plan, running, summary, web } from './planning.js';
+
+describe('restarts', () => {
+  const ended = (state: TaskState, policy: Some<RestartPolicy> = {}): Task =>
+    running(1, { spec: { restartPolicy: policy }, status: { state, timestampMs: NOW } });
+  const withPolicy = (policy: Some<RestartPolicy>): Service =>
+    web(1, { spec: { taskTemplate: { restartPolicy: policy } } });
+
+  const { ANY, NONE, ON_FAILURE } = RestartCondition;
+  const cases: readonly [string, Some<RestartPolicy>, TaskState, string[]][] = [
+    ['any restarts a failure', { condition: ANY }, TaskState.FAILED, ['create 1.2 READY +5000']],
+    ['any restarts a success', { condition: ANY }, TaskState.COMPLETE, ['create 1.2 READY +5000']],
+    ['the delay is the one named', { delayMs: 200 }, TaskState.FAILED, ['create 1.2 READY +200']],
+    ['without delay at once', { delayMs: 0 }, TaskState.REJECTED, ['create 1.2 RUNNING']],
+    ['on-failure', { condition: ON_FAILURE }, TaskState.FAILED, ['create 1.2 READY +5000']],
+    ['on-failure lets a success be', { condition: ON_FAILURE }, TaskState.COMPLETE, []],
+    ['none lets a failure be', { condition: NONE }, TaskState.FAILED, []],
+  ];
+  for (const [name, policy, state, created] of cases) {
+    it(name, () => {
+      const made = plan(withPolicy(policy), [ended(state, policy)]);
+      assert.deepEqual(summary(made), ['update t-web-1-1 SHUTDOWN', ...created]);
+      assert.ok(made.groups.length === 1, 'a task is replaced in one step');
+    });
+  }
+
+  it('lets the replacement run when its delay is over, and says when to look', () => {
+    const old = { ...ended(TaskState.FAILED), desiredState: TaskState.SHUTDOWN };
+    const waiting = (startAfterMs: number): Task =>
+      aTask({ generation: 2, desiredState: TaskState.READY, startAfterMs, replacesTaskId: old.id });
+    const early = plan(web(1), [old, waiting(NOW + 700)]);
+    assert.deepEqual(early, { groups: [], requeueAfterMs: 700 });
+    assert.deepEqual(summary(plan(web(1), [old, waiting(NOW)])), ['update t-web-1-2 RUNNING']);
+  });
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import type { Service, Task } from '../../../../../common/model/objects.js';
+import {
+  NodeState,
+  TaskState,
+  UpdateState,
+  type Task as TaskMessage,
+} from '../../../../../proto/gen/hatoba/v1/types.js';
+import { aNode, aTask, T0, type Some } from '../../../../support/builders.js';
+import { created, NOW, plan, running, summary, web } from './planning.js';
+
+describe('rolling updates', () => {
+  const updating = (some: Some<Service> = {}): Service =>
+    web(4, {
+      specVersion: 2,
+      updateStatus: { state: UpdateState.UPDATING, startedAtMs: T0 },
+      ...some,
+      spec: {
+        updateConfig: { parallelism: 2, monitorMs: 5000, delayMs: 3000 },
+        taskTemplate: { containerSpec: { image: 'web:2' } },
+        ...some.spec,
+      },
+    });
+  const old = (slot: number, some: Some<TaskMessage> = {}): Task => running(slot, some);
+  const fresh = (slot: number, status: Some<Task['status']>): Task =>
+    aTask({
+      slot,
+      generation: 2,
+      nodeId: 'n1',
+      specVersion: 2,
+      spec: { containerSpec: { image: 'web:2' } },
+      createdAtMs: NOW,
+      updatedAtMs: NOW,
+      status,
+    });
+  const done = (slot: number): Task =>
+    old(slot, { desiredState: TaskState.SHUTDOWN, status: { state: TaskState.SHUTDOWN } });
+  const ran = (slot: number, forMs: number): Task[] => [
+    done(slot),
+    fresh(slot, { state: TaskState.RUNNING, runningAtMs: NOW - forMs }),
+  ];
+
+  it('begins with the status alone, then as many slots as it may, idle ones first', () => {
+    const tasks = [old(1), old(2), old(3, { status: { state: TaskState.STARTING } }), old(4)];
+    const begun = plan(updating({ updateStatus: undefined }), tasks);
+    assert.deepEqual(summary(begun), ['update service']);
+    assert.equal(begun.requeueAfterMs, 0);
+    assert.deepEqual(summary(plan(updating(), tasks)), [
+      'update t-web-1-1 SHUTDOWN',
+      'create 1.2 READY',
+      'update t-web-3-1 SHUTDOWN',
+      'create 3.2 READY',
+    ]);
+  });
+
+  it('takes the next slot only when a new task runs and its delay is over', () => {
+    const busy = [done(1), fresh(1, { state: TaskState.STARTING })];
+    const inDelay = plan(updating(), [...busy, ...ran(2, 2000), old(3), old(4)]);
+    assert.deepEqual(inDelay, { groups: [], requeueAfterMs: 1000 });
+    assert.deepEqual(summary(plan(updating(), [...busy, ...ran(2, 3000), old(3), old(4)])), [
+      'update t-web-3-1 SHUTDOWN',
+      'create 3.2 READY',
+    ]);
+  });
+
+  it('is complete when the last monitor period is over', () => {
+    const all = (forMs: number): Task[] => [1, 2, 3, 4].flatMap((slot) => ran(slot, forMs));
+    assert.deepEqual(plan(updating(), all(4000)), { groups: [], requeueAfterMs: 1000 });
+    const [change] = plan(updating(), all(5000)).groups.flat();
+    assert.ok(change?.kind === 'service');
+    assert.equal(change.object.updateStatus?.state, UpdateState.COMPLETED);
+    assert.equal(change.object.updateStatus.completedAtMs, NOW);
+    assert.equal(change.object.updateStatus.startedAtMs, T0);
+  });
+
+  it('judges by the ratio of failed slots', () => {
+    const failed = [done(1), fresh(1, { state: TaskState.FAILED, err: 'no such file' })];
+    const tasks = [...failed, old(2), old(3), old(4)];
+    const stateWith = (maxFailureRatio: number): unknown => {
+      const updateConfig = { parallelism: 1, monitorMs: 5000, maxFailureRatio };
+      const [change] = plan(updating({ spec: { updateConfig } }), tasks).groups.flat();
+      return change?.kind === 'service' ? change.object.updateStatus?.state : change?.kind;
+    };
+    assert.equal(stateWith(0.2), UpdateState.PAUSED);
+    assert.equal(stateWith(0.25), 'task');
+  });
+
+  it('counts an end within the monitor period as failure, a later one not', () => {
+    const endedAfter = (ms: number): unknown => {
+      const status = { state: TaskState.COMPLETE, runningAtMs: NOW - ms, timestampMs: NOW };
+      const [change] = plan(updating(), [
+        done(1),
+        fresh(1, status),
+        old(2),
+        old(3),
+        old(4),
+      ]).groups.flat();
+      return change?.kind === 'service' ? change.object.updateStatus?.message : change?.kind;
+    };
+    assert.match(
+      String(endedAfter(4999)),
+      /^update paused due to failure or early termination of task web\.1\.t-web-1-2: complete within the monitor period of 5s$/,
+    );
+    assert.equal(endedAfter(5000), 'task');
+  });
+
+  it('changes nothing while it is paused', () => {
+    const paused = updating({ updateStatus: { state: UpdateState.PAUSED } });
+    assert.deepEqual(plan(paused, [old(1), old(2), old(3), old(4)]).groups, []);
+  });
+
+  it('replaces the old task when both of a slot are lost during a paused update', () => {
+    const paused = web(1, {
+      ...updating({ updateStatus: { state: UpdateState.PAUSED } }),
+      spec: updating().spec,
+    });
+    const nodes = [aNode({ status: { state: NodeState.DOWN } })];
+    const both = [old(1), fresh(1, { state: TaskState.STARTING })];
+    const made = plan(paused, both, nodes);
+    assert.deepEqual(summary(made), ['update t-web-1-2 SHUTDOWN', 'create 1.3 RUNNING']);
+    assert.equal(created(made)[0]?.spec.containerSpec.image, 'web:1');
+  });
+
+  it('spares tasks that only a change of placement concerns, where they still fit', () => {
+    const placement = { constraints: ['node.labels.zone==a'] };
+    const service = updating({
+      spec: { taskTemplate: { placement } },
+      updateStatus: undefined,
+    });
+    const nodes = [aNode({ spec: { labels: { zone: 'a' } } }), aNode({ id: 'n2' })];
+    const tasks = [1, 2, 3, 4].map((slot) => old(slot));
+    assert.deepEqual(plan(service, tasks, nodes).groups, []);
+    const misplaced = [...tasks.slice(0, 3), old(4, { nodeId: 'n2' })];
+    assert.deepEqual(summary(plan(service, misplaced, nodes)), ['update service']);
+  });
+});
+
+describe('a slot with an outdated task and its successor', () => {
+  const service = web(1, {
+    specVersion: 2,
+    spec: {
+      taskTemplate: { containerSpec: { image: 'web:2' } },
+      updateConfig: { monitorMs: 5000 },
+    },
+    updateStatus: { state: UpdateState.UPDATING, startedAtMs: T0 },
+  });
+  const old = running(1, { specVersion: 1, spec: { containerSpec: { image: 'web:1' } } });
+  const next = (forMs: number): Task =>
+    running(1, {
+      ...{ generation: 2, specVersion: 2, updatedAtMs: NOW - forMs },
+      spec: { containerSpec: { image: 'web:2' } },
+      status: { runningAtMs: NOW - forMs },
+    });
+
+  it('keeps both until the new one has run for half a second', () => {
+    const early = plan(service, [old, next(200)]);
+    assert.deepEqual([summary(early), early.requeueAfterMs], [[], 300]);
+    assert.deepEqual(summary(plan(service, [old, next(500)])), ['update t-web-1-1 SHUTDOWN']);
+  });
+});
