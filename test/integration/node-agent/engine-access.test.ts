@@ -105,7 +105,6 @@ net.createServer((outside) => {
 }).listen(path);`;
 
 describe("an agent's port for managers", function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let door: ChildProcess | undefined;

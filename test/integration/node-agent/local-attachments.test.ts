@@ -20,7 +20,6 @@ function overlay(name: string, vni: number, prefix: string): NetworkConfig {
 }
 
 describe('containers of one node on networks of the cluster', function () {
-  this.timeout(60_000);
   let manager: TestManager;
   let host: AgentHost;
   let rig: LocalRig;
