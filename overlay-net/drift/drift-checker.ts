@@ -28,6 +28,8 @@ export class DriftChecker implements AsyncDisposable {
   readonly #modules: DriftCheckerModules;
   #cancelTimer: () => void = () => undefined;
   #running: Promise<void> | undefined;
+  /** Asked for while one runs. */
+  #next: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(parts: readonly Checkable[], modules: DriftCheckerModules) {
@@ -39,18 +41,27 @@ export class DriftChecker implements AsyncDisposable {
     this.#schedule(MIN_PAUSE_MS);
   }
 
-  /** Checks now, or waits for the check that is under way. */
-  async check(): Promise<void> {
-    this.#running ??= this.#checkAll().finally(() => {
-      this.#running = undefined;
+  /** Checks all from now on: one that is under way may have looked at some of it already. */
+  check(): Promise<void> {
+    if (this.#running === undefined) return this.#run();
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined;
+      return this.#run();
     });
-    await this.#running;
+    return this.#next;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#cancelTimer();
-    await this.#running;
+    await (this.#next ?? this.#running);
+  }
+
+  #run(): Promise<void> {
+    this.#running ??= this.#checkAll().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
   }
 
   #schedule(delayMs: number): void {

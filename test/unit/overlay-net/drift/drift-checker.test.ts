@@ -103,6 +103,24 @@ describe('drift checks', () => {
     assert.deepEqual(lines, ['links: failed', 'nftables: neigh 0']);
   });
 
+  it('see what was changed before they were asked for, whatever one under way has seen', async () => {
+    const [links, nftables] = [new FakePart('links'), new FakePart('nftables')];
+    let finish: () => void = () => undefined;
+    nftables.onLook = () => new Promise((resolve) => (finish = resolve));
+    await using checker = open(links, nftables);
+    const running = checker.check();
+    await clock.advance(0);
+    assert.deepEqual([links.looks, nftables.looks], [1, 1]);
+    links.found = repairsOf(1);
+    nftables.onLook = () => Promise.resolve();
+    const asked = [checker.check(), checker.check()];
+    finish();
+    await running;
+    await Promise.all(asked);
+    assert.deepEqual([links.looks, nftables.looks], [2, 2]);
+    assert.deepEqual(lines, ['links: neigh 0']);
+  });
+
   it('repair while nothing is applied', async () => {
     const part = new FakePart('links');
     part.found = repairsOf(1);
