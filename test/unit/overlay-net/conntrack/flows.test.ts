@@ -151,6 +151,27 @@ describe('Flows', () => {
     assert.deepEqual(left(), [`tcp ${A}`, `udp ${A}`, `tcp ${C}`, 'udp 10.0.1.1', 'tcp 192.0.2.7']);
   });
 
+  it('lets nothing begin at an address while what a former time has left is ended', async () => {
+    let finish: () => void = () => undefined;
+    const removeFlows = (): Promise<number> =>
+      new Promise((resolve) => {
+        finish = () => {
+          resolve(0);
+        };
+      });
+    const conntrack = { ...kernel.conntrack, removeFlows };
+    const picksOfUdp = (): Promise<string> => Promise.resolve(picks);
+    flows = new Flows({ conntrack, picksOfUdp, clock, logger: silentLogger });
+    flows.follow(state(endpoint(A)));
+    const cleaning = flows.clean(state(endpoint(A)), []);
+    let isSettled = false;
+    const settled = flows.settleFor(state(endpoint(B))).then(() => (isSettled = true));
+    await clock.advance(0);
+    assert.equal(isSettled, false);
+    finish();
+    await Promise.all([cleaning, settled]);
+  });
+
   it('counts what others have open, for each who asks', async () => {
     have(flow({ reached: A }), flow({ reached: A, state: 'close_wait' }), flow({ reached: B }));
     have(flow({ reached: A, protocol: 'udp' }), flow({ reached: A, state: 'time_wait' }));
