@@ -44,7 +44,9 @@ export function nodeMethods(
           const node = view.findByPrefix('node', id);
           checkVersion(`node ${nodeLabel(node)}`, node.version, request.version);
           refuseProblems(problemsOf(node, spec, view.nodes()));
-          return { groups: [[{ action: 'update', kind: 'node', object: { ...node, spec } }]] };
+          const dated = withTaintTimes(node.spec, spec, cluster.clock.nowMs());
+          const object = { ...node, spec: dated };
+          return { groups: [[{ action: 'update', kind: 'node', object }]] };
         },
         signal,
       );
