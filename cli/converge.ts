@@ -1,7 +1,8 @@
 import { toWord } from '../common/model/words.js';
 import { placeName, placeOf } from '../common/model/task-place.js';
-import { isTerminal, isWanted } from '../common/model/task-state.js';
+import { endedByItself, isTerminal, isWanted } from '../common/model/task-state.js';
 import type { Service, Task } from '../common/model/objects.js';
+import { completionsOf, isJobMode } from '../common/model/service-modes.js';
 import { TaskState, UpdateState, type UpdateStatus } from '../proto/gen/hatoba/v1/types.js';
 import { getService, listTasks } from './api.js';
 import { NotConvergedError } from './failure.js';
@@ -28,7 +29,7 @@ const ABANDONED_MS = 2000;
 
 /**
  * Waits until every service runs as many tasks of its present spec as it should and its update is
- * over, showing progress on stderr.
+ * over, and every job has completed, showing progress on stderr.
  * @param options.rollbackFails whether an update that is rolled back meanwhile is a failure
  * @throws {NotConvergedError} with the reason for each service, when one cannot get there or the
  * time is over
@@ -77,7 +78,7 @@ async function judge(
   const service = await getService(session, id);
   // The service counts its tasks itself. Asking for a hundred of them at every turn would take the
   // time from what is waited for, on a machine that is both manager and node.
-  const needsTasks = withTasks || hasEnough(service);
+  const needsTasks = withTasks || (!isJobMode(service.spec.mode) && hasEnough(service));
   const tasks = needsTasks ? await listTasks(session, { service: id, history: true }) : [];
   const rollback = service.updateStatus;
   if (
@@ -119,12 +120,15 @@ export function judgeService(
   tasks: readonly Task[],
   { nowMs, isSteady }: { nowMs: number; isSteady: boolean },
 ): Judgement {
-  const { name } = service.spec;
+  const { name, mode } = service.spec;
+  if (isJobMode(mode)) return { name, ...judgeJob(service, tasks, nowMs) };
   const { runningTasks: running = 0, desiredTasks: desired = 0 } = service.serviceStatus ?? {};
   const line = `${running}/${desired} running`;
   const update = service.updateStatus && judgeUpdate(service.updateStatus, line);
   if (update !== undefined) return { name, ...update };
-  const isThere = hasEnough(service) && !hasLeavingTasks(tasks) && countWanted(tasks) <= desired;
+  // A global service has tasks on nodes that are down, which are none of those desired now.
+  const hasTooMany = mode.$case === 'replicated' && countWanted(tasks) > desired;
+  const isThere = hasEnough(service) && !hasLeavingTasks(tasks) && !hasTooMany;
   if (isThere) return { name, verdict: isSteady ? 'converged' : 'waiting', line, reasons: [] };
   const reasons = reasonsOf(tasks, nowMs);
   return { name, verdict: reasons.length > 0 ? 'hopeless' : 'waiting', line, reasons };
@@ -132,6 +136,21 @@ export function judgeService(
 
 function hasEnough({ serviceStatus }: Service): boolean {
   return (serviceStatus?.runningTasks ?? 0) >= (serviceStatus?.desiredTasks ?? 0);
+}
+
+/** A job may wait for room, or for a task that takes its time; it is lost when a place was given up. */
+function judgeJob(
+  service: Service,
+  tasks: readonly Task[],
+  nowMs: number,
+): Omit<Judgement, 'name'> {
+  const { runningTasks: running = 0, completedTasks: completed = 0 } = service.serviceStatus ?? {};
+  const total = completionsOf(service);
+  const line = `${completed}/${total} completed, ${running} running`;
+  if (completed >= total) return { verdict: 'converged', line, reasons: [] };
+  const present = tasks.filter((t) => t.jobIteration === service.jobStatus?.iteration);
+  const reasons = eachPlace(present, (place) => whyAbandoned(place, nowMs));
+  return { verdict: reasons.length > 0 ? 'hopeless' : 'waiting', line, reasons };
 }
 
 /** What an update under way or gone wrong says; undefined when it is over and well. */
@@ -165,14 +184,20 @@ function countWanted(tasks: readonly Task[]): number {
 
 /** Why slots of the service cannot come to run; empty while there is hope. */
 function reasonsOf(tasks: readonly Task[], nowMs: number): string[] {
-  const reasons = [...new Set(tasks.map(placeOf))].map((place) => {
+  return eachPlace(tasks, (all) => {
     // failures of a former spec say nothing of this one
-    const all = tasks.filter((t) => placeOf(t) === place);
-    return reasonOf(
-      all.filter((t) => t.specVersion === all.at(-1)?.specVersion),
-      nowMs,
-    );
+    const present = all.filter((t) => t.specVersion === all.at(-1)?.specVersion);
+    return reasonOf(present, nowMs);
   });
+}
+
+/** What there is to say of the tasks of each place, said once. */
+function eachPlace(
+  tasks: readonly Task[],
+  reasonFor: (tasks: readonly Task[]) => string | undefined,
+): string[] {
+  const places = [...new Set(tasks.map(placeOf))];
+  const reasons = places.map((place) => reasonFor(tasks.filter((t) => placeOf(t) === place)));
   return [...new Set(reasons.filter((r) => r !== undefined))];
 }
 
@@ -180,25 +205,34 @@ function reasonOf(slot: readonly Task[], nowMs: number): string | undefined {
   const newest = slot.at(-1);
   if (newest === undefined || slot.some((t) => t.status.state === TaskState.RUNNING))
     return undefined;
-  const name = `task ${placeName(newest)}`;
   const { status } = newest;
   const isStuck =
     status.state === TaskState.PENDING &&
     status.message.startsWith('no suitable node') &&
     nowMs - newest.createdAtMs > UNPLACEABLE_MS;
   if (isStuck) return status.message;
-  const isOver = isTerminal(status.state) && nowMs - status.timestampMs > ABANDONED_MS;
-  if (isOver && isWanted(newest.desiredState)) {
-    const how = status.err === '' ? `ended (${toWord(status.state)})` : status.err;
-    return `${name}: ${how}; its restart policy starts no other`;
-  }
+  const abandoned = whyAbandoned(slot, nowMs);
+  if (abandoned !== undefined) return abandoned;
   const failed = slot.filter(
     ({ status: { state } }) => state === TaskState.FAILED || state === TaskState.REJECTED,
   );
   const last = failed.at(-1);
   return last !== undefined && failed.length >= HOPELESS_FAILURES
-    ? `${name}: ${last.status.err}`
+    ? `task ${placeName(newest)}: ${last.status.err}`
     : undefined;
+}
+
+/** Why a place will have no other task, where its last one did not end as it should. */
+function whyAbandoned(place: readonly Task[], nowMs: number): string | undefined {
+  const newest = place.at(-1);
+  if (newest === undefined || !endedByItself(newest)) return undefined;
+  const { status, desiredState, jobIteration } = newest;
+  if (desiredState === TaskState.REMOVE || nowMs - status.timestampMs <= ABANDONED_MS) {
+    return undefined;
+  }
+  if (status.state === TaskState.COMPLETE && jobIteration > 0) return undefined;
+  const how = status.err === '' ? `ended (${toWord(status.state)})` : status.err;
+  return `task ${placeName(newest)}: ${how}; its restart policy starts no other`;
 }
 
 function notConverged(states: readonly Judgement[]): NotConvergedError {

@@ -10,6 +10,7 @@ import {
 } from '../../proto/gen/hatoba/v1/types.js';
 import type { ServiceSpec } from '../../common/model/objects.js';
 import { readResources } from './limits-section.js';
+import { readMode, type ModeKeys } from './mode-keys.js';
 import type { Value } from './reader.js';
 
 const ORDERS = {
@@ -30,12 +31,11 @@ const CONDITIONS = {
 /** Reads `deploy:` of a service into `spec`. */
 export function readDeploy(value: Value, spec: ServiceSpec): void {
   const task = spec.taskTemplate;
+  const mode: ModeKeys = { updates: [] };
   value.fields({
-    mode: (v) => readMode(v, spec),
-    replicas: (v) => {
-      const replicas = v.integer();
-      if (replicas !== undefined) spec.mode = { $case: 'replicated', value: { replicas } };
-    },
+    mode: (v) => (mode.mode = v),
+    replicas: (v) => (mode.replicas = v),
+    max_concurrent: (v) => (mode.maxConcurrent = v),
     labels: (v) => Object.assign(spec.labels, definedOf(v)),
     endpoint_mode: (v) => {
       const mode = v.oneOf(['vip', 'dnsrr']);
@@ -46,8 +46,14 @@ export function readDeploy(value: Value, spec: ServiceSpec): void {
       if (affinity === 'client_ip') spec.endpointSpec.sessionAffinity = SessionAffinity.CLIENT_IP;
     },
     drain: (v) => (spec.endpointSpec.drainMs = v.durationMs()),
-    update_config: (v) => readUpdateConfig(v, spec.updateConfig, true),
-    rollback_config: (v) => readUpdateConfig(v, spec.rollbackConfig, false),
+    update_config: (v) => {
+      mode.updates.push(v);
+      readUpdateConfig(v, spec.updateConfig, true);
+    },
+    rollback_config: (v) => {
+      mode.updates.push(v);
+      readUpdateConfig(v, spec.rollbackConfig, false);
+    },
     restart_policy: (v) => {
       const policy = task.restartPolicy;
       v.fields({
@@ -83,14 +89,7 @@ export function readDeploy(value: Value, spec: ServiceSpec): void {
         },
       }),
   });
-}
-
-function readMode(value: Value, spec: ServiceSpec): void {
-  const mode = value.oneOf(['replicated', 'global', 'replicated-job', 'global-job']);
-  if (mode === undefined || mode === 'replicated') return;
-  if (mode === 'global') spec.mode = { $case: 'global', value: {} };
-  else if (mode === 'global-job') spec.mode = { $case: 'globalJob', value: {} };
-  else value.problem('"replicated-job" is not supported yet');
+  readMode(mode, spec);
 }
 
 function readUpdateConfig(value: Value, config: UpdateConfig, mayRollBack: boolean): void {

@@ -13,7 +13,11 @@ export function isJobMode({ $case }: ServiceMode): boolean {
 
 /** Whether the service has one task on each node that can take it. */
 export function isGlobal({ spec }: Moded): boolean {
-  return spec.mode.$case === 'global' || spec.mode.$case === 'globalJob';
+  return isGlobalMode(spec.mode);
+}
+
+export function isGlobalMode({ $case }: ServiceMode): boolean {
+  return $case === 'global' || $case === 'globalJob';
 }
 
 /** How many tasks of a replicated job run at once at most. */
@@ -31,4 +35,14 @@ export function scaledMode(mode: ServiceMode, replicas: number): ServiceMode | u
   if (mode.$case === 'replicated') return { ...mode, value: { replicas } };
   if (mode.$case !== 'replicatedJob') return undefined;
   return { ...mode, value: { ...mode.value, totalCompletions: replicas } };
+}
+
+/** How many tasks of a job's present iteration are to end well, by what the managers count. */
+export function completionsOf({
+  spec,
+  serviceStatus,
+}: Pick<Service, 'spec' | 'serviceStatus'>): number {
+  if (spec.mode.$case === 'replicatedJob') return spec.mode.value.totalCompletions;
+  const { desiredTasks = 0, completedTasks = 0 } = serviceStatus ?? {};
+  return desiredTasks + completedTasks; // of a global one, each node is to complete one
 }

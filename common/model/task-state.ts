@@ -28,6 +28,17 @@ export function isTerminal(state: TaskState): boolean {
   return RANK[state] > RANK[TaskState.RUNNING];
 }
 
+const OWN_ENDINGS: ReadonlySet<TaskState> = new Set([
+  TaskState.COMPLETE,
+  TaskState.FAILED,
+  TaskState.REJECTED,
+]);
+
+/** Whether a task ended by itself, rather than because it was told to or its node was lost. */
+export function endedByItself(task: { readonly status: { readonly state: TaskState } }): boolean {
+  return OWN_ENDINGS.has(task.status.state);
+}
+
 /** Whether the desired state asks for a running container, now or after a delay. */
 export function isWanted(desired: TaskState): boolean {
   return RANK[desired] <= RANK[TaskState.COMPLETE];

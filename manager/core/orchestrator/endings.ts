@@ -4,17 +4,6 @@ import { isTerminal } from '../../../common/model/task-state.js';
 import { toWord } from '../../../common/model/words.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 
-const OWN_ENDINGS: ReadonlySet<TaskState> = new Set([
-  TaskState.COMPLETE,
-  TaskState.FAILED,
-  TaskState.REJECTED,
-]);
-
-/** Whether a task ended by itself, rather than because it was told to or its node was lost. */
-export function endedByItself(task: Task): boolean {
-  return OWN_ENDINGS.has(task.status.state);
-}
-
 /** "web.2 failed: exit code 1", "web.2 was rejected: image … not found": why a task ended. */
 export function endingOf(task: Task): string {
   const { state } = task.status;

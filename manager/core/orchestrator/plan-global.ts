@@ -1,8 +1,8 @@
+import { endedByItself } from '../../../common/model/task-state.js';
 import { UpdateState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
 import type { ServiceDraft } from './draft.js';
 import { standingOf } from './node-standing.js';
-import { endedByItself } from './endings.js';
 import { planRestarts, promoteReady } from './plan-restart.js';
 import { beginUpdate, planUpdate } from './plan-update.js';
 import { isWantedTask, type Slot } from './slots.js';

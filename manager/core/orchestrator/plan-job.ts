@@ -1,9 +1,9 @@
+import { endedByItself } from '../../../common/model/task-state.js';
 import type { ReplicatedJob } from '../../../proto/gen/hatoba/v1/types.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
 import { concurrencyOf } from '../../../common/model/service-modes.js';
 import { planPlaces } from './plan-global.js';
-import { endedByItself } from './endings.js';
 import { planRestarts, promoteReady } from './plan-restart.js';
 import { isLive, isWantedTask } from './slots.js';
 

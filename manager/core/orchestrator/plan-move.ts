@@ -1,8 +1,7 @@
 import type { Task } from '../../../common/model/objects.js';
-import { rankOf } from '../../../common/model/task-state.js';
+import { endedByItself, rankOf } from '../../../common/model/task-state.js';
 import { RestartCondition, TaskState, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js';
 import type { CreateOptions, ServiceDraft } from './draft.js';
-import { endedByItself } from './endings.js';
 import { isGlobal } from '../../../common/model/service-modes.js';
 import { handedOn, judgeRestart } from './restart-policy.js';
 import { isRunning, type Slot } from './slots.js';

@@ -1,12 +1,12 @@
 import { formatDurationMs } from '../../../common/duration.js';
 import type { Task } from '../../../common/model/objects.js';
-import { isTerminal } from '../../../common/model/task-state.js';
+import { endedByItself, isTerminal } from '../../../common/model/task-state.js';
 import {
   RestartCondition,
   TaskState,
   type RestartHistory,
 } from '../../../proto/gen/hatoba/v1/types.js';
-import { endedByItself, endingOf } from './endings.js';
+import { endingOf } from './endings.js';
 
 /** Pause before a replacement starts, where the restart policy names none. */
 export const DEFAULT_RESTART_DELAY_MS = 5000;

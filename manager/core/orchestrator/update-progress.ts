@@ -1,7 +1,7 @@
+import { endedByItself } from '../../../common/model/task-state.js';
 import type { Task } from '../../../common/model/objects.js';
 import type { UpdateConfig } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
-import { endedByItself } from './endings.js';
 import { hasEnded, isWantedTask, nodeFateOf, type Slot } from './slots.js';
 import type { SpecComparison } from './spec-comparison.js';
 import { isAlive, runningSinceMs } from './worth.js';

@@ -1,5 +1,6 @@
 import { formatBytes } from '../../../common/bytes.js';
 import type { ServiceSpec } from '../../../common/model/objects.js';
+import { isJobMode } from '../../../common/model/service-modes.js';
 import {
   ServiceSpec as ServiceSpecMessage,
   UpdateFailureAction,
@@ -7,8 +8,9 @@ import {
   type PortConfig,
   type UpdateConfig,
 } from '../../../proto/gen/hatoba/v1/types.js';
-import { DEFAULT_RESTART_DELAY_MS } from '../orchestrator/plan-restart.js';
+import { DEFAULT_RESTART_DELAY_MS } from '../orchestrator/restart-policy.js';
 import type { Snapshot } from '../snapshot.js';
+import { checkCount, checkMode, MAX_REPLICAS } from './mode-spec.js';
 import { checkPorts, type PortContext } from './port-spec.js';
 import { checkName, Problems, type Problem } from './problem.js';
 import { checkNetworks, type NetworkContext } from './service-networks.js';
@@ -17,10 +19,10 @@ import { checkTaskTemplate } from './task-spec.js';
 export const DEFAULT_MONITOR_MS = 5000;
 export const MAX_DRAIN_MS = 3_600_000;
 export const DEFAULT_STOP_GRACE_MS = 10_000;
-/** Against a slip of the finger: a service of more would only fill the store. */
-export const MAX_REPLICAS = 100_000;
 /** Each task carries the spec, and a service two: what the store can hold in one step. */
 export const MAX_SPEC_BYTES = 256 * 1024;
+/** Each takes as much of the store as the spec. */
+export const MAX_REVISIONS = 100;
 
 /**
  * What is known beside the snapshot when a spec is checked; of the service it is for, if that
@@ -45,8 +47,7 @@ export function withDefaults(spec: ServiceSpec): ServiceSpec {
         delayMs: restartPolicy.delayMs ?? DEFAULT_RESTART_DELAY_MS,
       },
     },
-    updateConfig: updateDefaults(spec.updateConfig),
-    rollbackConfig: updateDefaults(spec.rollbackConfig),
+    ...(isJobMode(spec.mode) ? {} : updatesWithDefaults(spec)),
     endpointSpec: { ...spec.endpointSpec, ports: spec.endpointSpec.ports.map(withEveryAddress) },
   };
 }
@@ -54,6 +55,15 @@ export function withDefaults(spec: ServiceSpec): ServiceSpec {
 /** "Every address" has one form. */
 function withEveryAddress(port: PortConfig): PortConfig {
   return port.hostIp === '0.0.0.0' ? { ...port, hostIp: '' } : port;
+}
+
+function updatesWithDefaults(
+  spec: ServiceSpec,
+): Pick<ServiceSpec, 'updateConfig' | 'rollbackConfig'> {
+  return {
+    updateConfig: updateDefaults(spec.updateConfig),
+    rollbackConfig: updateDefaults(spec.rollbackConfig),
+  };
 }
 
 function updateDefaults(config: UpdateConfig): UpdateConfig {
@@ -68,15 +78,13 @@ export function validateServiceSpec(
 ): Problem[] {
   const problems = new Problems();
   checkServiceName(spec, snapshot, context, problems.at('name'));
-  checkMode(spec, problems.at('mode'));
-  checkTaskTemplate(spec.taskTemplate, problems.at('taskTemplate'));
+  checkMode(spec, snapshot.service(context.serviceId ?? '')?.spec.mode, problems);
+  checkTaskTemplate(spec.taskTemplate, spec, problems.at('taskTemplate'));
   checkNetworks(spec, snapshot, context, problems);
-  checkUpdateConfig(spec.updateConfig, problems.at('updateConfig'));
-  checkUpdateConfig(spec.rollbackConfig, problems.at('rollbackConfig'));
-  if (spec.rollbackConfig.failureAction === UpdateFailureAction.ROLLBACK) {
-    problems
-      .at('rollbackConfig.failureAction')
-      .add('a rollback cannot be rolled back: use pause or continue');
+  if (!isJobMode(spec.mode)) checkUpdates(spec, problems);
+  const { revisionLimit } = spec;
+  if (revisionLimit !== undefined) {
+    checkCount(revisionLimit, MAX_REVISIONS, problems.at('revisionLimit'));
   }
   checkEndpoint(spec.endpointSpec, problems.at('endpointSpec'));
   checkPorts(spec, snapshot, context, problems.at('endpointSpec'));
@@ -111,21 +119,6 @@ function checkServiceName(
   }
 }
 
-function checkMode({ mode }: ServiceSpec, problems: Problems): void {
-  if (mode.$case !== 'replicated') {
-    const word = { global: 'global', replicatedJob: 'replicated-job', globalJob: 'global-job' };
-    problems.add(`mode ${word[mode.$case]} is not offered yet: use replicated`, 'unimplemented');
-    return;
-  }
-  const { replicas } = mode.value;
-  problems
-    .at('replicas')
-    .require(
-      Number.isInteger(replicas) && replicas >= 0 && replicas <= MAX_REPLICAS,
-      `${replicas} is not between 0 and ${MAX_REPLICAS}`,
-    );
-}
-
 function checkEndpoint({ drainMs }: EndpointSpec, problems: Problems): void {
   if (drainMs === undefined) return;
   problems
@@ -136,9 +129,24 @@ function checkEndpoint({ drainMs }: EndpointSpec, problems: Problems): void {
     );
 }
 
+function checkUpdates({ updateConfig, rollbackConfig }: ServiceSpec, problems: Problems): void {
+  checkUpdateConfig(updateConfig, problems.at('updateConfig'));
+  checkUpdateConfig(rollbackConfig, problems.at('rollbackConfig'));
+  problems
+    .at('rollbackConfig.failureAction')
+    .require(
+      rollbackConfig.failureAction !== UpdateFailureAction.ROLLBACK,
+      'a rollback cannot be rolled back: use pause or continue',
+    );
+}
+
 function checkUpdateConfig(config: UpdateConfig, problems: Problems): void {
-  for (const field of ['delayMs', 'monitorMs'] as const) {
-    problems.at(field).require(config[field] >= 0, `${config[field]} must not be negative`);
+  checkCount(config.parallelism, MAX_REPLICAS, problems.at('parallelism'));
+  for (const field of ['delayMs', 'monitorMs', 'progressDeadlineMs'] as const) {
+    const value = config[field] ?? 0;
+    problems
+      .at(field)
+      .require(Number.isInteger(value) && value >= 0, `${value} must not be negative`);
   }
   const { maxFailureRatio } = config;
   problems

@@ -1,4 +1,10 @@
-import type { TaskSpec } from '../../../common/model/objects.js';
+import type { ServiceSpec, TaskSpec } from '../../../common/model/objects.js';
+import {
+  expandContainer,
+  isTemplate,
+  templateDataOf,
+  type TaskTemplateData,
+} from '../../../common/template/task-templates.js';
 import {
   MountType,
   type ContainerSpec,
@@ -19,13 +25,30 @@ const IMAGE =
   /^(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?\/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$/;
 const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-export function checkTaskTemplate(spec: TaskSpec, problems: Problems): void {
-  checkContainer(spec.containerSpec, problems.at('containerSpec'));
+/** @param service whose tasks these are: what templates may ask for */
+export function checkTaskTemplate(
+  spec: TaskSpec,
+  service: Pick<ServiceSpec, 'name' | 'labels'>,
+  problems: Problems,
+): void {
+  const container = problems.at('containerSpec');
+  const data = exampleData(service);
+  const expanded = expandContainer(spec.containerSpec, data, (path, error) => {
+    container.at(path).add(error.message, error.kind);
+  });
+  checkContainer(expanded, container);
   checkResources(spec, problems.at('resources'));
   checkPlacement(spec, problems.at('placement'));
   const restart = problems.at('restartPolicy');
   notNegative(restart, 'delayMs', spec.restartPolicy.delayMs);
   notNegative(restart, 'windowMs', spec.restartPolicy.windowMs);
+}
+
+/** Stands for a task on some node, so that templates that can never be expanded fail early. */
+function exampleData({ name, labels }: Pick<ServiceSpec, 'name' | 'labels'>): TaskTemplateData {
+  const task = { id: 'TASK', slot: 1, nodeId: 'NODE', serviceId: 'SERVICE' };
+  const node = { hostname: 'HOSTNAME', os: 'linux', architecture: 'amd64' };
+  return templateDataOf({ ...task, serviceName: name, serviceLabels: labels }, node);
 }
 
 function notNegative(problems: Problems, field: string, value: number | undefined): void {
@@ -68,15 +91,17 @@ function checkMounts(mounts: readonly Mount[], problems: Problems): void {
   const targets = new Set<string>();
   mounts.forEach((mount, i) => {
     const at = problems.at(`mounts[${i}]`);
+    checkSource(mount, at.at('source'));
     const target = at.at('target');
+    if (isTemplate(mount.target)) return; // which is wrong by itself
     target.require(mount.target.startsWith('/'), `"${mount.target}" is not an absolute path`);
     target.require(!targets.has(mount.target), `"${mount.target}" is mounted twice`);
     targets.add(mount.target);
-    checkSource(mount, at.at('source'));
   });
 }
 
 function checkSource({ type, source }: Mount, problems: Problems): void {
+  if (isTemplate(source)) return;
   switch (type) {
     case MountType.BIND:
       problems.require(source.startsWith('/'), `"${source}" is not an absolute path`);

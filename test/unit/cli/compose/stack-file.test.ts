@@ -83,6 +83,23 @@ describe('parseStackFile', () => {
     assert.deepEqual(mode, { $case: 'replicated', value: { replicas: 4 } });
   });
 
+  it('reads modes, whatever the order of their keys', () => {
+    const job = (totalCompletions: number, maxConcurrent: number): ServiceSpec['mode'] => ({
+      $case: 'replicatedJob',
+      value: { totalCompletions, maxConcurrent },
+    });
+    const modes: [deploy: string, mode: ServiceSpec['mode']][] = [
+      ['mode: global', { $case: 'global', value: {} }],
+      ['mode: global-job', { $case: 'globalJob', value: {} }],
+      ['replicas: 3, mode: replicated', { $case: 'replicated', value: { replicas: 3 } }],
+      ['mode: replicated-job', job(1, 0)],
+      ['max_concurrent: 2, replicas: 9, mode: replicated-job', job(9, 2)],
+    ];
+    for (const [deploy, mode] of modes) {
+      assert.deepEqual(service(`deploy: {${deploy}}`).mode, mode);
+    }
+  });
+
   it('applies anchors and merge keys, own keys winning', () => {
     const { spec, problems } = parse(
       [
@@ -281,6 +298,9 @@ describe('parseStackFile', () => {
     ['services: {w: {image: x, healthcheck: {interval: 5}}}', 'c.yaml:1:50: services.w.healthcheck.interval: "5" is not a duration like 10s, 1m30s or 500ms'],
     ['services: {w: {image: x, deploy: {resources: {limits: {memory: lots}}}}}', 'c.yaml:1:64: services.w.deploy.resources.limits.memory: "lots" is not a size like 64k, 512m or 2g'],
     ['services: {w: {image: x, deploy: {replicas: -1}}}', 'c.yaml:1:45: services.w.deploy.replicas: must be at least 0, not -1'],
+    ['services: {w: {image: x, deploy: {mode: global, replicas: 2}}}', 'c.yaml:1:59: services.w.deploy.replicas: a global service has one task on each node, no number of replicas'],
+    ['services: {w: {image: x, deploy: {max_concurrent: 2}}}', 'c.yaml:1:51: services.w.deploy.max_concurrent: only a "replicated-job" has tasks that wait for others'],
+    ['services: {w: {image: x, deploy: {update_config: {order: start-first}, mode: global-job}}}', 'c.yaml:1:35: services.w.deploy.update_config: a job is not updated: each change of it runs it again from the beginning'],
     ['services: {w: {image: "${TAG:?say a tag}"}}', 'c.yaml:1:23: services.w.image: variable TAG: say a tag'],
     ['services: {w: {image: x, tty: maybe}}', 'c.yaml:1:31: services.w.tty: must be true or false, not "maybe"'],
   ]; // prettier-ignore

@@ -87,11 +87,6 @@ describe('service validation', () => {
       ],
     ],
     [
-      'a mode to come',
-      { mode: { $case: 'global', value: {} } },
-      ['mode: mode global is not offered yet: use replicated'],
-    ],
-    [
       'too many replicas',
       { mode: { $case: 'replicated', value: { replicas: 1e9 } } },
       ['mode.replicas: 1000000000 is not between 0 and 100000'],
@@ -373,6 +368,58 @@ describe('service validation', () => {
       ],
     ],
     [
+      'numbers of an update that cannot be',
+      {
+        updateConfig: { parallelism: 1e6, progressDeadlineMs: -1, monitorMs: -5 },
+        revisionLimit: 101,
+      },
+      [
+        'updateConfig.parallelism: 1000000 is not between 0 and 100000',
+        'updateConfig.monitorMs: -5 must not be negative',
+        'updateConfig.progressDeadlineMs: -1 must not be negative',
+        'revisionLimit: 101 is not between 0 and 100',
+      ],
+    ],
+    [
+      'templates of all that can have them',
+      {
+        labels: { tier: 'front' },
+        ...task({
+          containerSpec: {
+            hostname: '{{.Service.Name}}-{{.Task.Slot}}',
+            env: ['TIER={{.Service.Labels.tier}}', 'N={{.Node.Hostname}}'],
+            mounts: [
+              { type: MountType.VOLUME, source: 'data-{{.Task.Slot}}', target: '/data' },
+              { type: MountType.BIND, source: '/srv/{{.Node.ID}}', target: '/{{.Task.Name}}' },
+            ],
+          },
+        }),
+      },
+      [],
+    ],
+    [
+      'templates that no node can expand',
+      task({
+        containerSpec: {
+          hostname: '{{.Service.Nam}}',
+          env: ['A={{.Task.Slot', 'B={{index .Service.Labels "tier"}}'],
+          mounts: [
+            { type: MountType.VOLUME, source: '{{shout .Task.ID}}', target: '{{.Task.Slot}}' },
+            { type: MountType.VOLUME, source: '{{.Task.Name}}/x', target: '/{{.Nope}}' },
+          ],
+        },
+      }),
+      [
+        'taskTemplate.containerSpec.hostname: there is no field "Service.Nam"; there are ID, Name, Labels',
+        'taskTemplate.containerSpec.env[0]: "{{.Task.Slot" is not closed by "}}"',
+        'taskTemplate.containerSpec.env[1]: there is nothing to print: (index .Service.Labels tier) is missing',
+        'taskTemplate.containerSpec.mounts[0].source: unknown function "shout"; known are json, join, split, index, len, upper, lower, truncate, println, printf, eq, ne, not, and, or',
+        'taskTemplate.containerSpec.mounts[1].target: there is no field "Nope"; there are Service, Node, Task',
+        'taskTemplate.containerSpec.mounts[0].target: "1" is not an absolute path',
+        'taskTemplate.containerSpec.mounts[1].source: "web.1.TASK/x" is not a volume name',
+      ],
+    ],
+    [
       'a definition that fills the store',
       task({ containerSpec: { env: [`A=${'x'.repeat(100_000)}`, `B=${'x'.repeat(170_000)}`] } }),
       [
@@ -405,7 +452,7 @@ describe('service validation', () => {
   });
 
   it('becomes one error of all problems', () => {
-    const { spec } = aService({ spec: { name: 'holder', mode: { $case: 'global', value: {} } } });
+    const { spec } = aService({ spec: { name: 'holder', revisionLimit: 1e6 } });
     const error = problemsError(validateServiceSpec(spec, snapshot));
     assert.equal(error.kind, 'already-exists');
     assert.equal(error.message.split('\n').length, 2);
