@@ -2,6 +2,7 @@ import { HatobaError, isKind } from '../../../common/errors.js';
 import type { Node } from '../../../common/model/objects.js';
 import { toWord } from '../../../common/model/words.js';
 import { NodeRole, NodeState, type NodeSpec } from '../../../proto/gen/hatoba/v1/types.js';
+import { withTaintTimes } from '../../core/node-taints.js';
 import { Problems, type Problem } from '../../core/validate/problem.js';
 import { nodeLabel } from '../agents.js';
 import { NODE_CERTIFICATE_LIFE_MS } from '../../security/ca.js';
