@@ -1,15 +1,14 @@
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../common/bytes.js';
 import type { DiskUsage } from '../../proto/gen/hatoba/v1/engine.js';
-import { readStream, unary } from '../../proto/wire/client.js';
+import { unary } from '../../proto/wire/client.js';
 import { withEngine } from '../engine-session.js';
 import { confirm } from '../output/confirm.js';
 import { formatObject, formatTable, type OutputFormat } from '../output/listing.js';
-import { EVENT_FILTER_HELP, eventFilter, eventFormat, type EventFormat } from '../output/events.js';
 import { print } from '../output/print.js';
-import { collect, durationOption, timeOption } from './options.js';
+import { durationOption } from './options.js';
 
-/** `hatoba system df|prune|events`: what the engine of this node holds and does. */
+/** `hatoba system df|prune`: what the engine of this node holds. */
 export function registerNodeSystem(system: Command): void {
   system
     .command('df')
@@ -28,31 +27,7 @@ export function registerNodeSystem(system: Command): void {
     .option('-f, --force', 'do not ask', false)
     .option('--older-than <duration>', 'only what is older', durationOption, 0)
     .action((flags: PruneFlags) => prune(flags));
-  system
-    .command('events')
-    .description('show what happens on this node, as it happens')
-    .option('--since <time>', 'RFC 3339, or a duration before now such as 10m', timeOption)
-    .option('--until <time>', 'RFC 3339, or a duration before now such as 10m', timeOption)
-    .addOption(
-      new Option('-o, --output <format>', 'how to print')
-        .choices(['table', 'json'])
-        .default('table'),
-    )
-    .option('--format <template>', 'print by a template, as docker: "{{.Action}} {{.Actor.ID}}"')
-    .option('-f, --filter <key=value>', EVENT_FILTER_HELP, collect, [])
-    .action((flags: EventFlags) =>
-      withEngine(async ({ engine, signal }) => {
-        const request = { sinceMs: flags.since ?? 0, untilMs: flags.until ?? 0 };
-        const show = eventFormat(flags);
-        const isWanted = eventFilter(flags.filter);
-        for await (const event of readStream(engine.events(request), signal)) {
-          if (isWanted(event)) print(show(event));
-        }
-      }),
-    );
 }
-
-type EventFlags = EventFormat & { since?: number; until?: number; filter: string[] };
 
 const ROWS = [
   ['images', 'Images'],

@@ -4,16 +4,18 @@ import { formatObject, type OutputFormat } from '../output/listing.js';
 import { print } from '../output/print.js';
 import { timeText } from '../output/rows.js';
 import { withControl } from '../session.js';
+import { registerEvents } from './events.js';
 import { registerNodeSystem } from './system-node.js';
 import { HATOBA_VERSION } from '../../common/version.js';
 import { Option } from 'commander';
 
-/** `hatoba system info|version` of the cluster; df, prune and events of this node. */
+/** `hatoba system info|version` of the cluster; df and prune of this node; events of both. */
 export function registerSystem(program: Command): void {
   const system = program
     .command('system')
     .description('the cluster as a whole, and the disk of this node');
   registerNodeSystem(system);
+  registerEvents(system);
   const format = (): Option =>
     new Option('-o, --output <format>', 'how to print')
       .choices(['table', 'json', 'yaml'])
