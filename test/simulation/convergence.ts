@@ -1,7 +1,8 @@
 import type { Service, Task } from '../../common/model/objects.js';
-import { isTerminal, isWanted, rankOf } from '../../common/model/task-state.js';
+import { isWanted, rankOf } from '../../common/model/task-state.js';
 import { planAllocation } from '../../manager/core/allocator/plan-allocation.js';
-import { planReplicated } from '../../manager/core/orchestrator/plan-replicated.js';
+import { planService } from '../../manager/core/orchestrator/plan-service.js';
+import { hasEnded } from '../../manager/core/orchestrator/slots.js';
 import { planReap } from '../../manager/core/plan-reap.js';
 import { pendingTasks, planSchedule } from '../../manager/core/scheduler/schedule.js';
 import type { View } from '../../manager/view/view.js';
@@ -71,7 +72,8 @@ function ofReplicas(service: Service, tasks: readonly Task[], waiting: number): 
   const running = tasks.filter(
     (t) => t.desiredState === TaskState.RUNNING && t.status.state === TaskState.RUNNING,
   );
-  if (running.length + waiting >= mode.value.replicas) return [];
+  const isOldWaiting = waiting > 0 && tasks.some((t) => isWanted(t.desiredState) && !isSteady(t));
+  if (running.length + waiting >= mode.value.replicas || isOldWaiting) return [];
   return [`${name} has ${running.length} of ${mode.value.replicas}`];
 }
 
@@ -79,6 +81,10 @@ function ofReplicas(service: Service, tasks: readonly Task[], waiting: number): 
 function hasLimit({ spec }: Service): boolean {
   const { condition, maxAttempts } = spec.taskTemplate.restartPolicy;
   return condition !== RestartCondition.ANY || maxAttempts > 0;
+}
+
+function isSteady({ spec }: Task): boolean {
+  return lifeOf(spec.containerSpec.image).isGood === true;
 }
 
 function hangs({ spec }: Service): boolean {
@@ -91,9 +97,7 @@ function isWaiting({ status }: Task): boolean {
 }
 
 function leftovers(view: View): string[] {
-  const tasks = [...view.tasks()].filter(
-    (t) => !isWanted(t.desiredState) && !isTerminal(t.status.state),
-  );
+  const tasks = [...view.tasks()].filter((t) => !isWanted(t.desiredState) && !hasEnded(t));
   const removed = [...view.networks(), ...view.stacks()].filter((o) => o.pendingDelete);
   return [
     ...tasks.map((t) => `${nameOf(t)} is not wanted and in state ${t.status.state}`),
@@ -103,10 +107,6 @@ function leftovers(view: View): string[] {
 
 /** The machine runs what the store says and nothing else. Of those that come and go, nothing is said. */
 function ofHost(host: SimHost, view: View): string[] {
-  const isSteady = (task: Task): boolean => {
-    const service = view.service(task.serviceId);
-    return service !== undefined && lifeOf(task.spec.containerSpec.image).isGood === true;
-  };
   const running = new Set(host.running());
   const problems: string[] = [];
   for (const task of view.tasksOfNode(host.name)) {
@@ -129,7 +129,7 @@ function stillPlanned(view: View, nowMs: number): string[] {
   if ([...view.services()].some((s) => !isGood(s))) return [];
   const context = { nowMs, newId: () => 'new' };
   const plans = [
-    ...[...view.services()].map((s) => [s.spec.name, planReplicated(view, s.id, context)] as const),
+    ...[...view.services()].map((s) => [s.spec.name, planService(view, s.id, context)] as const),
     ['allocation', planAllocation(view, nowMs, new Map()).plan] as const,
     ['schedule', planSchedule(view, pendingTasks(view), nowMs)] as const,
     ['reap', planReap(view, nowMs)] as const,

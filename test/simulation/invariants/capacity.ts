@@ -59,8 +59,9 @@ function checkMaxReplicas(task: Task, node: Node, held: readonly Task[]): void {
   const { maxReplicas } = task.spec.placement;
   if (maxReplicas === 0) return;
   const wanted = held.filter((t) => t.serviceId === task.serviceId && isWantedTask(t));
-  if (wanted.length <= maxReplicas) return;
-  throw new Violation('max-replicas', `${nameOf(task)} is the ${wanted.length}th on ${node.id}`);
+  const slots = new Set(wanted.map((t) => t.slot)).size; // who takes over from another counts once
+  if (slots <= maxReplicas) return;
+  throw new Violation('max-replicas', `${nameOf(task)} is in slot ${slots} on ${node.id}`);
 }
 
 /** Of the simple kind alone: "node.labels.zone==a". */

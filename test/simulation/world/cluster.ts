@@ -155,7 +155,7 @@ export class SimCluster {
       { nodeId: host.name },
       {
         ...{ process, random, logger: this.#logger(process) },
-        store: this.#mutation.store?.(store, random) ?? store,
+        store: this.#mutation.store?.(store, this.#fork()) ?? store,
         loopView: (view) => this.#mutation.view?.(view) ?? view,
         probe: (address) => this.#probe(host, process, address),
       },

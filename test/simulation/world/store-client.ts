@@ -1,4 +1,4 @@
-import { HatobaError } from '../../../common/errors.js';
+import { HatobaError, wrapError } from '../../../common/errors.js';
 import type { Random } from '../../../common/random.js';
 import type {
   Entry,
@@ -125,7 +125,7 @@ export class StoreClient implements Store {
         if (this.#isCut) return lost();
         run(store).then(
           (value) => answer(() => resolve(value)),
-          (error: unknown) => answer(() => reject(error)),
+          (error: unknown) => answer(() => reject(wrapError(error, 'the store'))),
         );
       });
     });
