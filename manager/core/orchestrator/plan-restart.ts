@@ -1,16 +1,14 @@
 import { formatDurationMs } from '../../../common/duration.js';
 import type { Task } from '../../../common/model/objects.js';
-import { isTerminal } from '../../../common/model/task-state.js';
+import { endedByItself, isTerminal } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
 import { endingOf } from './endings.js';
 import { planMoves } from './plan-move.js';
-import { judgeRestart } from './restart-policy.js';
+import { handedOn, judgeRestart } from './restart-policy.js';
 import { isDone, isWantedTask, type Slot } from './slots.js';
 import { isPaused } from './update-status.js';
 import { isAlive, isLost, isUnsettled, leaveReasonOf, originFor, worthOf } from './worth.js';
-
-export { DEFAULT_RESTART_DELAY_MS } from './restart-policy.js';
 
 /**
  * Replaces the tasks that cannot go on: those that ended, and those that have to leave their nodes
@@ -68,6 +66,25 @@ function isMissed(draft: ServiceDraft, task: Task): boolean {
   if (isNew && isPaused(service) && others.every((t) => comparison.isDirty(t))) return false;
   const worth = isNew ? 3 : 1; // of a new one like it, on a node where it may stay
   return others.every((t) => worthOf(draft, t) < worth);
+}
+
+/**
+ * Another task for each place whose last one was told to end by someone else: it gave way to a task of
+ * higher priority. Not where the restart policy has given up, which it says again.
+ */
+export function refillPlaces(draft: ServiceDraft): void {
+  for (const { place, tasks } of draft.occupiedSlots()) {
+    const last = tasks.at(-1);
+    if (last === undefined || tasks.some(isWantedTask)) continue;
+    const own = endedByItself(last);
+    if (own && !judgeRestart(last, last.desiredSinceMs).again) continue;
+    draft.create(place, {
+      cause: last.desiredReason || endingOf(last),
+      origin: originFor(draft, last),
+      replaces: last,
+      restarts: handedOn(last, draft.context.nowMs),
+    });
+  }
 }
 
 /** Lets prepared tasks run whose delay is over and whose predecessors have ended, or are to. */

@@ -6,7 +6,7 @@ import {
   type RestartPolicy,
 } from '../../../../../proto/gen/hatoba/v1/types.js';
 import { aTask, type Some } from '../../../../support/builders.js';
-import { NOW, plan, running, summary, web } from './planning.js';
+import { NOW, plan, reasons, running, summary, web } from './planning.js';
 
 describe('restarts', () => {
   const ended = (state: TaskState, policy: Some<RestartPolicy> = {}): Task =>
@@ -39,5 +39,41 @@ describe('restarts', () => {
     const early = plan(web(1), [old, waiting(NOW + 700)]);
     assert.deepEqual(early, { groups: [], requeueAfterMs: 700 });
     assert.deepEqual(summary(plan(web(1), [old, waiting(NOW)])), ['update t-web-1-2 RUNNING']);
+  });
+
+  it('tells what became of a task, and why there is another', () => {
+    const policy = { delayMs: 2000, condition: ON_FAILURE };
+    const failed = ended(TaskState.FAILED, policy);
+    const exit = {
+      ...failed.status,
+      containerStatus: { ...failed.status.containerStatus, exitCode: 3 },
+    };
+    assert.deepEqual(reasons(plan(withPolicy(policy), [{ ...failed, status: exit }])), [
+      't-web-1-1: web.1 failed: exit code 3; replaced after 2s',
+      '1.2: web.1 failed: exit code 3',
+    ]);
+    assert.deepEqual(reasons(plan(withPolicy(policy), [ended(TaskState.COMPLETE, policy)])), [
+      't-web-1-1: web.1 completed; its restart policy is on-failure',
+    ]);
+  });
+
+  it('puts another task where one had to give way to a more important one', () => {
+    const desired = {
+      desiredState: TaskState.SHUTDOWN,
+      desiredReason: 'gives way to db.1 (priority 10)',
+    };
+    const made = plan(web(1), [running(1, desired)]);
+    assert.deepEqual(summary(made), ['create 1.2 READY']);
+    assert.deepEqual(reasons(made), ['1.2: gives way to db.1 (priority 10)']);
+  });
+
+  it('leaves a place alone where the policy has given up, for ever', () => {
+    const policy = { maxAttempts: 1, windowMs: 5000, delayMs: 100 };
+    const gaveUp = {
+      ...ended(TaskState.FAILED, policy),
+      ...{ desiredState: TaskState.SHUTDOWN, desiredSinceMs: NOW - 50_000 },
+      restarts: { atMs: [NOW - 50_500], inRow: 1 },
+    };
+    assert.deepEqual(plan(withPolicy(policy), [gaveUp]).groups, []);
   });
 });
