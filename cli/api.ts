@@ -1,13 +1,28 @@
-import type { Node, Service, Stack, Task } from '../common/model/objects.js';
+import type { Node, Service, ServiceRevision, Stack, Task } from '../common/model/objects.js';
 import { comparePlaces, placeOf } from '../common/model/task-place.js';
 import { unary } from '../proto/wire/client.js';
-import { checkNode, checkService, checkStack, checkTask } from '../proto/wire/check.js';
+import {
+  checkNode,
+  checkService,
+  checkServiceRevision,
+  checkStack,
+  checkTask,
+} from '../proto/wire/check.js';
 import type { Session } from './session.js';
 
 /** The reads that several commands share, answers checked once. */
 
 export async function getService({ control, signal }: Session, service: string): Promise<Service> {
   return checkService(await unary(control.getService.bind(control), { service }, { signal }));
+}
+
+/** The specs a service has had, the present one first. */
+export async function listRevisions(
+  { control, signal }: Session,
+  service: string,
+): Promise<ServiceRevision[]> {
+  const found = await unary(control.listRevisions.bind(control), { service }, { signal });
+  return found.revisions.map(checkServiceRevision);
 }
 
 /** Of one stack, or all. */

@@ -28,6 +28,10 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
         load: async () => (await import('./commands/service.js')).registerService,
       },
       {
+        commands: ['rollout'],
+        load: async () => (await import('./commands/rollout.js')).registerRollout,
+      },
+      {
         commands: ['network'],
         load: async () => (await import('./commands/network.js')).registerNetwork,
       },

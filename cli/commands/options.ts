@@ -37,13 +37,18 @@ export function asInspect(command: Command): Command {
 
 /** Adds --detach and --timeout, the flags of every command that waits for services. */
 export function asWaiting(command: Command): Command {
-  return command
-    .option('-d, --detach', 'do not wait until the cluster is there', false)
-    .addOption(
-      new Option('--timeout <duration>', 'how long to wait, for example 90s')
-        .argParser(durationOption)
-        .default(600_000, '10m'),
-    );
+  return withTimeout(
+    command.option('-d, --detach', 'do not wait until the cluster is there', false),
+  );
+}
+
+/** Adds --timeout alone, for a command that is there to wait. */
+export function withTimeout(command: Command): Command {
+  return command.addOption(
+    new Option('--timeout <duration>', 'how long to wait, for example 90s')
+      .argParser(durationOption)
+      .default(600_000, '10m'),
+  );
 }
 
 export interface WaitingOptions {

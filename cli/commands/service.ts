@@ -130,18 +130,34 @@ function registerUpdate(service: Command): void {
         await finish(session, [id], options);
       }),
     );
-  asWaiting(service.command('rollback <service>').description('go back to the former spec')).action(
-    (name: string, options: WaitingOptions) =>
-      withControl(async (session) => {
-        const { control, signal } = session;
-        const { id } = await unary(
-          control.updateService.bind(control),
-          { service: name, version: 0, spec: undefined, rollback: true },
-          { signal },
-        );
-        await finish(session, [id], options, false);
-      }),
+  asRollback(service.command('rollback <service>')).action((name: string, flags: RollbackFlags) =>
+    withControl((session) => rollBack(session, name, flags)),
   );
+}
+
+export interface RollbackFlags extends WaitingOptions {
+  toRevision?: number;
+}
+
+/** Makes a command one that goes back to a former spec. */
+export function asRollback(command: Command): Command {
+  return asWaiting(command.description('go back to a former spec')).option(
+    '--to-revision <n>',
+    'which one of "hatoba rollout history"; the previous one if not given',
+    integerOption,
+  );
+}
+
+export async function rollBack(
+  session: Session,
+  service: string,
+  flags: RollbackFlags,
+): Promise<void> {
+  const { control, signal } = session;
+  const to = flags.toRevision === undefined ? {} : { rollbackTo: flags.toRevision };
+  const request = { service, version: 0, spec: undefined, rollback: true, ...to };
+  const { id } = await unary(control.updateService.bind(control), request, { signal });
+  await finish(session, [id], flags, false);
 }
 
 function changedSpec(spec: ServiceSpec, flags: UpdateFlags): ServiceSpec {
@@ -185,7 +201,8 @@ function changeService(
   });
 }
 
-async function finish(
+/** Waits for what was changed, unless that is not wanted. */
+export async function finish(
   session: Session,
   ids: readonly string[],
   options: WaitingOptions,
