@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { newId } from '../../common/model/ids.js';
 import type { Node, Service, Task } from '../../common/model/objects.js';
+import { placeName, placeOf } from '../../common/model/task-place.js';
 import { checkTransition, isTerminal, isWanted, rankOf } from '../../common/model/task-state.js';
 import type { Random } from '../../common/random.js';
 import {
   planAllocation,
   type AddressCursors,
 } from '../../manager/core/allocator/plan-allocation.js';
-import { planReplicated } from '../../manager/core/orchestrator/plan-replicated.js';
+import { planService } from '../../manager/core/orchestrator/plan-service.js';
+import { isAssigned } from '../../manager/core/orchestrator/slots.js';
 import { planReap } from '../../manager/core/plan-reap.js';
 import type { PlanContext } from '../../manager/core/plan-context.js';
 import { pendingTasks, planSchedule } from '../../manager/core/scheduler/schedule.js';
@@ -27,6 +29,8 @@ export interface Faults {
   brokenImages: readonly string[];
   /** Images whose containers never get healthy but fail. */
   sickImages: readonly string[];
+  /** How long a task of a job takes to end well. */
+  jobMs: number;
 }
 
 interface Host {
@@ -51,7 +55,7 @@ const DOWN_AFTER_MS = 3000;
 export class ModelCluster {
   readonly view = new View();
   readonly random: Random;
-  readonly faults: Faults = { crash: 0, brokenImages: [], sickImages: [] };
+  readonly faults: Faults = { crash: 0, brokenImages: [], sickImages: [], jobMs: 2000 };
   nowMs = T0;
   /** Looks at the cluster after each write of the control loops. */
   onWrite: () => void = () => undefined;
@@ -175,7 +179,7 @@ export class ModelCluster {
     const { view, nowMs } = this;
     let written = 0;
     for (const service of [...view.services()]) {
-      written += this.apply(planReplicated(view, service.id, this.context));
+      written += this.apply(planService(view, service.id, this.context));
     }
     const allocation = planAllocation(view, nowMs, this.#cursors);
     this.#cursors = allocation.cursors;
@@ -243,8 +247,8 @@ export class ModelCluster {
   #checkTaskKey(task: Task): void {
     const twin = this.view
       .tasksOfService(task.serviceId)
-      .find((t) => t.slot === task.slot && t.generation === task.generation);
-    assert.equal(twin, undefined, `slot ${task.slot} has generation ${task.generation} already`);
+      .find((t) => placeOf(t) === placeOf(task) && t.generation === task.generation);
+    assert.equal(twin, undefined, `${placeName(task)} has generation ${task.generation} already`);
   }
 
   #checkTask(task: Task): void {
@@ -267,7 +271,7 @@ export class ModelCluster {
       return;
     }
     this.#setNodeState(node, NodeState.READY);
-    const tasks = this.view.tasksOfNode(nodeId);
+    const tasks = this.view.tasksOfNode(nodeId).filter(isAssigned);
     const known = new Set(tasks.map((t) => t.id));
     for (const id of host.containers) if (!known.has(id)) host.containers.delete(id);
     for (const task of tasks) this.#stepTask(task, host);
@@ -319,7 +323,17 @@ export class ModelCluster {
         else this.#report(task, { state: TaskState.RUNNING, runningAtMs: this.nowMs });
         return;
       default:
-        if (this.random.next() < this.faults.crash) this.#fail(task, host, 'exit code 1');
+        this.#goOn(task, host);
+    }
+  }
+
+  /** Of a task that runs. */
+  #goOn(task: Task, host: Host): void {
+    const isOver = this.nowMs >= task.status.runningAtMs + this.faults.jobMs;
+    if (this.random.next() < this.faults.crash) this.#fail(task, host, 'exit code 1');
+    else if (task.desiredState === TaskState.COMPLETE && isOver) {
+      host.containers.delete(task.id);
+      this.#report(task, { state: TaskState.COMPLETE });
     }
   }
 
@@ -341,7 +355,7 @@ export class ModelCluster {
   show(): string {
     const lines = [...this.view.tasks()].map(
       (t) =>
-        `  ${t.serviceName}.${t.slot} g${t.generation} v${t.specVersion} ${t.nodeId} ` +
+        `  ${placeName(t)} g${t.generation} v${t.specVersion} ${t.nodeId} ` +
         `${t.status.state} (desired ${t.desiredState}) ${t.status.err || t.status.message}`,
     );
     const services = [...this.view.services()].map(

@@ -2,6 +2,7 @@ import type { Node, Task } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import type { Resources } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../snapshot.js';
+import { isAssigned } from './slots.js';
 
 const KINDS = ['nanoCpus', 'memoryBytes', 'pids'] as const satisfies (keyof Resources)[];
 const NONE: ReadonlySet<string> = new Set();
@@ -25,7 +26,7 @@ export function crowdedOut(node: Node, snapshot: Snapshot): ReadonlySet<string> 
 function isOver({ description }: Node, tasks: readonly Task[]): boolean {
   const held = { nanoCpus: 0, memoryBytes: 0, pids: 0 };
   for (const task of tasks) {
-    if (isTerminal(task.status.state)) continue;
+    if (!isHolding(task)) continue;
     for (const kind of KINDS) held[kind] += task.spec.resources.reservations[kind];
   }
   return KINDS.some((kind) => held[kind] > description.resources[kind] && held[kind] > 0);
@@ -34,7 +35,7 @@ function isOver({ description }: Node, tasks: readonly Task[]): boolean {
 function overflowOf({ description }: Node, tasks: readonly Task[]): Set<string> {
   const free = { ...description.resources };
   const ids = new Set<string>();
-  for (const task of tasks.filter((t) => !isTerminal(t.status.state)).sort(byClaim)) {
+  for (const task of tasks.filter(isHolding).sort(byClaim)) {
     const { reservations } = task.spec.resources;
     if (KINDS.some((kind) => reservations[kind] > 0 && reservations[kind] > free[kind])) {
       ids.add(task.id);
@@ -43,6 +44,11 @@ function overflowOf({ description }: Node, tasks: readonly Task[]): Set<string> 
     }
   }
   return ids;
+}
+
+/** Not what only waits for room on the node that it is meant for. */
+function isHolding(task: Task): boolean {
+  return isAssigned(task) && !isTerminal(task.status.state);
 }
 
 function byClaim(a: Task, b: Task): number {

@@ -54,7 +54,8 @@ function conditionOf(node: Node): string | undefined {
   return node.spec.availability === NodeAvailability.DRAIN ? 'is drained' : undefined;
 }
 
-function misfitOf(node: Node, placement: Placement): string | undefined {
+/** How the node does not meet the placement. */
+export function misfitOf(node: Node, placement: Placement): string | undefined {
   if (fitsPlacement(node, placement)) return undefined;
   const broken = placement.constraints.filter(
     (c) => !fitsPlacement(node, { ...placement, platforms: [], constraints: [c] }),

@@ -1,15 +1,11 @@
 import type { Node, Service } from '../../../common/model/objects.js';
-import {
-  NodeAvailability,
-  NodeState,
-  TaintEffect,
-  type Placement,
-  type Taint,
-} from '../../../proto/gen/hatoba/v1/types.js';
-import { nodeLabel } from '../node-label.js';
-import { matchesConstraint, matchesPlatform, parseConstraint } from '../scheduler/constraint.js';
-import type { Snapshot } from '../snapshot.js';
 import { isGlobal } from '../../../common/model/service-modes.js';
+import { NodeAvailability, NodeState, type Placement } from '../../../proto/gen/hatoba/v1/types.js';
+import { nodeLabel } from '../node-label.js';
+import { repellingTaints, taintText } from '../scheduler/taints.js';
+import type { Snapshot } from '../snapshot.js';
+import { misfitOf } from './leave-reasons.js';
+import { noExecuteTaint } from './no-execute.js';
 import { isWantedTask } from './slots.js';
 
 /**
@@ -21,64 +17,49 @@ import { isWantedTask } from './slots.js';
 export type Standing =
   { readonly is: 'open' | 'closed' } | { readonly is: 'unfit'; readonly reason: string };
 
-export function standingOf(node: Node, placement: Placement): Standing {
-  const reason = whyUnfit(node, placement);
-  if (reason !== undefined) return { is: 'unfit', reason: `${nodeLabel(node)} ${reason}` };
+/** @param isPast whether that time has come: a taint may be tolerated for some time */
+export function standingOf(
+  node: Node,
+  placement: Placement,
+  isPast: (atMs: number) => boolean,
+): Standing {
+  const why = whyUnfit(node, placement, isPast);
+  if (why !== undefined) return { is: 'unfit', reason: `${nodeLabel(node)} ${why}` };
   const takesTasks =
     node.status.state === NodeState.READY &&
     node.spec.availability === NodeAvailability.ACTIVE &&
-    untolerated(node, placement, TaintEffect.NO_SCHEDULE) === undefined;
+    repellingTaints(node, placement.tolerations).length === 0;
   return { is: takesTasks ? 'open' : 'closed' };
 }
 
-function whyUnfit(node: Node, placement: Placement): string | undefined {
+function whyUnfit(
+  node: Node,
+  placement: Placement,
+  isPast: (atMs: number) => boolean,
+): string | undefined {
   if (node.spec.availability === NodeAvailability.DRAIN) return 'is drained';
-  const broken = placement.constraints.find((c) => !matchesConstraint(parseConstraint(c), node));
-  if (broken !== undefined) return `does not satisfy ${broken}`;
-  if (!matchesPlatform(node, placement.platforms)) return 'is of another platform';
-  const taint = untolerated(node, placement, TaintEffect.NO_EXECUTE);
-  if (taint !== undefined) return `has the taint ${taintText(taint)}`;
-  return undefined;
-}
-
-function taintText({ key, value }: Taint): string {
-  return value === '' ? key : `${key}=${value}`;
-}
-
-/** A taint of this effect that the placement says nothing about. */
-function untolerated(
-  { spec }: Node,
-  { tolerations }: Placement,
-  effect: TaintEffect,
-): Taint | undefined {
-  return spec.taints.find(
-    (taint) =>
-      taint.effect === effect &&
-      !tolerations.some(
-        (t) =>
-          (t.key === '' || t.key === taint.key) &&
-          (t.value === '' || t.value === taint.value) &&
-          (t.effect === undefined || t.effect === effect),
-      ),
-  );
+  const misfit = misfitOf(node, placement);
+  if (misfit !== undefined) return misfit;
+  const taint = noExecuteTaint(node, placement.tolerations, isPast);
+  return taint === undefined ? undefined : `is tainted ${taintText(taint)}`;
 }
 
 /**
- * The nodes that are to have a task of a global service by now: those that are open, and those
- * that are closed but can be reached, for what they have.
+ * The nodes that are to have a task of a global service by now, or soon: those that are open, and
+ * those that are closed but can be reached, for what they have.
  */
 export function nodesOf(snapshot: Snapshot, service: Service): Node[] {
   if (!isGlobal(service)) return [];
-  const { placement } = service.spec.taskTemplate;
-  const has = new Set(
-    snapshot
-      .tasksOfService(service.id)
-      .filter(isWantedTask)
-      .map((t) => t.nodeId),
-  );
+  const wanted = snapshot.tasksOfService(service.id).filter(isWantedTask);
+  const has = new Set(wanted.map((t) => t.nodeId));
   return [...snapshot.nodes()].filter((node) => {
-    const standing = standingOf(node, placement);
-    if (standing.is !== 'closed') return standing.is === 'open';
+    // A taint that is tolerated for some time counts as if that was over.
+    const { is } = standingOf(node, service.spec.taskTemplate.placement, isEver);
+    if (is !== 'closed') return is === 'open';
     return has.has(node.id) && node.status.state !== NodeState.DOWN;
   });
+}
+
+function isEver(atMs: number): boolean {
+  return atMs < Infinity;
 }

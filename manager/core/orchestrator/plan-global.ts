@@ -1,8 +1,10 @@
+import type { Node } from '../../../common/model/objects.js';
 import { endedByItself } from '../../../common/model/task-state.js';
-import { UpdateState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
+import { crowdedOut } from './crowded-out.js';
 import type { ServiceDraft } from './draft.js';
-import { standingOf } from './node-standing.js';
+import { standingOf, type Standing } from './node-standing.js';
 import { planRestarts, promoteReady } from './plan-restart.js';
 import { beginUpdate, planUpdate } from './plan-update.js';
 import { isWantedTask, type Slot } from './slots.js';
@@ -26,38 +28,52 @@ export function planGlobal(draft: ServiceDraft): void {
  * not where it ended by itself and its restart policy said no. Places of other nodes are set aside.
  */
 export function planPlaces(draft: ServiceDraft): void {
-  const { snapshot, service } = draft;
-  const isFirst = service.specVersion === 1 && draft.slots().length === 0;
-  for (const slot of draft.slots()) closePlace(draft, slot);
-  for (const node of snapshot.nodes()) {
-    if (standingOf(node, service.spec.taskTemplate.placement).is !== 'open') continue;
+  const isFirst = draft.service.specVersion === 1 && draft.slots().length === 0;
+  for (const slot of draft.slots()) {
+    const node = draft.snapshot.node(String(slot.place));
+    if (node === undefined) closePlace(draft, slot, TaskState.REMOVE, 'its node was removed');
+    else judgePlace(draft, slot, node);
+  }
+  for (const node of draft.snapshot.nodes()) {
+    if (standingTo(draft, node).is !== 'open') continue;
     const { tasks } = draft.slot(node.id);
     const newest = tasks.at(-1);
+    const name = nodeLabel(node);
     if (newest === undefined) {
-      const cause = isFirst ? 'service created' : `${nodeLabel(node)} can have one`;
-      draft.create(node.id, { cause });
+      draft.create(node.id, { cause: isFirst ? 'service created' : `${name} can have one` });
     } else if (!tasks.some(isWantedTask) && !endedByItself(newest)) {
-      draft.create(node.id, { cause: `${nodeLabel(node)} can have one again` });
+      draft.create(node.id, { cause: `${name} can have one again` });
     }
   }
 }
 
-/** What becomes of the tasks of a node that is not open. */
-function closePlace(draft: ServiceDraft, slot: Slot): void {
-  const node = draft.snapshot.node(String(slot.place));
-  if (node === undefined) {
-    for (const task of slot.tasks) {
-      draft.setDesired(task, TaskState.REMOVE, 'its node was removed');
-    }
+function standingTo(draft: ServiceDraft, node: Node): Standing {
+  const { placement } = draft.service.spec.taskTemplate;
+  return standingOf(node, placement, (atMs) => draft.isPast(atMs));
+}
+
+function judgePlace(draft: ServiceDraft, slot: Slot, node: Node): void {
+  const standing = standingTo(draft, node);
+  if (standing.is === 'unfit') {
+    closePlace(draft, slot, TaskState.SHUTDOWN, standing.reason);
+    return;
+  }
+  if (standing.is === 'closed') {
     draft.setAside(slot.place);
     return;
   }
-  const standing = standingOf(node, draft.service.spec.taskTemplate.placement);
-  if (standing.is === 'open') return;
-  if (standing.is === 'unfit') {
+  const crowded = crowdedOut(node, draft.snapshot);
+  const reason = `${nodeLabel(node)} has fewer resources than its tasks reserve`;
+  for (const task of slot.tasks.filter((t) => crowded.has(t.id))) {
+    draft.setDesired(task, TaskState.SHUTDOWN, reason);
+  }
+}
+
+function closePlace(draft: ServiceDraft, slot: Slot, desired: TaskState, reason: string): void {
+  for (const task of slot.tasks) {
     // What has ended by itself is left to the restart policy, for when the node is fit again.
-    for (const task of slot.tasks.filter((t) => !endedByItself(t))) {
-      draft.setDesired(task, TaskState.SHUTDOWN, standing.reason);
+    if (desired === TaskState.REMOVE || !endedByItself(task)) {
+      draft.setDesired(task, desired, reason);
     }
   }
   draft.setAside(slot.place);
