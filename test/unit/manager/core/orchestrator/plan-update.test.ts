@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import type { Service, Task } from '../../../../../common/model/objects.js';
 import {
+  NodeAvailability,
   NodeState,
   TaskState,
+  UpdateFailureAction,
+  UpdateOrder,
   UpdateState,
+  UpdateStatus,
   type Task as TaskMessage,
 } from '../../../../../proto/gen/hatoba/v1/types.js';
 import { aNode, aTask, T0, type Some } from '../../../../support/builders.js';
-import { created, NOW, plan, running, summary, web } from './planning.js';
+import { created, NOW, plan, reasons, running, summary, web } from './planning.js';
 
 describe('rolling updates', () => {
   const updating = (some: Some<Service> = {}): Service =>
@@ -156,5 +160,165 @@ describe('a slot with an outdated task and its successor', () => {
     const early = plan(service, [old, next(200)]);
     assert.deepEqual([summary(early), early.requeueAfterMs], [[], 300]);
     assert.deepEqual(summary(plan(service, [old, next(500)])), ['update t-web-1-1 SHUTDOWN']);
+  });
+});
+
+describe('an update whose task does not come up', () => {
+  const DEADLINE_MS = 10 * 60_000;
+  const MESSAGE = 'no suitable node: 1 of 1 node has max 1 replicas per node';
+  const updating = (
+    updateConfig: Some<Service['spec']['updateConfig']>,
+    resumedAtMs = 0,
+  ): Service =>
+    web(2, {
+      specVersion: 2,
+      updateStatus: {
+        state: UpdateState.UPDATING,
+        message: 'update in progress',
+        startedAtMs: T0,
+        resumedAtMs,
+      },
+      spec: {
+        taskTemplate: { containerSpec: { image: 'web:2' } },
+        updateConfig: { parallelism: 1, monitorMs: 5000, ...updateConfig },
+      },
+    });
+  /** Made so long ago, and without a node since. */
+  const waiting = (forMs: number): Task =>
+    aTask({
+      ...{ slot: 1, generation: 2, specVersion: 2, createdAtMs: NOW - forMs },
+      spec: { containerSpec: { image: 'web:2' } },
+      status: { state: TaskState.PENDING, message: MESSAGE },
+    });
+  const { START_FIRST, STOP_FIRST } = UpdateOrder;
+  const ended = running(1, {
+    desiredState: TaskState.SHUTDOWN,
+    status: { state: TaskState.SHUTDOWN },
+  });
+
+  /** The first task is on its way since `forMs`, the second one is still the old one. */
+  const statusAfter = (forMs: number, service: Service): UpdateStatus | undefined => {
+    const old = service.spec.updateConfig.order === START_FIRST ? running(1) : ended;
+    const [change] = plan(service, [old, waiting(forMs), running(2)]).groups.flat();
+    return change?.kind === 'service' ? change.object.updateStatus : undefined;
+  };
+  const paused = `update paused as task web.1.t-web-1-2 did not come up in`;
+
+  const cases: readonly [string, number, Service, string | undefined][] = [
+    ['has ten minutes', DEADLINE_MS, updating({}), `${paused} 10m: ${MESSAGE}`],
+    ['or another time', 3000, updating({ progressDeadlineMs: 3000 }), `${paused} 3s: ${MESSAGE}`],
+    [
+      'counted from when the update was resumed',
+      DEADLINE_MS,
+      updating({}, NOW - DEADLINE_MS + 1),
+      `update in progress: web.1 waits: ${MESSAGE}`,
+    ],
+    [
+      'or all the time in the world',
+      DEADLINE_MS * 100,
+      updating({ progressDeadlineMs: 0 }),
+      `update in progress: web.1 waits: ${MESSAGE}`,
+    ],
+    [
+      'and says first what it waits for',
+      1000,
+      updating({}),
+      `update in progress: web.1 waits: ${MESSAGE}`,
+    ],
+    ['but not at once', 999, updating({}), undefined],
+    [
+      'and names the place it needs where the old one stays meanwhile',
+      1000,
+      updating({ order: START_FIRST }),
+      `update in progress: start-first needs a second place for web.1: ${MESSAGE}; make room for it, or use order stop-first`,
+    ],
+  ];
+  for (const [name, forMs, service, expected] of cases) {
+    it(name, () => {
+      assert.equal(statusAfter(forMs, service)?.message, expected);
+    });
+  }
+
+  it('looks again when the time is over', () => {
+    const made = plan(updating({ order: STOP_FIRST }), [ended, waiting(500), running(2)]);
+    assert.deepEqual(made, { groups: [], requeueAfterMs: 500 });
+  });
+
+  it('says no more that it waits when it does not', () => {
+    const service = updating({});
+    const status = { ...service.updateStatus, message: 'update in progress: web.1 waits: x' };
+    const starting = { ...waiting(5000), nodeId: 'n1' };
+    const tasks = [
+      ended,
+      { ...starting, status: { ...starting.status, state: TaskState.STARTING } },
+      running(2),
+    ];
+    const told = { ...service, updateStatus: UpdateStatus.fromPartial(status) };
+    const [change] = plan(told, tasks).groups.flat();
+    assert.ok(change?.kind === 'service');
+    assert.equal(change.object.updateStatus?.message, 'update in progress');
+    const resumed = { ...told.updateStatus, message: 'update in progress, resumed by request' };
+    assert.deepEqual(plan({ ...told, updateStatus: resumed }, tasks).groups, []);
+  });
+
+  it('goes on past it where failures stop nothing', () => {
+    const service = updating({ failureAction: UpdateFailureAction.CONTINUE });
+    assert.deepEqual(summary(plan(service, [ended, waiting(DEADLINE_MS), running(2)])), [
+      'update t-web-2-1 SHUTDOWN',
+      'create 2.2 READY',
+    ]);
+  });
+
+  it('goes back by the rules of the rollback, and says why', () => {
+    const service = updating({ failureAction: UpdateFailureAction.ROLLBACK });
+    const previousSpec = { ...service.spec, taskTemplate: web(2).spec.taskTemplate };
+    const status = statusAfter(DEADLINE_MS, { ...service, previousSpec });
+    assert.equal(status?.state, UpdateState.ROLLBACK_STARTED);
+    assert.match(
+      status.message,
+      /^update rolled back as task web\.1\.\S+ did not come up in 10m: no/,
+    );
+  });
+
+  it('is forgiven what failed before it was resumed, and tries again', () => {
+    const failed = {
+      ...waiting(5000),
+      ...{ nodeId: 'n1', desiredState: TaskState.SHUTDOWN, desiredSinceMs: NOW - 1000 },
+      status: { ...waiting(0).status, state: TaskState.REJECTED },
+    };
+    const resumedAt = (atMs: number): string[] =>
+      summary(plan(updating({ order: START_FIRST }, atMs), [running(1), failed, running(2)]));
+    assert.deepEqual(resumedAt(NOW - 1000), ['create 1.3 RUNNING']);
+    assert.deepEqual(resumedAt(NOW - 1001), ['update service']);
+  });
+});
+
+describe('an update while tasks have to leave their nodes', () => {
+  const service = web(3, {
+    specVersion: 2,
+    updateStatus: { state: UpdateState.UPDATING, message: 'update in progress' },
+    spec: {
+      taskTemplate: { containerSpec: { image: 'web:2' } },
+      updateConfig: { parallelism: 1, monitorMs: 5000, order: UpdateOrder.START_FIRST },
+    },
+  });
+  const nodes = [aNode(), aNode({ id: 'n2', spec: { availability: NodeAvailability.DRAIN } })];
+
+  it('comes to those first', () => {
+    const tasks = [running(1), running(2, { nodeId: 'n2' }), running(3)];
+    const made = plan(service, tasks, nodes);
+    assert.deepEqual(summary(made), ['create 2.2 RUNNING']);
+    assert.deepEqual(reasons(made), ['2.2: update to revision 2']);
+  });
+
+  it('never has three tasks in one place', () => {
+    const moved = running(1, { generation: 2, status: { state: TaskState.STARTING } });
+    const tasks = [running(1, { nodeId: 'n2' }), moved];
+    const made = plan(
+      { ...service, spec: { ...service.spec, mode: web(1).spec.mode } },
+      tasks,
+      nodes,
+    );
+    assert.deepEqual(summary(made), ['update t-web-1-2 SHUTDOWN', 'create 1.3 READY']);
   });
 });
