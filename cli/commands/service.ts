@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { ServiceSpec } from '../../common/model/objects.js';
 import { HatobaError } from '../../common/errors.js';
+import { scaledMode } from '../../common/model/service-modes.js';
 import { unary } from '../../proto/wire/client.js';
 import { checkService } from '../../proto/wire/check.js';
 import { getService, listServices } from '../api.js';
@@ -8,7 +9,7 @@ import { waitForServices } from '../converge.js';
 import { UsageError } from '../failure.js';
 import { formatListing, formatObject, type Listing } from '../output/listing.js';
 import { note, print } from '../output/print.js';
-import { serviceRow, type ServiceRow } from '../output/rows.js';
+import { replicasText, serviceRow, type ServiceRow } from '../output/rows.js';
 import { withControl, type Session } from '../session.js';
 import { withoutConflict } from '../without-conflict.js';
 import { registerServiceLogs } from './logs.js';
@@ -30,7 +31,7 @@ const SERVICES: Listing<ServiceRow> = {
     { title: 'ID', value: (s) => s.id.slice(0, 12) },
     { title: 'NAME', value: (s) => s.name },
     { title: 'MODE', value: (s) => s.mode },
-    { title: 'REPLICAS', value: (s) => `${s.replicas.running}/${s.replicas.desired}` },
+    { title: 'REPLICAS', value: replicasText },
     { title: 'IMAGE', value: (s) => s.image },
     { title: 'PORTS', value: (s) => s.ports.join(', ') },
     { title: 'UPDATE', value: (s) => s.updateStatus.state, wide: true },
@@ -84,7 +85,9 @@ export function registerService(program: Command): void {
 
 function registerScale(service: Command): void {
   asWaiting(
-    service.command('scale <service=replicas...>').description('change how many replicas run'),
+    service
+      .command('scale <service=replicas...>')
+      .description('change how many replicas run, or how often a job completes'),
   ).action((pairs: string[], options: WaitingOptions) =>
     withControl(async (session) => {
       const wanted = pairs.map((pair) => {
@@ -96,16 +99,28 @@ function registerScale(service: Command): void {
       const ids: string[] = [];
       for (const { name, replicas } of wanted) {
         ids.push(
-          await changeService(session, name, (spec) => {
-            if (spec.mode.$case !== 'replicated') {
-              throw new HatobaError('failed-precondition', `service ${name} is not replicated`);
-            }
-            return { ...spec, mode: { $case: 'replicated', value: { replicas } } };
-          }),
+          await changeService(session, name, (spec) => ({
+            ...spec,
+            mode: withReplicas(name, spec.mode, replicas),
+          })),
         );
       }
       await finish(session, ids, options);
     }),
+  );
+}
+
+/** @throws {HatobaError} failed-precondition for a service with a task on each node */
+function withReplicas(
+  name: string,
+  mode: ServiceSpec['mode'],
+  replicas: number,
+): ServiceSpec['mode'] {
+  const scaled = scaledMode(mode, replicas);
+  if (scaled !== undefined) return scaled;
+  throw new HatobaError(
+    'failed-precondition',
+    `service ${name} has one task on each node, no number of replicas`,
   );
 }
 
@@ -168,9 +183,7 @@ function changedSpec(spec: ServiceSpec, flags: UpdateFlags): ServiceSpec {
   return {
     ...spec,
     mode:
-      flags.replicas === undefined
-        ? spec.mode
-        : { $case: 'replicated', value: { replicas: flags.replicas } },
+      flags.replicas === undefined ? spec.mode : withReplicas(spec.name, spec.mode, flags.replicas),
     taskTemplate: {
       ...taskTemplate,
       containerSpec: {

@@ -1,3 +1,4 @@
+import { completionsOf, isJob } from '../../common/model/service-modes.js';
 import { placeName } from '../../common/model/task-place.js';
 import { toWord } from '../../common/model/words.js';
 import type { Node, Service, Stack, Task } from '../../common/model/objects.js';
@@ -34,6 +35,9 @@ export function serviceRow(service: Service) {
       desired: service.serviceStatus?.desiredTasks ?? 0,
       running: service.serviceStatus?.runningTasks ?? 0,
     },
+    completions: isJob(service)
+      ? { completed: service.serviceStatus?.completedTasks ?? 0, total: completionsOf(service) }
+      : null,
     ports: service.endpoint.ports.map(portText),
     updateStatus: {
       state: updateStatus === undefined ? '' : toWord(updateStatus.state),
@@ -41,6 +45,16 @@ export function serviceRow(service: Service) {
     },
     stack: service.spec.labels[STACK_LABEL] ?? '',
   };
+}
+
+/** "2/3", of a job as docker has it: "0/1 (3/3 completed)". */
+export function replicasText({
+  replicas,
+  completions,
+}: Pick<ServiceRow, 'replicas' | 'completions'>): string {
+  const running = `${replicas.running}/${replicas.desired}`;
+  if (completions === null) return running;
+  return `${running} (${completions.completed}/${completions.total} completed)`;
 }
 
 const MODE_WORDS = {

@@ -2,7 +2,7 @@ import { shortId } from '../../../common/model/ids.js';
 import { STACK_LABEL } from '../../../common/model/labels.js';
 import type { Attachment, Network, Node, Service, Task } from '../../../common/model/objects.js';
 import { taskName } from '../../../common/model/task-place.js';
-import { isTerminal } from '../../../common/model/task-state.js';
+import { isTerminal, isWanted } from '../../../common/model/task-state.js';
 import { addressOf, isAddress } from '../../../overlay-net/core/ipam.js';
 import type {
   NetworkConfig,
@@ -129,9 +129,7 @@ export function endpointsOfTask(task: Task, node: Node | undefined): NetworkEndp
  */
 function isReady(task: Task): boolean {
   return (
-    task.status.state === TaskState.RUNNING &&
-    task.status.err === '' &&
-    task.desiredState === TaskState.RUNNING
+    task.status.state === TaskState.RUNNING && task.status.err === '' && isWanted(task.desiredState)
   );
 }
 
