@@ -50,17 +50,15 @@ function ofService(service: Service, view: View): string[] {
   const silent = waiting.filter(({ status }) => status.message === '' && status.err === '');
   return [
     ...silent.map((task) => `${nameOf(task)} waits without a word`),
-    ...ofUpdate(service, waiting.length),
+    ...ofUpdate(service),
     ...ofReplicas(service, tasks, waiting.length),
   ];
 }
 
-function ofUpdate(service: Service, waiting: number): string[] {
+function ofUpdate(service: Service): string[] {
   const { updateStatus, spec } = service;
   const state = updateStatus?.state ?? UpdateState.UNKNOWN;
-  if (UNDER_WAY.includes(state) && waiting === 0 && !hangs(service)) {
-    return [`the update of ${spec.name} goes on`];
-  }
+  if (UNDER_WAY.includes(state)) return [`the update of ${spec.name} goes on`];
   if (!PAUSED.includes(state) || updateStatus?.message !== '') return [];
   return [`the update of ${spec.name} is paused without a word`];
 }
@@ -85,10 +83,6 @@ function hasLimit({ spec }: Service): boolean {
 
 function isSteady({ spec }: Task): boolean {
   return lifeOf(spec.containerSpec.image).isGood === true;
-}
-
-function hangs({ spec }: Service): boolean {
-  return spec.taskTemplate.containerSpec.image.startsWith('hanging');
 }
 
 /** No node for it, or no address. */

@@ -4,7 +4,7 @@ import { seededRandom } from '../support/seeded-random.js';
 import { hostNames, type Action, type Fault, type Script, type Step } from './scenario.js';
 import { BAD_IMAGES, GOOD_IMAGES } from './world/images.js';
 
-const SERVICES = ['web', 'db', 'job'];
+const SERVICES = ['web', 'db'];
 const STACKS = ['shop'];
 /** From the first step to the last. */
 const SPAN_MS = 20_000;
@@ -43,10 +43,14 @@ function action(dice: Dice, names: readonly string[]): Action {
     [2, () => ({ do: 'create', service, spec: serviceSpec(dice) })],
     [1, () => ({ do: 'remove', service })],
     [1, () => ({ do: 'rollback', service })],
+    [1, () => ({ do: 'pause', service })],
+    [1, () => ({ do: 'resume', service })],
+    [1, () => ({ do: 'restart', service })],
     [2, () => ({ do: 'drain', node })],
     [2, () => ({ do: 'activate', node })],
     [1, () => ({ do: 'pause-node', node })],
     [2, () => ({ do: 'label', node, label: 'zone', value: dice.pick(['a', 'b']) })],
+    [2, () => ({ do: 'taint', node, ...taint(dice) })],
     [1, () => ({ do: 'deploy', stack: dice.pick(STACKS), spec: stackSpec(dice) })],
     [1, () => ({ do: 'remove-stack', stack: dice.pick(STACKS) })],
   ]);
@@ -77,33 +81,69 @@ function fault(dice: Dice, names: readonly string[]): Fault {
 }
 
 function serviceSpec(dice: Dice): pb.DeepPartial<pb.ServiceSpec> {
+  const ofMode = mode(dice);
+  const isJob = ofMode.$case === 'replicatedJob' || ofMode.$case === 'globalJob';
+  const spec = { mode: ofMode, taskTemplate: taskTemplate(dice, isJob) };
+  if (isJob) return spec;
   return {
-    mode: { $case: 'replicated', value: { replicas: dice.from(0, 5) } },
-    taskTemplate: taskTemplate(dice),
+    ...spec,
+    rebalance: ofMode.$case === 'replicated' && dice.chance(0.25),
     updateConfig: updateConfig(dice, true),
     rollbackConfig: updateConfig(dice, false),
     endpointSpec: endpointSpec(dice),
   };
 }
 
-function taskTemplate(dice: Dice): pb.DeepPartial<pb.TaskSpec> {
-  const image = dice.chance(0.75) ? dice.pick(GOOD_IMAGES) : dice.pick(BAD_IMAGES);
+function mode(dice: Dice): NonNullable<pb.ServiceSpec['mode']> {
+  const [maxConcurrent, totalCompletions] = [dice.from(0, 3), dice.from(1, 4)];
+  return dice.weighted<NonNullable<pb.ServiceSpec['mode']>>([
+    [7, () => ({ $case: 'replicated', value: { replicas: dice.from(0, 5) } })],
+    [2, () => ({ $case: 'global', value: {} })],
+    [1, () => ({ $case: 'replicatedJob', value: { maxConcurrent, totalCompletions } })],
+    [1, () => ({ $case: 'globalJob', value: {} })],
+  ]);
+}
+
+function taint(dice: Dice): { effect?: pb.TaintEffect } {
+  const { NO_SCHEDULE, NO_EXECUTE, PREFER_NO_SCHEDULE } = pb.TaintEffect;
+  return dice.weighted<{ effect?: pb.TaintEffect }>([
+    [2, () => ({})],
+    [1, () => ({ effect: dice.pick([NO_SCHEDULE, NO_EXECUTE, PREFER_NO_SCHEDULE]) })],
+  ]);
+}
+
+/** What most services do without. */
+function placement(dice: Dice): pb.DeepPartial<pb.Placement> {
+  const { SPREAD, BINPACK } = pb.PlacementStrategy;
+  return {
+    constraints: dice.chance(0.2) ? [`node.labels.zone${dice.pick(['==', '!='])}a`] : [],
+    maxReplicas: dice.chance(0.2) ? dice.from(1, 2) : 0,
+    spreads: dice.chance(0.15)
+      ? [{ key: 'node.labels.zone', maxSkew: dice.from(1, 2), required: dice.chance(0.5) }]
+      : [],
+    affinities: dice.chance(0.15)
+      ? [{ expression: `service${dice.pick(['==', '!='])}db`, weight: dice.pick([0, 50]) }]
+      : [],
+    tolerations: dice.chance(0.2)
+      ? [{ key: 'special', ...(dice.chance(0.5) ? { tolerationMs: 3000 } : {}) }]
+      : [],
+    strategy: dice.chance(0.2) ? BINPACK : SPREAD,
+  };
+}
+
+function taskTemplate(dice: Dice, isJob = false): pb.DeepPartial<pb.TaskSpec> {
+  const { ANY, ON_FAILURE, NONE } = pb.RestartCondition;
+  const usual = dice.chance(0.75) ? dice.pick(GOOD_IMAGES) : dice.pick(BAD_IMAGES);
+  const image = isJob && dice.chance(0.7) ? 'done' : usual;
   const cpus = dice.chance(0.4) ? dice.pick([0.5e9, 1e9, 2e9, 3e9]) : 0;
   return {
     containerSpec: { image: `${image}:${dice.from(1, 9)}` },
     resources: { reservations: { nanoCpus: cpus } },
     networks: dice.chance(0.5) ? [{ target: 'back' }] : [],
-    placement: {
-      constraints: dice.chance(0.2) ? [`node.labels.zone${dice.pick(['==', '!='])}a`] : [],
-      maxReplicas: dice.chance(0.2) ? dice.from(1, 2) : 0,
-    },
+    placement: placement(dice),
+    priority: dice.chance(0.2) ? dice.pick([-10, 10]) : 0,
     restartPolicy: {
-      condition: dice.pick([
-        pb.RestartCondition.ANY,
-        pb.RestartCondition.ANY,
-        pb.RestartCondition.ON_FAILURE,
-        pb.RestartCondition.NONE,
-      ]),
+      condition: dice.pick(isJob ? [ON_FAILURE, NONE] : [ANY, ANY, ON_FAILURE, NONE]),
       delayMs: dice.pick([0, 200, 1000]),
       maxAttempts: dice.pick([0, 0, 2]),
     },

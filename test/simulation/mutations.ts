@@ -108,13 +108,13 @@ function bound(store: Store): Store {
 // ---- views -----------------------------------------------------------------------------------
 
 function withoutReservations(task: Task): Task {
-  if (task.status.state === TaskState.PENDING) return task;
+  if (task.nodeId === '') return task;
   const reservations = { nanoCpus: 0, memoryBytes: 0, pids: 0, generic: [] };
   return { ...task, spec: { ...task.spec, resources: { ...task.spec.resources, reservations } } };
 }
 
 function withoutPorts(task: Task): Task {
-  return task.status.state === TaskState.PENDING ? task : { ...task, hostPorts: [] };
+  return task.nodeId === '' ? task : { ...task, hostPorts: [] };
 }
 
 function asIfEnded(task: Task): Task {

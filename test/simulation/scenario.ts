@@ -1,4 +1,9 @@
-import type { DeepPartial, ServiceSpec, StackSpec } from '../../proto/gen/hatoba/v1/types.js';
+import type {
+  DeepPartial,
+  ServiceSpec,
+  StackSpec,
+  TaintEffect,
+} from '../../proto/gen/hatoba/v1/types.js';
 
 /** What users ask for. */
 export type Action =
@@ -6,8 +11,12 @@ export type Action =
   | { readonly do: 'update'; readonly service: string; readonly spec: DeepPartial<ServiceSpec> }
   | { readonly do: 'scale'; readonly service: string; readonly replicas: number }
   | { readonly do: 'rollback' | 'remove'; readonly service: string }
+  /** Of a rolling update; and equal tasks in place of all. */
+  | { readonly do: 'pause' | 'resume' | 'restart'; readonly service: string }
   | { readonly do: 'drain' | 'activate' | 'pause-node'; readonly node: string }
   | { readonly do: 'label'; readonly node: string; readonly label: string; readonly value: string }
+  /** Without an effect: none any more. */
+  | { readonly do: 'taint'; readonly node: string; readonly effect?: TaintEffect }
   | { readonly do: 'deploy'; readonly stack: string; readonly spec: DeepPartial<StackSpec> }
   | { readonly do: 'remove-stack'; readonly stack: string };
 

@@ -67,7 +67,7 @@ async function run(script: Script, options: SimulationOptions): Promise<Outcome>
         const facts: Facts = { view, leader, wasReported: (...of) => cluster.wasReported(...of) };
         for (const invariant of invariants) invariant.check(commit, facts);
       },
-      onStarted: (task) => late.containers?.onStarted(task),
+      onStarted: (task, host) => late.containers?.onStarted(task, host),
     },
   });
   late.containers = new Containers(cluster.hosts);
@@ -101,8 +101,8 @@ function take(step: Step, cluster: SimCluster, repairs: Repairs): void {
 }
 
 const ACTIONS: ReadonlySet<string> = new Set<Action['do']>([
-  ...(['create', 'update', 'scale', 'rollback', 'remove'] as const),
-  ...(['drain', 'activate', 'pause-node', 'label', 'deploy', 'remove-stack'] as const),
+  ...(['create', 'update', 'scale', 'rollback', 'remove', 'pause', 'resume', 'restart'] as const),
+  ...(['drain', 'activate', 'pause-node', 'label', 'taint', 'deploy', 'remove-stack'] as const),
 ]);
 
 function isAction(step: Action | Fault): step is Action {

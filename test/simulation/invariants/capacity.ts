@@ -20,19 +20,23 @@ export class Capacity implements Invariant {
       const held = view
         .tasksOfNode(node.id)
         .filter((t) => isAssigned(t) && !isTerminal(t.status.state));
-      checkResources(task, node, held);
-      checkHostPorts(task, node, held);
+      const staying = held.filter((t) => isWantedTask(t) || !givesWay(t, task));
+      checkResources(task, node, staying);
+      checkHostPorts(task, node, staying);
       checkMaxReplicas(task, node, held);
       checkConstraints(task, node);
     }
   }
 }
 
-/** What is to make room for a task of a higher priority holds its place until it has ended. */
+/** What is on its way out may be there still when a task of a higher priority is given its place. */
+function givesWay(old: Task, task: Task): boolean {
+  return old.spec.priority < task.spec.priority;
+}
+
 function checkResources(task: Task, node: Node, held: readonly Task[]): void {
-  const counted = held.filter((t) => isWantedTask(t) || t.spec.priority >= task.spec.priority);
   for (const resource of RESOURCES) {
-    const sum = counted.reduce((s, t) => s + t.spec.resources.reservations[resource], 0);
+    const sum = held.reduce((s, t) => s + t.spec.resources.reservations[resource], 0);
     if (task.spec.resources.reservations[resource] === 0) continue;
     const there = node.description.resources[resource];
     if (sum > there) {

@@ -1,6 +1,7 @@
 import type { Task } from '../../../common/model/objects.js';
+import { placeOf } from '../../../common/model/task-place.js';
 import { NodeState } from '../../../proto/gen/hatoba/v1/types.js';
-import type { SimHost } from '../world/sim-host.js';
+import { NANO_CPUS, type SimHost } from '../world/sim-host.js';
 import type { Commit } from '../world/truth.js';
 import { Violation, type Facts, type Invariant } from './invariant.js';
 import { nameOf } from './ownership.js';
@@ -32,17 +33,38 @@ export class Containers implements Invariant {
   }
 
   /** A container has begun to run. */
-  onStarted(task: Task): void {
+  onStarted(task: Task, on: SimHost): void {
     this.#started.set(task.id, task);
-    if (task.slot === 0 || this.#startFirst.has(task.serviceId)) return;
+    this.#checkRoom(on);
+    if (this.#startFirst.has(task.serviceId)) return;
     for (const host of this.#hosts) {
-      for (const otherId of host.running()) {
-        const other = this.#started.get(otherId);
-        if (other === undefined || other.id === task.id || this.#lost.has(otherId)) continue;
-        if (other.serviceId !== task.serviceId || other.slot !== task.slot) continue;
+      for (const other of this.#runningOn(host)) {
+        if (other.id === task.id || !isSamePlace(other, task)) continue;
         const where = `${nameOf(other)} runs on ${host.name}`;
         throw new Violation('two-at-once', `${nameOf(task)} started while ${where}`);
       }
     }
   }
+
+  /** What runs uses no more than the machine has, and no port twice. */
+  #checkRoom(host: SimHost): void {
+    const running = this.#runningOn(host);
+    const cpus = running.reduce((sum, t) => sum + t.spec.resources.reservations.nanoCpus, 0);
+    if (cpus > NANO_CPUS) throw new Violation('overfull', `${host.name} runs ${cpus} nano CPUs`);
+    const ports = running.flatMap((t) => t.hostPorts.map((p) => p.publishedPort));
+    if (new Set(ports).size === ports.length) return;
+    const names = running.map(nameOf).join(', ');
+    throw new Violation('port-twice', `${host.name} runs ${names} with ports ${ports.join()}`);
+  }
+
+  /** Those that nobody has given up. */
+  #runningOn(host: SimHost): Task[] {
+    const ids = host.running().filter((id) => !this.#lost.has(id));
+    return ids.flatMap((id) => this.#started.get(id) ?? []);
+  }
+}
+
+/** One slot, or for a global service one node. */
+function isSamePlace(a: Task, b: Task): boolean {
+  return a.serviceId === b.serviceId && placeOf(a) === placeOf(b);
 }

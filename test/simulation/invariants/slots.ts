@@ -1,6 +1,7 @@
 import type { Service, Task } from '../../../common/model/objects.js';
 import { isTerminal } from '../../../common/model/task-state.js';
 import {
+  isLive,
   isOccupied,
   nodeFateOf,
   slotsOf,
@@ -27,8 +28,9 @@ export class Slots implements Invariant {
   }
 }
 
-function isToRun(task: Task): boolean {
-  return task.desiredState === TaskState.RUNNING && !isTerminal(task.status.state);
+function isToRun({ desiredState, status }: Task): boolean {
+  const isTold = desiredState === TaskState.RUNNING || desiredState === TaskState.COMPLETE;
+  return isTold && !isTerminal(status.state);
 }
 
 function checkSlot(task: Task, service: Service, { view }: Facts): void {
@@ -54,6 +56,7 @@ export function mayStartFirst({ spec, previousSpec }: Service): boolean {
 
 function checkCount(task: Task, service: Service, { view }: Facts): void {
   const { mode } = service.spec;
+  if (mode.$case === 'replicatedJob') checkConcurrency(task, service, view);
   if (mode.$case !== 'replicated') return;
   const slots = slotsOf(view.tasksOfService(service.id)).filter(isOccupied);
   if (slots.length <= mode.value.replicas) return;
@@ -66,3 +69,15 @@ function checkCount(task: Task, service: Service, { view }: Facts): void {
 }
 
 const NO_SLOT: Pick<Slot, 'tasks'> = { tasks: [] };
+
+/** A job has no more tasks at once than it may; those of a node that was lost are counted no more. */
+function checkConcurrency(task: Task, service: Service, view: Facts['view']): void {
+  const { mode } = service.spec;
+  if (mode.$case !== 'replicatedJob' || mode.value.maxConcurrent === 0) return;
+  const live = view
+    .tasksOfService(service.id)
+    .filter((t) => isLive(t) && t.jobIteration === task.jobIteration)
+    .filter((t) => nodeFateOf(view, t) !== 'lost');
+  if (live.length <= mode.value.maxConcurrent) return;
+  throw new Violation('concurrency', `${nameOf(task)} is one of ${live.length} at once`);
+}

@@ -19,7 +19,8 @@ export class UpdateParallelism implements Invariant {
       if (parallelism === 0) continue;
       const tasks = view.tasksOfService(service.id);
       if (!isUpdating(change.object, service, tasks)) continue;
-      const atOnce = tasks.filter((t) => isUpdating(t, service, tasks));
+      const since = change.object.createdAtMs - deadlineOf(service); // later ones have had their time
+      const atOnce = tasks.filter((t) => isUpdating(t, service, tasks) && t.createdAtMs > since);
       if (atOnce.length <= parallelism) continue;
       throw new Violation(
         'parallelism',
@@ -27,6 +28,12 @@ export class UpdateParallelism implements Invariant {
       );
     }
   }
+}
+
+/** Within how many ms a task of an update has to come up; then it holds up no other. */
+function deadlineOf({ spec }: Service): number {
+  const { progressDeadlineMs = Infinity } = spec.updateConfig;
+  return Math.min(progressDeadlineMs, spec.rollbackConfig.progressDeadlineMs ?? Infinity);
 }
 
 /** 0: any number, or no update is under way. */

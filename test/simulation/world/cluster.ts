@@ -13,7 +13,7 @@ import { hostNames, type Script } from '../scenario.js';
 import { SimNetwork } from './network.js';
 import { SimProcess } from './process.js';
 import { SimAgent } from './sim-agent.js';
-import { SimExecutor, SimHost } from './sim-host.js';
+import { NANO_CPUS, SimExecutor, SimHost } from './sim-host.js';
 import { SimManager } from './sim-manager.js';
 import { StoreClient, type CommitFate } from './store-client.js';
 import { Timeline } from './timeline.js';
@@ -33,7 +33,7 @@ export interface ClusterHooks {
   /** After each commit; may throw a Violation. */
   readonly onCommit: (commit: Commit, cluster: SimCluster) => void;
   /** A container has begun to run; may throw a Violation. */
-  readonly onStarted: (task: Task) => void;
+  readonly onStarted: (task: Task, host: SimHost) => void;
 }
 
 const PROBE_TIMEOUT_MS = 1000;
@@ -239,7 +239,7 @@ export class SimCluster {
       imageOf: (taskId) => this.#images.get(taskId) ?? '',
       onStarted: (task) => {
         this.trace.add(`${host.name} runs ${task.serviceName}.${task.slot} ${task.id}`);
-        this.guarded(() => this.#hooks.onStarted(task));
+        this.guarded(() => this.#hooks.onStarted(task, host));
       },
     });
   }
@@ -330,7 +330,7 @@ function describe(host: SimHost): ReturnType<typeof aNode>['description'] {
     description: {
       hostname: host.name,
       platform: { architecture: 'amd64', os: 'linux' },
-      resources: { nanoCpus: 4e9, memoryBytes: 4 * 1024 ** 3, pids: 1000 },
+      resources: { nanoCpus: NANO_CPUS, memoryBytes: 4 * 1024 ** 3, pids: 1000 },
       engine: {},
       dataPathAddress: host.address,
       agentAddress: `${host.address}:4402`,

@@ -10,6 +10,9 @@ import type { SimProcess } from './process.js';
 import type { StoreClient } from './store-client.js';
 import type { SimDispatcher } from './wire.js';
 
+/** What each machine has. */
+export const NANO_CPUS = 4e9;
+
 /** A process of a host, with what dies with it. */
 export interface RunningManager {
   readonly process: SimProcess;

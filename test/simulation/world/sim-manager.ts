@@ -6,6 +6,7 @@ import { AssignmentModel } from '../../../manager/core/assignments/assignment-mo
 import { Election } from '../../../manager/leader/election.js';
 import { networkMethods } from '../../../manager/rpc/control/networks.js';
 import { nodeMethods } from '../../../manager/rpc/control/nodes.js';
+import { rolloutMethods } from '../../../manager/rpc/control/rollouts.js';
 import { serviceMethods } from '../../../manager/rpc/control/services.js';
 import { stackMethods } from '../../../manager/rpc/control/stacks.js';
 import { DispatcherServer } from '../../../manager/rpc/dispatcher-server.js';
@@ -74,6 +75,7 @@ export class SimManager {
 function controlOf(modules: Parameters<typeof serviceMethods>[0]) {
   return {
     ...serviceMethods(modules),
+    ...rolloutMethods(modules),
     ...nodeMethods(modules),
     ...networkMethods(modules),
     ...stackMethods(modules),

@@ -56,6 +56,12 @@ async function perform(action: Action, manager: SimManager, control: Control): P
         { ...updateOf(action.service, 0, undefined), rollback: true },
         CONTEXT,
       );
+    case 'pause':
+      return control.pauseRollout({ service: action.service, version: 0 }, CONTEXT);
+    case 'resume':
+      return control.resumeRollout({ service: action.service, version: 0 }, CONTEXT);
+    case 'restart':
+      return control.restartService({ service: action.service, version: 0 }, CONTEXT);
     case 'remove':
       return control.removeService({ service: action.service }, CONTEXT);
     case 'deploy': {
@@ -75,11 +81,22 @@ function updateNode(
   control: Control,
 ): Promise<unknown> {
   const { spec, version } = view.findByPrefix('node', action.node);
-  const changed =
-    action.do === 'label'
-      ? { ...spec, labels: { ...spec.labels, [action.label]: action.value } }
-      : { ...spec, availability: AVAILABILITY[action.do] };
+  const changed = changedNode(action, spec);
   return control.updateNode({ node: action.node, version, spec: changed }, CONTEXT);
+}
+
+function changedNode(action: Extract<Action, { node: string }>, spec: pb.NodeSpec): pb.NodeSpec {
+  switch (action.do) {
+    case 'label':
+      return { ...spec, labels: { ...spec.labels, [action.label]: action.value } };
+    case 'taint': {
+      const { effect } = action;
+      const taints = effect === undefined ? [] : [{ key: 'special', value: '', effect }];
+      return pb.NodeSpec.fromPartial({ ...spec, taints });
+    }
+    default:
+      return { ...spec, availability: AVAILABILITY[action.do] };
+  }
 }
 
 const AVAILABILITY = {
