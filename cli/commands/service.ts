@@ -10,6 +10,7 @@ import { UsageError } from '../failure.js';
 import { formatListing, formatObject, type Listing } from '../output/listing.js';
 import { note, print } from '../output/print.js';
 import { replicasText, serviceRow, type ServiceRow } from '../output/rows.js';
+import { serviceText } from '../output/service-details.js';
 import { withControl, type Session } from '../session.js';
 import { withoutConflict } from '../without-conflict.js';
 import { registerServiceLogs } from './logs.js';
@@ -54,19 +55,20 @@ export function registerService(program: Command): void {
   asListing(service.command('ls').description('list services')).action((options: ListingOptions) =>
     withControl((session) => printServices(session, '', options)),
   );
-  asPs(service.command('ps <service>').description('list the tasks of a service')).action(
-    (name: string, options: PsOptions) =>
-      withControl((session) =>
-        printTasks(session, { service: name, history: options.all }, options),
-      ),
+  asPs(service.command('ps <service>').description('list the tasks of a service'), {
+    all: true,
+  }).action((name: string, options: PsOptions) =>
+    withControl((session) => printTasks(session, { service: name, history: options.all }, options)),
   );
-  asInspect(service.command('inspect <service>').description('show all of a service')).action(
-    (name: string, options: InspectOptions) =>
+  asInspect(service.command('inspect <service>').description('show all of a service'))
+    .option('--pretty', 'for people', false)
+    .action((name: string, options: InspectOptions & { pretty: boolean }) =>
       withControl(async (session) => {
         const found = await getService(session, name);
-        print(formatObject({ ...serviceRow(found), object: found }, options));
+        if (options.pretty) print(serviceText(found));
+        else print(formatObject({ ...serviceRow(found), object: found }, options));
       }),
-  );
+    );
   service
     .command('rm <service...>')
     .description('remove services with their tasks')

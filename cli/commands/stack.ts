@@ -70,7 +70,7 @@ export function registerStack(program: Command): void {
         await printServices(session, name, options);
       }),
   );
-  asPs(stack.command('ps <stack>').description('list the tasks of a stack')).action(
+  asPs(stack.command('ps <stack>').description('list the tasks of a stack'), { all: true }).action(
     (name: string, options: PsOptions) =>
       withControl(async (session) => {
         await requireStack(session, name);

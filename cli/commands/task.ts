@@ -1,61 +1,36 @@
 import type { Command } from 'commander';
+import { isKind } from '../../common/errors.js';
+import type { Task } from '../../common/model/objects.js';
 import { unary } from '../../proto/wire/client.js';
 import { checkTask } from '../../proto/wire/check.js';
 import { hostnames, listTasks } from '../api.js';
-import { formatListing, formatObject, type Listing } from '../output/listing.js';
+import { formatObject } from '../output/listing.js';
 import { print } from '../output/print.js';
-import { agoText, taskRow, type TaskRow } from '../output/rows.js';
+import { taskRow } from '../output/rows.js';
+import { ofSamePlace, taskText } from '../output/task-details.js';
+import { formatTasks } from '../output/task-rows.js';
 import { withControl, type Session } from '../session.js';
 import { asInspect, asListing, type InspectOptions, type ListingOptions } from './options.js';
 
-const TASKS: Listing<TaskRow> = {
-  key: (t) => t.id,
-  columns: [
-    { title: 'ID', value: (t) => t.id.slice(0, 12) },
-    { title: 'NAME', value: (t) => t.name },
-    { title: 'IMAGE', value: (t) => t.image },
-    { title: 'NODE', value: (t) => t.node },
-    { title: 'DESIRED', value: (t) => t.desiredState },
-    { title: 'STATE', value: (t) => `${t.state} ${agoText(t.stateChangedAt, Date.now())}`.trim() },
-    { title: 'ERROR', value: (t) => (t.error === '' ? waitingFor(t) : t.error) },
-    {
-      title: 'ADDRESSES',
-      value: (t) => t.addresses.map((a) => `${a.network}=${a.ip}`).join(' '),
-      wide: true,
-    },
-    { title: 'PID', value: (t) => (t.pid === 0 ? '' : String(t.pid)), wide: true },
-  ],
-};
-
-/** For a task that waits: on what. */
-function waitingFor(task: TaskRow): string {
-  const isToStop = task.state === 'running' && task.desiredState !== 'running';
-  return isToStop || ['new', 'pending'].includes(task.state) ? task.message : '';
-}
-
-/** Prints tasks, newest of each slot last; the body of every `ps`. */
+/** The body of every `ps`. */
 export async function printTasks(
   session: Session,
   filter: { service?: string; stack?: string; node?: string; history?: boolean },
   options: ListingOptions,
 ): Promise<void> {
   const [tasks, names] = await Promise.all([listTasks(session, filter), hostnames(session)]);
-  print(
-    formatListing(
-      tasks.map((t) => taskRow(t, names)),
-      TASKS,
-      options,
-    ),
-  );
+  const rows = tasks.map((t) => taskRow(t, names));
+  print(formatTasks(rows, options));
 }
 
 export interface PsOptions extends ListingOptions {
   all: boolean;
 }
 
-/** Adds -a to a listing of tasks. */
-export function asPs(command: Command): Command {
-  return asListing(command).option('-a, --all', 'also the dead tasks of each slot', false);
+/** Adds -a to a listing of tasks; of one service or stack, the former ones are always there. */
+export function asPs(command: Command, options: { all?: boolean } = {}): Command {
+  const { all = false } = options;
+  return asListing(command).option('-a, --all', 'also the former tasks of each slot', all);
 }
 
 /** `hatoba task ls|inspect|exec`. */
@@ -70,15 +45,13 @@ export function registerTask(program: Command): void {
         return printTasks(session, { service, node, history: all }, options);
       }),
     );
-  asInspect(task.command('inspect <task>').description('show all of a task')).action(
-    (name: string, options: InspectOptions) =>
-      withControl(async (session) => {
-        const { control, signal } = session;
-        const found = await unary(control.getTask.bind(control), { task: name }, { signal });
-        const row = taskRow(checkTask(found), await hostnames(session));
-        print(formatObject({ ...row, object: found }, options));
-      }),
-  );
+  asInspect(
+    task.command('inspect <task>').description('show all of a task, and what was in its place'),
+  )
+    .option('--pretty', 'for people', false)
+    .action((name: string, options: InspectOptions & { pretty: boolean }) =>
+      withControl((session) => inspectTask(session, name, options)),
+    );
   task
     .command('exec <task> <command...>')
     .description('run a command in the container of a task')
@@ -93,6 +66,30 @@ export function registerTask(program: Command): void {
       const command = withoutDashes(words);
       await withControl((session) => execTask(session, { task: name, command, ...options }));
     });
+}
+
+async function inspectTask(
+  session: Session,
+  name: string,
+  options: InspectOptions & { pretty: boolean },
+): Promise<void> {
+  const { control, signal } = session;
+  const found = await unary(control.getTask.bind(control), { task: name }, { signal });
+  const task = checkTask(found);
+  const [tasks, names] = await Promise.all([
+    listTasks(session, { service: task.serviceId, history: true }).catch(asNone),
+    hostnames(session),
+  ]);
+  const row = taskRow(task, names);
+  const history = ofSamePlace(task, tasks).map((t) => taskRow(t, names));
+  if (options.pretty) print(taskText(row, history.length > 0 ? history : [row]));
+  else print(formatObject({ ...row, history, object: found }, options));
+}
+
+/** The tasks of a service that is gone are on their way out too. */
+function asNone(error: unknown): Task[] {
+  if (isKind(error, 'not-found')) return [];
+  throw error;
 }
 
 /** The words behind an optional "--". */

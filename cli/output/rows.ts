@@ -79,6 +79,8 @@ export function taskRow(task: Task, hostnames: ReadonlyMap<string, string>) {
     name: placeName(task),
     service: task.serviceName,
     slot: task.slot,
+    generation: task.generation,
+    revision: task.specVersion,
     nodeId: task.nodeId,
     node: hostnames.get(task.nodeId) ?? task.nodeId,
     image: task.spec.containerSpec.image,
@@ -87,6 +89,8 @@ export function taskRow(task: Task, hostnames: ReadonlyMap<string, string>) {
     message: status.message,
     error: status.err,
     exitCode: status.containerStatus.exitCode ?? null,
+    cause: task.cause,
+    desiredReason: task.desiredReason,
     addresses: task.networksAttachments.map((a) => ({
       network: a.networkName,
       ip: (a.addresses[0] ?? '').replace(/\/\d+$/, ''),

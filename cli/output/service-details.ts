@@ -1,0 +1,105 @@
+import { formatBytes } from '../../common/bytes.js';
+import { formatDurationMs } from '../../common/duration.js';
+import type { Service } from '../../common/model/objects.js';
+import { toWord } from '../../common/model/words.js';
+import type { UpdateConfig } from '../../proto/gen/hatoba/v1/types.js';
+import { agoText, replicasText, serviceRow, timeText } from './rows.js';
+
+type Line = readonly [title: string, value: string];
+
+/** One service for people, as `docker service inspect --pretty`. */
+export function serviceText(service: Service): string {
+  const { spec } = service;
+  const row = serviceRow(service);
+  const lines: readonly (Line | readonly [string, readonly Line[]])[] = [
+    ['ID', service.id],
+    ['Name', spec.name],
+    ['Labels', pairs(spec.labels)],
+    ['Mode', `${row.mode}, ${replicasText(row)} running`],
+    ['Revision', `${service.specVersion}, since ${timeText(service.updatedAtMs) ?? ''}`],
+    ['Removal', service.pendingDelete ? 'waits for its tasks to be gone' : ''],
+    ['Update', updateLines(service)],
+    ['Updates', configLines(spec.updateConfig)],
+    ['Rollbacks', configLines(spec.rollbackConfig)],
+    ['Container', containerLines(service)],
+    ['Placement', placementLines(service)],
+    ['Networks', spec.taskTemplate.networks.map((n) => n.target).join(', ')],
+    ['Virtual IPs', service.endpoint.virtualIps.map((v) => v.addr).join(', ')],
+    ['Ports', row.ports.join(', ')],
+  ];
+  return lines
+    .flatMap(([title, value]) =>
+      typeof value === 'string' ? line(title, value) : part(title, value),
+    )
+    .join('\n');
+}
+
+function line(title: string, value: string, indent = ''): string[] {
+  return value === '' ? [] : [`${`${indent}${title}:`.padEnd(17)}${value}`];
+}
+
+function part(title: string, lines: readonly Line[]): string[] {
+  const shown = lines.flatMap(([name, value]) => line(name, value, '  '));
+  return shown.length === 0 ? [] : [`${title}:`, ...shown];
+}
+
+function updateLines({ updateStatus }: Service): Line[] {
+  if (updateStatus === undefined) return [];
+  const { state, startedAtMs, completedAtMs, message } = updateStatus;
+  const ago = (ms: number): string => agoText(timeText(ms), Date.now());
+  return [
+    ['State', toWord(state).replace('_', ' ')],
+    ['Started', ago(startedAtMs)],
+    ['Completed', ago(completedAtMs)],
+    ['Message', message],
+  ];
+}
+
+function configLines(config: UpdateConfig): Line[] {
+  const { parallelism, delayMs, monitorMs, maxFailureRatio, progressDeadlineMs } = config;
+  return [
+    ['Parallelism', parallelism === 0 ? 'all at once' : String(parallelism)],
+    ['Order', toWord(config.order)],
+    ['Delay', delayMs === 0 ? '' : formatDurationMs(delayMs)],
+    ['Monitor', formatDurationMs(monitorMs)],
+    ['On failure', toWord(config.failureAction)],
+    ['May fail', maxFailureRatio === 0 ? '' : `${Math.round(maxFailureRatio * 100)}%`],
+    ['Deadline', progressDeadlineMs === undefined ? '' : formatDurationMs(progressDeadlineMs)],
+  ];
+}
+
+function containerLines({ spec }: Service): Line[] {
+  const { containerSpec, resources } = spec.taskTemplate;
+  const { image, command, args, env, user, mounts } = containerSpec;
+  return [
+    ['Image', image],
+    ['Command', [...command, ...args].join(' ')],
+    ['Environment', env.join(' ')],
+    ['User', user],
+    ['Mounts', mounts.map((m) => `${m.source === '' ? '' : `${m.source}:`}${m.target}`).join(' ')],
+    ['Limits', amounts(resources.limits)],
+    ['Reservations', amounts(resources.reservations)],
+  ];
+}
+
+function placementLines({ spec }: Service): Line[] {
+  const { constraints, preferences, maxReplicas } = spec.taskTemplate.placement;
+  return [
+    ['Constraints', constraints.join(', ')],
+    ['Preferences', preferences.map((p) => `spread ${p.spreadDescriptor}`).join(', ')],
+    ['At most', maxReplicas === 0 ? '' : `${maxReplicas} per node`],
+  ];
+}
+
+function amounts({ nanoCpus, memoryBytes }: { nanoCpus: number; memoryBytes: number }): string {
+  return [
+    ...(nanoCpus === 0 ? [] : [`${nanoCpus / 1e9} CPUs`]),
+    ...(memoryBytes === 0 ? [] : [formatBytes(memoryBytes)]),
+  ].join(', ');
+}
+
+function pairs(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+}
