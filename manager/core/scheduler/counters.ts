@@ -11,6 +11,8 @@ export interface CountOf {
   /** Names the tasks; equal for counters of the same ones. */
   readonly selector: string;
   readonly isMeant: (task: Task) => boolean;
+  /** Set where they are those of one service. */
+  readonly serviceId?: string;
   readonly present: boolean;
   /** The nodes that agree in the values of these keys are counted together; none = all nodes. */
   readonly keys: readonly string[];
@@ -78,35 +80,48 @@ export interface Repeller {
 /** All counters there are; each is made when it is first asked for, and kept right from then on. */
 export class Counters {
   readonly #counters = new Map<string, TopologyCounter>();
+  readonly #ofService = new Map<string, TopologyCounter[]>();
+  /** Those that are not of one service. */
+  readonly #selecting: TopologyCounter[] = [];
+  /** class → which of these its tasks are counted by. */
+  readonly #selectingClass = new Map<string, readonly TopologyCounter[]>();
   readonly #repellers = new Map<string, Repeller>();
-  /** class → the counters that its tasks are counted by. */
-  readonly #ofClass = new Map<string, readonly TopologyCounter[]>();
 
   get repellers(): Iterable<Repeller> {
     return this.#repellers.values();
   }
 
-  /** @param views where the tasks are that a new counter begins with */
-  get(of: CountOf, views: Iterable<NodeView>): TopologyCounter {
+  /** @param begin counts the tasks that are there already by a new counter */
+  get(of: CountOf, begin: (counter: TopologyCounter) => void): TopologyCounter {
     const key = `${String(of.present)} ${of.selector} ${of.keys.join('\n')}`;
     const known = this.#counters.get(key);
     if (known !== undefined) return known;
     const counter = new TopologyCounter(of);
-    for (const view of views) {
-      for (const task of view.members.values()) {
-        if (standingOf(task) !== 'failed' && of.isMeant(task)) counter.count(task, view, 1);
-      }
-    }
+    begin(counter);
     this.#counters.set(key, counter);
-    this.#ofClass.clear();
+    this.#register(counter);
     return counter;
+  }
+
+  #register(counter: TopologyCounter): void {
+    const { serviceId } = counter.of;
+    if (serviceId === undefined) {
+      this.#selecting.push(counter);
+      this.#selectingClass.clear();
+      return;
+    }
+    const there = this.#ofService.get(serviceId);
+    if (there === undefined) this.#ofService.set(serviceId, [counter]);
+    else there.push(counter);
   }
 
   /** A task has come to its node, or left it. @param repels its anti-affinities that are conditions */
   count(task: Task, view: NodeView, sign: 1 | -1, repels: readonly ServiceAffinity[]): void {
     for (const affinity of repels) this.#repeller(affinity).counter.count(task, view, sign);
-    if (this.#counters.size === 0) return;
-    for (const counter of this.#countersOf(task)) counter.count(task, view, sign);
+    const own = this.#ofService.get(task.serviceId);
+    if (own !== undefined) for (const counter of own) counter.count(task, view, sign);
+    if (this.#selecting.length === 0) return;
+    for (const counter of this.#selectingFor(task)) counter.count(task, view, sign);
   }
 
   #repeller(affinity: ServiceAffinity): Repeller {
@@ -120,12 +135,12 @@ export class Counters {
     return repeller;
   }
 
-  #countersOf(task: Task): readonly TopologyCounter[] {
+  #selectingFor(task: Task): readonly TopologyCounter[] {
     const taskClass = classOf(task);
-    let counters = this.#ofClass.get(taskClass);
+    let counters = this.#selectingClass.get(taskClass);
     if (counters === undefined) {
-      counters = [...this.#counters.values()].filter((c) => c.of.isMeant(task));
-      this.#ofClass.set(taskClass, counters);
+      counters = this.#selecting.filter((c) => c.of.isMeant(task));
+      this.#selectingClass.set(taskClass, counters);
     }
     return counters;
   }
@@ -138,7 +153,7 @@ export function countOfService(
   present = false,
 ): CountOf {
   const isOwn = (task: Task): boolean => task.serviceId === serviceId;
-  return { selector: `id=${serviceId}`, isMeant: isOwn, present, keys };
+  return { selector: `id=${serviceId}`, serviceId, isMeant: isOwn, present, keys };
 }
 
 /** Those that an affinity is about: towards what will stay, away from all that is there. */

@@ -3,7 +3,7 @@ import { PublishMode, type PortConfig, type UsedPort } from '../../../proto/gen/
 import { addressesMeet } from '../allocator/node-ports.js';
 import { GenericResources } from './generic.js';
 import { valueOf } from './node-key.js';
-import { classOf, standingOf } from './standing.js';
+import { classOf, type Standing } from './standing.js';
 
 /** A task that failed longer ago than this says nothing about its node any more. */
 export const FAILURE_MEMORY_MS = 300_000;
@@ -69,6 +69,11 @@ export class NodeView {
     return this.#byService.get(serviceId) ?? 0;
   }
 
+  /** Whether anything may speak against it, for some class; most nodes are above suspicion. */
+  get isSuspect(): boolean {
+    return this.#failures !== undefined || this.node.spec.taints.length > 0;
+  }
+
   /** Whether tasks of this class keep failing here. */
   isFailing(taskClass: string, nowMs: number): boolean {
     const failures = this.#failures?.get(taskClass);
@@ -94,19 +99,19 @@ export class NodeView {
   }
 
   /** Counts a task of this node; `remove` of the same task takes back exactly that. */
-  add(task: Task): void {
+  add(task: Task, standing: Standing): void {
     this.members.set(task.id, task);
-    if (standingOf(task) === 'failed') this.#noteFailure(task);
-    else this.#count(task, 1);
+    if (standing === 'failed') this.#noteFailure(task);
+    else this.#count(task, 1, standing === 'wanted');
   }
 
-  remove(task: Task): void {
+  remove(task: Task, standing: Standing): void {
     this.members.delete(task.id);
-    if (standingOf(task) === 'failed') this.#failures?.get(classOf(task))?.delete(task.id);
-    else this.#count(task, -1);
+    if (standing === 'failed') this.#failures?.get(classOf(task))?.delete(task.id);
+    else this.#count(task, -1, standing === 'wanted');
   }
 
-  #count(task: Task, sign: 1 | -1): void {
+  #count(task: Task, sign: 1 | -1, isWanted: boolean): void {
     const { reservations } = task.spec.resources;
     const { nanoCpus, memoryBytes, pids, generic } = reservations;
     this.free.nanoCpus -= sign * nanoCpus;
@@ -117,7 +122,7 @@ export class NodeView {
     this.#counted.memoryBytes += sign * (memoryBytes || NOMINAL.memoryBytes);
     this.#weigh();
     for (const port of task.hostPorts) this.#countPort(port, sign);
-    if (standingOf(task) !== 'wanted') return;
+    if (!isWanted) return;
     this.tasks += sign;
     const ofService = this.tasksOfService(task.serviceId) + sign;
     if (ofService === 0) this.#byService.delete(task.serviceId);

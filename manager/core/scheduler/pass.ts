@@ -24,8 +24,8 @@ const MAX_EVICTIONS = 32;
 export class Pass {
   readonly #state: SchedulerState;
   readonly #nowMs: number;
-  /** Tasks as they are to be stored, by id. */
-  readonly #changed = new Map<string, Task>();
+  /** Tasks as they are to be stored. */
+  readonly #changed: Task[] = [];
   /** Pending tasks whose room is being made: it is kept for them until the pass ends. */
   readonly #held: Task[] = [];
   #evictions = 0;
@@ -39,7 +39,7 @@ export class Pass {
   run(pending: readonly Task[]): Task[] {
     for (const tasks of inOrder(pending)) this.#placeClass(tasks);
     for (const task of this.#held) this.#state.putTask(task);
-    return [...this.#changed.values()];
+    return this.#changed;
   }
 
   #placeClass(tasks: readonly Task[]): void {
@@ -109,7 +109,7 @@ export class Pass {
   #assign(task: Task, view: NodeView): void {
     const assigned = this.#onNode(task, view);
     this.#state.putTask(assigned);
-    this.#changed.set(task.id, assigned);
+    this.#changed.push(assigned);
   }
 
   #onNode(task: Task, view: NodeView): Task {
@@ -131,7 +131,7 @@ export class Pass {
   #wait(task: Task, message: string): void {
     if (task.status.message === message) return;
     const status = { ...task.status, message, timestampMs: this.#nowMs };
-    this.#changed.set(task.id, { ...task, status });
+    this.#changed.push({ ...task, status });
   }
 
   /**
@@ -162,7 +162,7 @@ export class Pass {
       desiredReason: `gives way to ${placeName(inFavourOf)} (priority ${inFavourOf.spec.priority})`,
     };
     this.#state.putTask(stopped);
-    this.#changed.set(victim.id, stopped);
+    this.#changed.push(stopped);
   }
 
   #whyNoneGivesWay({ task }: PlacementRequest): string {

@@ -50,6 +50,7 @@ export class Ranking {
 
   /** 1 and 2; 0 = nothing speaks against the node. */
   reluctance(view: NodeView): number {
+    if (!view.isSuspect) return 0;
     const { taskClass, task } = this.#request;
     const failing = view.isFailing(taskClass, this.#nowMs) ? 1e6 : 0;
     return failing + unwelcomeTaints(view.node, task.spec.placement.tolerations);

@@ -21,12 +21,6 @@ export function standingOf({ status, desiredState, nodeId }: Task): Standing {
   return state === TaskState.PENDING && wanted ? 'pending' : 'none';
 }
 
-/** Whether tasks hold the same of their node: then one may stand for the other without a count. */
-export function holdSame(a: Task, b: Task): boolean {
-  const standing = standingOf(a);
-  return standing === standingOf(b) && standing !== 'failed' && a.nodeId === b.nodeId;
-}
-
 /** Tasks of one service and one version of its spec ask the same of their nodes. */
 export function classOf({ serviceId, specVersion }: Task): string {
   return `${serviceId} ${specVersion}`;

@@ -5,7 +5,7 @@ import { Counters, type CountOf, type Repeller, type TopologyCounter } from './c
 import { NodeIndex } from './node-index.js';
 import type { NodeView } from './node-view.js';
 import { repelsOf, requestOf, type PlacementRequest } from './request.js';
-import { classOf, holdSame, standingOf } from './standing.js';
+import { classOf, standingOf, type Standing } from './standing.js';
 
 /** More classes than that are not remembered: they are worked out again. */
 const MAX_CLASSES = 20_000;
@@ -31,6 +31,8 @@ export class SchedulerState {
   readonly #counters = new Counters();
   readonly #requests = new Map<string, PlacementRequest>();
   readonly #repels = new Map<string, readonly ServiceAffinity[]>();
+  /** Those that hold something of a node that is there, by service and id. */
+  readonly #ofService = new Map<string, Map<string, Task>>();
   /** priority → tasks of it on nodes. */
   readonly #priorities = new Map<number, number>();
 
@@ -63,7 +65,16 @@ export class SchedulerState {
   }
 
   counter(of: CountOf): TopologyCounter {
-    return this.#counters.get(of, this.nodes.views());
+    return this.#counters.get(of, (counter) => {
+      const { serviceId } = of;
+      const groups = serviceId === undefined ? this.#ofService.values() : [this.#of(serviceId)];
+      for (const tasks of groups) {
+        for (const task of tasks.values()) {
+          const view = this.nodes.get(task.nodeId);
+          if (view !== undefined && of.isMeant(task)) counter.count(task, view, 1);
+        }
+      }
+    });
   }
 
   /** Anti-affinities of tasks that are there. */
@@ -94,12 +105,18 @@ export class SchedulerState {
   putTask(task: Task): void {
     const former = this.#tasks.get(task.id);
     this.#tasks.set(task.id, task);
-    if (former !== undefined && holdSame(former, task)) {
-      this.#refresh(task);
+    const standing = standingOf(task);
+    if (former === undefined) {
+      this.#enter(task, standing);
       return;
     }
-    if (former !== undefined) this.#leave(former);
-    this.#enter(task);
+    const formerStanding = standingOf(former);
+    const holdsSame = standing === formerStanding && former.nodeId === task.nodeId;
+    if (holdsSame && standing !== 'failed') this.#refresh(task, standing);
+    else {
+      this.#leave(former, formerStanding);
+      this.#enter(task, standing);
+    }
   }
 
   deleteTask(id: string): void {
@@ -118,27 +135,28 @@ export class SchedulerState {
   }
 
   /** It holds what it held: only the object is another one. */
-  #refresh(task: Task): void {
-    const standing = standingOf(task);
+  #refresh(task: Task, standing: Standing): void {
     if (standing === 'pending') this.#pending.set(task.id, task);
-    else if (standing !== 'none') this.#membersOf(task.nodeId).set(task.id, task);
+    else if (standing !== 'none') {
+      this.#membersOf(task.nodeId).set(task.id, task);
+      const ofService = this.#ofService.get(task.serviceId);
+      if (ofService?.has(task.id) === true) ofService.set(task.id, task);
+    }
   }
 
-  #enter(task: Task): void {
-    const standing = standingOf(task);
+  #enter(task: Task, standing = standingOf(task)): void {
     if (standing === 'none') return;
     const view = this.nodes.get(task.nodeId);
     if (standing === 'pending') this.#pending.set(task.id, task);
-    else if (view !== undefined) this.#join(task, view);
+    else if (view !== undefined) this.#join(task, view, standing);
     else this.#membersOf(task.nodeId).set(task.id, task);
   }
 
-  #leave(task: Task): void {
-    const standing = standingOf(task);
+  #leave(task: Task, standing = standingOf(task)): void {
     if (standing === 'none') return;
     const view = this.nodes.get(task.nodeId);
     if (standing === 'pending') this.#pending.delete(task.id);
-    else if (view !== undefined) this.#part(task, view);
+    else if (view !== undefined) this.#part(task, view, standing);
     else this.#homeless.get(task.nodeId)?.delete(task.id);
   }
 
@@ -159,24 +177,37 @@ export class SchedulerState {
     return members;
   }
 
-  #join(task: Task, view: NodeView): void {
-    view.add(task);
-    this.#count(task, view, 1);
+  #join(task: Task, view: NodeView, standing = standingOf(task)): void {
+    view.add(task, standing);
+    this.#count(task, view, 1, standing);
   }
 
-  #part(task: Task, view: NodeView): void {
-    view.remove(task);
-    this.#count(task, view, -1);
+  #part(task: Task, view: NodeView, standing = standingOf(task)): void {
+    view.remove(task, standing);
+    this.#count(task, view, -1, standing);
   }
 
-  #count(task: Task, view: NodeView, sign: 1 | -1): void {
-    if (standingOf(task) === 'failed') return;
+  #count(task: Task, view: NodeView, sign: 1 | -1, standing: Standing): void {
+    if (standing === 'failed') return;
     this.nodes.touch(view);
+    this.#list(task, sign);
     this.#counters.count(task, view, sign, this.#repelsOf(task));
     const { priority } = task.spec;
     const ofPriority = (this.#priorities.get(priority) ?? 0) + sign;
     if (ofPriority === 0) this.#priorities.delete(priority);
     else this.#priorities.set(priority, ofPriority);
+  }
+
+  #list(task: Task, sign: 1 | -1): void {
+    const tasks = this.#of(task.serviceId);
+    if (sign === 1) {
+      if (tasks.size === 0) this.#ofService.set(task.serviceId, tasks);
+      tasks.set(task.id, task);
+    } else if (tasks.delete(task.id) && tasks.size === 0) this.#ofService.delete(task.serviceId);
+  }
+
+  #of(serviceId: string): Map<string, Task> {
+    return this.#ofService.get(serviceId) ?? new Map<string, Task>();
   }
 
   #repelsOf(task: Task): readonly ServiceAffinity[] {

@@ -11,10 +11,10 @@ import {
   type HealthConfig,
   type Mount,
 } from '../../../proto/gen/hatoba/v1/types.js';
-import { parseConstraint } from '../scheduler/constraint.js';
 import { checkDns } from './dns-spec.js';
 import { checkIsolation } from './isolation-spec.js';
 import { checkLimits } from './limit-spec.js';
+import { checkGeneric, checkPlacement } from './placement-spec.js';
 import type { Problems } from './problem.js';
 
 const MIN_NANO_CPUS = 1e6;
@@ -38,7 +38,7 @@ export function checkTaskTemplate(
   });
   checkContainer(expanded, container);
   checkResources(spec, problems.at('resources'));
-  checkPlacement(spec, problems.at('placement'));
+  checkPlacement(spec, problems);
   const restart = problems.at('restartPolicy');
   notNegative(restart, 'delayMs', spec.restartPolicy.delayMs);
   notNegative(restart, 'windowMs', spec.restartPolicy.windowMs);
@@ -131,18 +131,6 @@ function checkResources({ resources }: TaskSpec, problems: Problems): void {
     );
     notNegative(at, 'pids', pids);
   }
+  checkGeneric(resources.reservations.generic, problems.at('reservations'));
   checkLimits(resources.limits, problems.at('limits'));
-}
-
-function checkPlacement({ placement }: TaskSpec, problems: Problems): void {
-  placement.constraints.forEach((expression, i) => {
-    problems.at(`constraints[${i}]`).try(() => parseConstraint(expression));
-  });
-  placement.preferences.forEach(({ spreadDescriptor }, i) => {
-    // A spread descriptor is the left side of a constraint.
-    const at = problems.at(`preferences[${i}].spreadDescriptor`);
-    if (!/^(node|engine)\.labels\..+$/.test(spreadDescriptor)) {
-      at.add(`"${spreadDescriptor}" is not of the form node.labels.NAME or engine.labels.NAME`);
-    }
-  });
 }
