@@ -47,7 +47,10 @@ export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig
   const clean = slot.tasks.filter((t) => isWantedTask(t) && !draft.comparison.isDirty(t));
   if (clean.length === 0) return { ...base, pending: false, occupied: false, open: false };
   const server = clean.find((t) => draft.serves(t));
-  if (server === undefined) return { ...base, pending: false, occupied: true, open: true };
+  if (server === undefined) {
+    const isAwaited = clean.some((t) => mayComeUp(draft, t, config));
+    return { ...base, pending: false, occupied: isAwaited, open: isAwaited };
+  }
   const isOwn = server.specVersion === draft.service.specVersion;
   const sinceMs = isOwn ? runningSinceMs(server) : -Infinity;
   const isWatched = !draft.isPast(sinceMs + config.monitorMs);
@@ -57,6 +60,16 @@ export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig
     occupied: !draft.isPast(sinceMs + config.delayMs),
     open: isWatched || oldOnesLinger(draft, slot),
   };
+}
+
+/**
+ * Whether an up-to-date task that does not run is waited for. One that an update before this has made
+ * is part of it no more than what runs already: it cannot fail this update, nor hold it up for ever.
+ */
+function mayComeUp(draft: ServiceDraft, task: Task, config: UpdateConfig): boolean {
+  if (task.specVersion === draft.service.specVersion) return true;
+  const deadlineMs = progressDeadlineMs(config);
+  return deadlineMs === 0 || !draft.isPast(task.createdAtMs + deadlineMs);
 }
 
 /** Whether outdated tasks of the slot are still on their way out, on nodes that can tell. */

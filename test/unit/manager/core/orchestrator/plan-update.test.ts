@@ -269,6 +269,18 @@ describe('an update whose task does not come up', () => {
     ]);
   });
 
+  it('waits no longer for tasks that are equal to what it makes and older than it', () => {
+    const equal = (forMs: number): Task => ({
+      ...waiting(forMs),
+      ...{ specVersion: 1, nodeId: 'n1' },
+      status: { ...waiting(0).status, state: TaskState.STARTING },
+    });
+    const after = (forMs: number): string[] =>
+      summary(plan(updating({}), [equal(forMs), running(2)]));
+    assert.deepEqual(after(DEADLINE_MS - 1), []);
+    assert.deepEqual(after(DEADLINE_MS), ['update t-web-2-1 SHUTDOWN', 'create 2.2 READY']);
+  });
+
   it('goes back by the rules of the rollback, and says why', () => {
     const service = updating({ failureAction: UpdateFailureAction.ROLLBACK });
     const previousSpec = { ...service.spec, taskTemplate: web(2).spec.taskTemplate };
