@@ -28,7 +28,8 @@ export async function shrink(
   let smallest = await withFewerSteps(script, fails);
   for (const part of ['workers', 'managers'] as const) {
     const candidate = { ...smallest, [part]: smallest[part] - 1 };
-    if (candidate.managers > 0 && (await fails(candidate))) smallest = candidate;
+    const isPossible = candidate.managers > 0 && candidate.workers >= 0;
+    if (isPossible && (await fails(candidate))) smallest = candidate;
   }
   return { script: smallest, outcome: await simulate(smallest, { ...options, keepTrace: true }) };
 }

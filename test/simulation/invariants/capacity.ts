@@ -62,7 +62,10 @@ function checkHostPorts(task: Task, node: Node, held: readonly Task[]): void {
 function checkMaxReplicas(task: Task, node: Node, held: readonly Task[]): void {
   const { maxReplicas } = task.spec.placement;
   if (maxReplicas === 0) return;
-  const wanted = held.filter((t) => t.serviceId === task.serviceId && isWantedTask(t));
+  // others of the service may be of a spec that knows no limit
+  const ofSpec = (t: Task): boolean =>
+    t.serviceId === task.serviceId && t.spec.placement.maxReplicas === maxReplicas;
+  const wanted = held.filter((t) => ofSpec(t) && isWantedTask(t));
   const slots = new Set(wanted.map((t) => t.slot)).size; // who takes over from another counts once
   if (slots <= maxReplicas) return;
   throw new Violation('max-replicas', `${nameOf(task)} is in slot ${slots} on ${node.id}`);
