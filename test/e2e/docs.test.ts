@@ -10,6 +10,7 @@ import { CLI, DevCluster, requiresDevCluster } from './cluster.js';
 const PAGES = [
   ['containers.md', 30],
   ['networks.md', 15],
+  ['rollouts.md', 20],
 ] as const;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MARK = '@@ended';
