@@ -108,6 +108,11 @@ export class ModelCluster {
     );
   }
 
+  /** Whether the managers hear of the node. */
+  isUp(nodeId: string): boolean {
+    return this.view.node(nodeId)?.status.state === NodeState.READY;
+  }
+
   /** Ids of tasks that have a container somewhere, reachable or not. */
   containers(): string[] {
     return [...this.#hosts.values()].flatMap((h) => [...h.containers]);

@@ -1,8 +1,9 @@
 import type { Task } from '../../../common/model/objects.js';
-import { endedByItself, rankOf } from '../../../common/model/task-state.js';
+import { endedByItself } from '../../../common/model/task-state.js';
 import { RestartCondition, TaskState, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js';
 import type { CreateOptions, ServiceDraft } from './draft.js';
 import { isGlobal } from '../../../common/model/service-modes.js';
+import type { TaskOrigin } from './new-task.js';
 import { handedOn, judgeRestart } from './restart-policy.js';
 import { isRunning, type Slot } from './slots.js';
 import { isPaused } from './update-status.js';
@@ -22,48 +23,61 @@ export function planMoves(draft: ServiceDraft): void {
   if (isGlobal(draft.service)) return; // its places are the nodes themselves
   let underWay: number | undefined;
   for (const slot of draft.slots()) {
-    const alive = slot.tasks.filter(isAlive);
-    if (alive.length === 0 || alive.some((t) => leaveReasonOf(draft, t) === undefined)) continue;
-    const task = keepOne(draft, alive);
-    if (isLost(draft, task)) moveLost(draft, slot, task);
-    else if (!startsFirst(draft) || !draft.serves(task)) moveNow(draft, slot, task);
+    const leaving = leavingIn(draft, slot);
+    if (leaving === undefined) continue;
+    const { task, others } = leaving;
+    for (const other of others) end(draft, other);
+    if (isLost(draft, task)) moveLost(draft, leaving);
+    else if (!startsFirst(draft) || !draft.serves(task)) moveNow(draft, leaving);
     else {
       underWay ??= draft.slots().filter((s) => isMoving(draft, s)).length;
-      if (underWay < limitOf(draft) && startHeir(draft, slot, task)) underWay++;
+      if (underWay < limitOf(draft) && startHeir(draft, leaving)) underWay++;
     }
   }
 }
 
-/** The one to be moved, of tasks that all have to leave; the others end. */
-function keepOne(draft: ServiceDraft, alive: readonly Task[]): Task {
+/** A place all of whose tasks have to leave. */
+interface Leaving {
+  readonly slot: Slot;
+  /** The one that serves, or might. */
+  readonly task: Task;
+  readonly others: readonly Task[];
+  /** The one whose like is to take the place over. */
+  readonly model: Task;
+}
+
+function leavingIn(draft: ServiceDraft, slot: Slot): Leaving | undefined {
+  const alive = slot.tasks.filter(isAlive);
+  if (alive.length === 0 || alive.some((t) => leaveReasonOf(draft, t) === undefined)) {
+    return undefined;
+  }
   // What a paused update has begun is worth less than what it has not come to.
   const worth = (t: Task): number => worthOf(draft, t) * (isPaused(draft.service) ? -1 : 1);
-  const kept = alive.reduce((best, t) => {
-    const difference = worth(t) - worth(best) || rankOf(t.status.state) - rankOf(best.status.state);
-    return difference > 0 ? t : best;
-  });
-  for (const task of alive.filter((t) => t !== kept)) end(draft, task);
-  return kept;
+  const model = alive.reduce((best, t) => (worth(t) > worth(best) ? t : best));
+  const inOrder = [model, ...alive];
+  const task = inOrder.find((t) => draft.serves(t)) ?? inOrder.find(isRunning) ?? model;
+  return { slot, task, others: alive.filter((t) => t !== task), model };
 }
 
 function end(draft: ServiceDraft, task: Task): void {
   draft.setDesired(task, TaskState.SHUTDOWN, leaveReasonOf(draft, task) ?? '');
 }
 
-function moveLost(draft: ServiceDraft, slot: Slot, task: Task): void {
+function moveLost(draft: ServiceDraft, leaving: Leaving): void {
+  const { task } = leaving;
   const mayBeBack = isRunning(task) && draft.snapshot.node(task.nodeId) !== undefined;
   // What is never to run twice is not replaced as long as it may be alive.
   const once = task.spec.restartPolicy.condition === RestartCondition.NONE;
   if (mayBeBack && once) return;
   if (once) end(draft, task);
-  else if (mayBeBack && draft.goal === TaskState.RUNNING) startHeir(draft, slot, task);
-  else moveNow(draft, slot, task);
+  else if (mayBeBack && draft.goal === TaskState.RUNNING) startHeir(draft, leaving);
+  else moveNow(draft, leaving);
 }
 
-function moveNow(draft: ServiceDraft, slot: Slot, task: Task): void {
-  const options = moveOptions(draft, task);
-  end(draft, task);
-  draft.create(slot.place, options);
+function moveNow(draft: ServiceDraft, leaving: Leaving): void {
+  const options = moveOptions(draft, leaving);
+  end(draft, leaving.task);
+  draft.create(leaving.slot.place, options);
 }
 
 /**
@@ -71,28 +85,32 @@ function moveNow(draft: ServiceDraft, slot: Slot, task: Task): void {
  * not come up, the restart policy says when the next one may try, if ever.
  * @returns whether it did
  */
-function startHeir(draft: ServiceDraft, { place, tasks }: Slot, task: Task): boolean {
-  const options = moveOptions(draft, task);
-  const newest = tasks.at(-1) ?? task;
+function startHeir(draft: ServiceDraft, leaving: Leaving): boolean {
+  const { slot, task } = leaving;
+  const options = moveOptions(draft, leaving);
+  const newest = slot.tasks.at(-1) ?? task;
   const hasFailed = newest.generation > task.generation && endedByItself(newest);
-  if (!hasFailed || newest.specVersion !== (options.origin?.specVersion ?? 0)) {
-    draft.create(place, options);
+  if (!hasFailed || newest.specVersion !== options.origin.specVersion) {
+    draft.create(slot.place, options);
     return true;
   }
   const { nowMs } = draft.context;
   const verdict = judgeRestart(newest, nowMs);
   if (!verdict.again) return false;
   const { delayMs, restarts } = verdict;
-  draft.create(place, { ...options, startAfterMs: nowMs + delayMs, restarts });
+  draft.create(slot.place, { ...options, startAfterMs: nowMs + delayMs, restarts });
   return true;
 }
 
-function moveOptions(draft: ServiceDraft, task: Task): CreateOptions {
+function moveOptions(
+  draft: ServiceDraft,
+  { task, model }: Leaving,
+): CreateOptions & { origin: TaskOrigin } {
   return {
     cause: leaveReasonOf(draft, task) ?? '',
-    origin: originFor(draft, task),
+    origin: originFor(draft, model),
     replaces: task,
-    restarts: handedOn(task, draft.context.nowMs),
+    restarts: handedOn(model, draft.context.nowMs),
   };
 }
 

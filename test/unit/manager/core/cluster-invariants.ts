@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Task } from '../../../../common/model/objects.js';
+import type { Service, Task } from '../../../../common/model/objects.js';
 import { placeOf } from '../../../../common/model/task-place.js';
 import { isTerminal } from '../../../../common/model/task-state.js';
 import { groupBy } from '../../../../manager/core/group-by.js';
@@ -69,14 +69,19 @@ function checkSlots(cluster: ModelCluster): void {
       if (older === undefined || newer === undefined) continue;
       assert.ok(
         more.length === 0 &&
-          (older.specVersion !== newer.specVersion || leaves(cluster, older, newer)),
+          (older.specVersion !== newer.specVersion || leaves(cluster, service, older, newer)),
         `place ${place} of ${service.spec.name} has too many tasks\n${cluster.show()}`,
       );
     }
   }
 }
 
-function leaves({ view, nowMs }: ModelCluster, older: Task, newer: Task): boolean {
+function leaves(
+  { view, nowMs }: ModelCluster,
+  { spec }: Service,
+  older: Task,
+  newer: Task,
+): boolean {
   const node = view.node(older.nodeId);
   return (
     node === undefined ||
@@ -85,6 +90,6 @@ function leaves({ view, nowMs }: ModelCluster, older: Task, newer: Task): boolea
     node.status.stateChangedAtMs >= nowMs - SETTLED_MS ||
     node.spec.availability === NodeAvailability.DRAIN ||
     node.spec.taints.length > 0 ||
-    !fitsPlacement(node, older.spec.placement)
+    [older.spec, spec.taskTemplate].some((s) => !fitsPlacement(node, s.placement))
   );
 }

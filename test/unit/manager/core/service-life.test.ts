@@ -1,72 +1,23 @@
 import assert from 'node:assert/strict';
-import type { Service, ServiceSpec, Task } from '../../../../common/model/objects.js';
-import {
-  planRollbackService,
-  planUpdateService,
-} from '../../../../manager/core/service/plan-service-update.js';
-import { withDefaults } from '../../../../manager/core/validate/service-spec.js';
+import type { Task } from '../../../../common/model/objects.js';
+import { planRollbackService } from '../../../../manager/core/service/plan-service-update.js';
 import {
   TaskState,
   UpdateFailureAction,
   UpdateOrder,
   UpdateState,
 } from '../../../../proto/gen/hatoba/v1/types.js';
-import { aNode, aService, type Some } from '../../../support/builders.js';
-import { ModelCluster } from '../../../support/model-cluster.js';
-import { checkInvariants } from './cluster-invariants.js';
-
-/** Three nodes: n1 and n2 in zone a, n3 in zone b. */
-function clusterWith(some: Some<Service['spec']>): ModelCluster {
-  const cluster = new ModelCluster({ nodes: 0 });
-  for (const [id, zone] of Object.entries({ n1: 'a', n2: 'a', n3: 'b' })) {
-    cluster.addNode(aNode({ id, spec: { labels: { zone } } }));
-  }
-  const service = aService({ spec: some });
-  cluster.put('service', { ...service, spec: withDefaults(service.spec) });
-  cluster.onWrite = () => {
-    checkInvariants(cluster);
-  };
-  cluster.settle();
-  return cluster;
-}
-
-function replicated(replicas: number): Some<Service['spec']> {
-  return { mode: { $case: 'replicated', value: { replicas } } };
-}
-
-function change(cluster: ModelCluster, edit: (spec: ServiceSpec) => ServiceSpec): void {
-  const { id, spec } = cluster.service();
-  const request = { serviceId: id, version: 0, spec: edit(spec) };
-  const { plan, problems } = planUpdateService(cluster.view, request, cluster.context);
-  assert.deepEqual(problems, []);
-  cluster.apply(plan);
-}
-
-function setImage(cluster: ModelCluster, image: string): void {
-  change(cluster, (spec) => {
-    const containerSpec = { ...spec.taskTemplate.containerSpec, image };
-    return { ...spec, taskTemplate: { ...spec.taskTemplate, containerSpec } };
-  });
-}
-
-function constrain(cluster: ModelCluster, ...constraints: string[]): void {
-  change(cluster, (spec) => {
-    const placement = { ...spec.taskTemplate.placement, constraints };
-    return { ...spec, taskTemplate: { ...spec.taskTemplate, placement } };
-  });
-}
-
-function updateState(cluster: ModelCluster): UpdateState | undefined {
-  return cluster.service().updateStatus?.state;
-}
-
-function untilUpdate(cluster: ModelCluster, state: UpdateState): void {
-  cluster.runUntil(() => updateState(cluster) === state, `the update is ${state}`);
-}
-
-function nodesOf(tasks: readonly Task[]): string[] {
-  return [...new Set(tasks.map((t) => t.nodeId))].sort();
-}
+import type { Some } from '../../../support/builders.js';
+import type { ModelCluster } from '../../../support/model-cluster.js';
+import {
+  clusterWith,
+  constrain,
+  nodesOf,
+  replicated,
+  setImage,
+  untilUpdate,
+  updateState,
+} from './web-service.js';
 
 describe('a constraint that changes', () => {
   for (const order of [UpdateOrder.START_FIRST, UpdateOrder.STOP_FIRST]) {
