@@ -8,7 +8,7 @@ import type {
 } from '../../common/model/objects.js';
 import { isTerminal } from '../../common/model/task-state.js';
 import { NodeState, TaskState, UpdateState } from '../../proto/gen/hatoba/v1/types.js';
-import { hasEnded, isWantedTask, slotsOf, type Slot } from './orchestrator/slots.js';
+import { hasEnded, isAssigned, isWantedTask, slotsOf, type Slot } from './orchestrator/slots.js';
 import { MAX_GROUP_CHANGES } from './plan-context.js';
 import { expiredRevisions } from './service/revisions.js';
 import type { Change, Plan, Snapshot } from './snapshot.js';
@@ -167,8 +167,8 @@ function historyOf(snapshot: Snapshot, service: Service): number {
 /** The newest task of a slot always stays: it says how the slot ended, and which number is next. */
 function expired(slot: Slot, keep: number): Task[] {
   const dead = slot.tasks.slice(0, -1).filter((t) => !isWantedTask(t) && hasEnded(t));
-  const neverAssigned = dead.filter((t) => t.nodeId === '');
-  const history = dead.filter((t) => t.nodeId !== '');
+  const neverAssigned = dead.filter((t) => !isAssigned(t));
+  const history = dead.filter(isAssigned);
   return [...neverAssigned, ...history.slice(0, Math.max(0, history.length - keep))];
 }
 

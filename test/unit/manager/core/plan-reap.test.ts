@@ -126,6 +126,25 @@ describe('reaper', () => {
     assert.deepEqual(reap({ services, tasks: [never, next] }), ['remove t-web-1-1']);
   });
 
+  it('keeps the history of each node of a global service, without what only waited for it', () => {
+    const on = (nodeId: string, generation: number, some: Some<TaskMessage>): Task =>
+      task(FAILED, SHUTDOWN, {
+        id: `${nodeId}-${generation}`,
+        slot: 0,
+        nodeId,
+        generation,
+        ...some,
+      });
+    const tasks = ['n1', 'n2'].flatMap((nodeId) => [
+      ...[1, 2, 3].map((generation) => on(nodeId, generation, {})),
+      aTask({ ...on(nodeId, 4, {}), status: { state: PENDING } }),
+      aTask({ ...on(nodeId, 5, {}), desiredState: RUNNING, status: { state: RUNNING } }),
+    ]);
+    const nodes = ['n1', 'n2'].map((id) => aNode({ id }));
+    const removed = ['remove n1-1', 'remove n1-4', 'remove n2-1', 'remove n2-4'];
+    assert.deepEqual(reap({ services, tasks, nodes }), removed);
+  });
+
   it('removes services, networks and stacks one after the other', () => {
     const labels = { [STACK_LABEL]: 'app' };
     const network = aNetwork({ pendingDelete: true, spec: { labels } });
