@@ -1,4 +1,9 @@
-import type { ContainerSpec, UpdateConfig } from '../../proto/gen/hatoba/v1/types.js';
+import type {
+  ContainerSpec,
+  GenericResource,
+  RestartPolicy,
+  UpdateConfig,
+} from '../../proto/gen/hatoba/v1/types.js';
 import {
   EndpointMode,
   Limit,
@@ -11,6 +16,7 @@ import {
 import type { ServiceSpec } from '../../common/model/objects.js';
 import { readResources } from './limits-section.js';
 import { readMode, type ModeKeys } from './mode-keys.js';
+import { readGenericResources, readPlacement, type PlacementScope } from './placement-section.js';
 import type { Value } from './reader.js';
 
 const ORDERS = {
@@ -28,8 +34,10 @@ const CONDITIONS = {
   'on-failure': RestartCondition.ON_FAILURE,
 } as const;
 
+const MOST_PRIORITY = 1000;
+
 /** Reads `deploy:` of a service into `spec`. */
-export function readDeploy(value: Value, spec: ServiceSpec): void {
+export function readDeploy(value: Value, spec: ServiceSpec, scope: PlacementScope): void {
   const task = spec.taskTemplate;
   const mode: ModeKeys = { updates: [] };
   value.fields({
@@ -55,47 +63,55 @@ export function readDeploy(value: Value, spec: ServiceSpec): void {
       readUpdateConfig(v, spec.rollbackConfig, false);
     },
     restart_policy: (v) => {
-      const policy = task.restartPolicy;
-      v.fields({
-        condition: (c) => {
-          const word = c.oneOf(['any', 'none', 'on-failure']);
-          if (word !== undefined) policy.condition = CONDITIONS[word];
-        },
-        delay: (d) => (policy.delayMs = d.durationMs()),
-        max_attempts: (m) => (policy.maxAttempts = m.integer() ?? 0),
-        window: (w) => (policy.windowMs = w.durationMs() ?? 0),
-      });
+      readRestartPolicy(v, task.restartPolicy);
     },
-    resources: (v) =>
-      v.fields({
-        limits: (l) => readResources(l, task.resources.limits),
-        reservations: (r) => {
-          const reserved = Limit.fromPartial({});
-          readResources(r, reserved);
-          task.resources.reservations = Resources.fromPartial(reserved);
-        },
-      }),
-    placement: (v) =>
-      v.fields({
-        constraints: (c) => (task.placement.constraints = c.strings()),
-        max_replicas_per_node: (m) => (task.placement.maxReplicas = m.integer() ?? 0),
-        preferences: (p) => {
-          for (const item of p.items()) {
-            item.fields({
-              spread: (s) =>
-                task.placement.preferences.push({ spreadDescriptor: s.string() ?? '' }),
-            });
-          }
-        },
-      }),
+    resources: (v) => {
+      readAllResources(v, spec);
+    },
+    placement: (v) => {
+      readPlacement(v, task.placement, scope);
+    },
+    priority: (v) => (task.priority = v.integer(-MOST_PRIORITY, MOST_PRIORITY) ?? 0),
+    rebalance: (v) => (spec.rebalance = v.boolean() ?? false),
+    revision_limit: (v) => (spec.revisionLimit = v.integer()),
   });
   readMode(mode, spec);
+}
+
+function readRestartPolicy(value: Value, policy: RestartPolicy): void {
+  value.fields({
+    condition: (v) => {
+      const word = v.oneOf(['any', 'none', 'on-failure']);
+      if (word !== undefined) policy.condition = CONDITIONS[word];
+    },
+    delay: (v) => (policy.delayMs = v.durationMs()),
+    max_delay: (v) => (policy.maxDelayMs = v.durationMs()),
+    max_attempts: (v) => (policy.maxAttempts = v.integer() ?? 0),
+    window: (v) => (policy.windowMs = v.durationMs() ?? 0),
+  });
+}
+
+function readAllResources(value: Value, { taskTemplate: { resources } }: ServiceSpec): void {
+  value.fields({
+    limits: (v) => {
+      readResources(v, resources.limits);
+    },
+    reservations: (v) => {
+      const reserved = Limit.fromPartial({});
+      const generic: GenericResource[] = [];
+      readResources(v, reserved, {
+        generic_resources: (g) => generic.push(...readGenericResources(g)),
+      });
+      resources.reservations = Resources.fromPartial({ ...reserved, generic });
+    },
+  });
 }
 
 function readUpdateConfig(value: Value, config: UpdateConfig, mayRollBack: boolean): void {
   value.fields({
     parallelism: (v) => (config.parallelism = v.integer() ?? config.parallelism),
     delay: (v) => (config.delayMs = v.durationMs() ?? 0),
+    progress_deadline: (v) => (config.progressDeadlineMs = v.durationMs()),
     monitor: (v) => (config.monitorMs = v.durationMs() ?? config.monitorMs),
     max_failure_ratio: (v) => (config.maxFailureRatio = v.number(0, 1) ?? 0),
     order: (v) => {

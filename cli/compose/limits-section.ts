@@ -22,15 +22,16 @@ export function limitFields(limits: Limit): Fields {
   };
 }
 
-/** "cpus", "memory" and "pids" of `deploy: resources:`. */
-export function readResources(value: Value, limits: Limit): void {
+/** "cpus", "memory" and "pids" of `deploy: resources:`, and what `more` reads. */
+export function readResources(value: Value, limits: Limit, more: Fields = {}): void {
   value.fields(
     {
       cpus: (v) => setAmount(limits, 'nanoCpus', v, readCpus(v)),
       memory: (v) => setAmount(limits, 'memoryBytes', v, v.bytes()),
       pids: (v) => setAmount(limits, 'pids', v, v.integer()),
+      ...more,
     },
-    ['devices', 'generic_resources'],
+    ['devices'],
   );
 }
 

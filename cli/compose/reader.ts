@@ -84,12 +84,14 @@ export class Value {
     return source ?? String(scalar);
   }
 
-  /** A whole number ≥ `min`. */
-  integer(min = 0): number | undefined {
+  /** A whole number from `min` to `max`. */
+  integer(min = 0, max = Number.MAX_SAFE_INTEGER): number | undefined {
     const value = this.#number('a whole number');
     if (value === undefined) return undefined;
     if (!Number.isSafeInteger(value)) return this.problem(`must be a whole number, not ${value}`);
-    return value < min ? this.problem(`must be at least ${min}, not ${value}`) : value;
+    if (value >= min && value <= max) return value;
+    const right = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `between ${min} and ${max}`;
+    return this.problem(`must be ${right}, not ${value}`);
   }
 
   /** A number between `min` and `max`. */
@@ -137,7 +139,8 @@ export class Value {
       return [];
     }
     return this.#node.items.map(
-      (item, i) => new Value(this.#source, item, `${this.path}[${i}]`, this.#at),
+      (item, i) =>
+        new Value(this.#source, item, `${this.path}[${i}]`, (item as Node | null) ?? this.#at),
     );
   }
 

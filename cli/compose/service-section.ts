@@ -16,12 +16,13 @@ import { definedOf, readDeploy, readHealthcheck } from './deploy-section.js';
 import { isolationFields } from './isolation-section.js';
 import { limitFields } from './limits-section.js';
 import { readMount, type MountScope } from './mounts.js';
+import type { PlacementScope } from './placement-section.js';
 import { readPorts } from './ports.js';
 import { splitWords } from './shell-words.js';
 import type { Fields, Value } from './reader.js';
 
 /** What the keys of one service refer to outside of it. */
-export interface ServiceScope extends MountScope {
+export interface ServiceScope extends MountScope, PlacementScope {
   stack: string;
   /** Full name of a network of the file ("back" → "STACK_back"). */
   networkName: (name: string, at: Value) => string;
@@ -69,7 +70,7 @@ export function readService(name: string, value: Value, scope: ServiceScope): Se
         });
         spec.taskTemplate.logDriver = log;
       },
-      deploy: (v) => readDeploy(v, spec),
+      deploy: (v) => readDeploy(v, spec, scope),
     },
     NOT_YET,
   );

@@ -76,7 +76,8 @@ function readTop(root: Value, spec: StackSpec, input: StackFile): void {
   );
   if (services.length === 0) root.problem('declares no services');
   const used = new Set<string>();
-  const scope = scopeOf(spec.name, input, { networks, volumes, used });
+  const declared = new Set(services.map(([name]) => name));
+  const scope = scopeOf(spec.name, input, { networks, volumes, declared, used });
   for (const [name, value] of services) {
     if (!/^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$/i.test(name)) {
       value.problem(
@@ -96,6 +97,8 @@ function readTop(root: Value, spec: StackSpec, input: StackFile): void {
 interface TopLevel {
   networks: Map<string, StackNetwork>;
   volumes: ReadonlyMap<string, string>;
+  /** Names of the services. */
+  declared: ReadonlySet<string>;
   /** Networks that a service named. */
   used: Set<string>;
 }
@@ -115,6 +118,7 @@ function scopeOf(stack: string, input: StackFile, top: TopLevel): ServiceScope {
       at.problem(`network "${name}" is not declared under "networks:" of this file`);
       return name;
     },
+    serviceName: (name) => (top.declared.has(name) ? `${stack}_${name}` : name),
     volumeName: (name, at) => {
       const volume = top.volumes.get(name);
       if (volume !== undefined) return volume;

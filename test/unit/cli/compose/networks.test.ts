@@ -127,7 +127,7 @@ networks:
     [`${w}\nnetworks: {a: {driver_opts: {encrypted: ""}}}`, 'c.yaml:2:16: networks.a.driver_opts: encrypted networks are not supported yet: leave the option "encrypted" out'],
     ['services: {w: {image: x, deploy: {session_affinity: cookie}}}', 'c.yaml:1:53: services.w.deploy.session_affinity: must be "none" or "client_ip", not "cookie"'],
     ['services: {w: {image: x, deploy: {drain: 5}}}', 'c.yaml:1:42: services.w.deploy.drain: "5" is not a duration like 10s, 1m30s or 500ms'],
-    ['services: {w: {image: x, ports: [{target: 80, published: "8000-8010"}]}}', 'c.yaml:1:33: services.w.ports[0]: publishes 11 ports for 1 in the container; the ranges must be equally long'],
+    ['services: {w: {image: x, ports: [{target: 80, published: "8000-8010"}]}}', 'c.yaml:1:34: services.w.ports[0]: publishes 11 ports for 1 in the container; the ranges must be equally long'],
   ]; // prettier-ignore
   for (const [text, problem] of MISTAKES) {
     it(`have a mistake: ${text.replace('\n', ' ')}`, () => {
