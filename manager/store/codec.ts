@@ -7,10 +7,13 @@ import {
   checkService,
   checkServiceRevision,
   checkStack,
-  checkTask,
 } from '../../proto/wire/check.js';
 import { wrapError } from '../../common/errors.js';
 import type { Kind, ObjectOfKind } from '../core/snapshot.js';
+import { deepFreeze } from './freeze.js';
+import { TaskCodec } from './task-codec.js';
+
+export { deepFreeze };
 
 interface Codec<K extends Kind> {
   encode(object: ObjectOfKind[K]): Uint8Array;
@@ -31,10 +34,7 @@ const CODECS: { readonly [K in Kind]: Codec<K> } = {
     encode: (revision) => finish(pb.ServiceRevision, { ...revision, version: 0 }),
     decode: (bytes) => checkServiceRevision(pb.ServiceRevision.decode(bytes)),
   },
-  task: {
-    encode: (task) => finish(pb.Task, { ...task, version: 0 }),
-    decode: (bytes) => checkTask(pb.Task.decode(bytes)),
-  },
+  task: new TaskCodec(),
   node: {
     encode: (node) =>
       finish(pb.Node, {
@@ -84,13 +84,4 @@ export function decodeObject<K extends Kind>(
   } catch (error) {
     throw wrapError(error, `stored ${kind} of revision ${revision}`);
   }
-}
-
-/** Freezes a tree of plain objects and arrays; what is frozen already is not entered again. */
-export function deepFreeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  if (ArrayBuffer.isView(value)) return value; // bytes cannot be frozen
-  Object.freeze(value);
-  for (const child of Object.values(value)) deepFreeze(child);
-  return value;
 }

@@ -96,11 +96,13 @@ export function checkTaskStatus(status: pb.TaskStatus): TaskStatus {
 
 /** @throws {HatobaError} invalid-argument */
 export function checkTask(task: pb.Task): Task {
-  return {
-    ...task,
-    spec: shapeTaskSpec(required(task.spec, 'task.spec'), 'task.spec'),
-    status: checkTaskStatus(task.status ?? pb.TaskStatus.fromPartial({})),
-  };
+  const spec = shapeTaskSpec(required(task.spec, 'task.spec'), 'task.spec');
+  return checkTaskBeside(task, spec);
+}
+
+/** The task with a spec that is known to be right. */
+export function checkTaskBeside(task: pb.Task, spec: TaskSpec): Task {
+  return { ...task, spec, status: checkTaskStatus(task.status ?? pb.TaskStatus.fromPartial({})) };
 }
 
 /** @throws {HatobaError} invalid-argument */
