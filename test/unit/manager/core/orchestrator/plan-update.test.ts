@@ -275,8 +275,9 @@ describe('an update whose task does not come up', () => {
       ...{ specVersion: 1, nodeId: 'n1' },
       status: { ...waiting(0).status, state: TaskState.STARTING },
     });
-    const after = (forMs: number): string[] =>
-      summary(plan(updating({}), [equal(forMs), running(2)]));
+    const service = { ...updating({}), specVersion: 3 };
+    const old = running(2, { specVersion: 2 });
+    const after = (forMs: number): string[] => summary(plan(service, [equal(forMs), old]));
     assert.deepEqual(after(DEADLINE_MS - 1), []);
     assert.deepEqual(after(DEADLINE_MS), ['update t-web-2-1 SHUTDOWN', 'create 2.2 READY']);
   });
