@@ -11,7 +11,7 @@ import type { Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
 import { containerDns, toSandboxDns } from './container-dns.js';
 import { toHostPort } from './host-ports.js';
-import { logOptions } from './log-options.js';
+import { logOptions } from '../../common/model/log-options.js';
 import { addressOf } from '../../overlay-net/core/ipam.js';
 
 /** The label by which a container is known to belong to a task, as Docker sets it. */

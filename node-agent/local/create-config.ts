@@ -7,7 +7,7 @@ import type {
 import { Limit, type ContainerSpec } from '../../proto/gen/hatoba/v1/types.js';
 import type { ContainerConfig, RestartPolicyName, RestartRule } from '../../runtime/engine.js';
 import { containerDns } from '../executor/container-dns.js';
-import { logOptions } from '../executor/log-options.js';
+import { logOptions } from '../../common/model/log-options.js';
 import { addressesOf, toAnnotations, type Attachment } from './attachment.js';
 import type { Wiring } from './container-networks.js';
 

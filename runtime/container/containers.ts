@@ -3,7 +3,7 @@ import { HatobaError } from '../../common/errors.js';
 import type { Limit } from '../../proto/gen/hatoba/v1/types.js';
 import type { Freezer } from '../cgroup/freezer.js';
 import { checkRestartRule } from '../core/restart-policy.js';
-import { parseSignal } from '../core/signals.js';
+import { parseSignal } from '../../common/model/signals.js';
 import type {
   AttachOptions,
   AttachSession,

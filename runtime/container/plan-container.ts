@@ -9,7 +9,7 @@ import { planWantedMounts, type WantedMount } from '../core/mount-plan.js';
 import { parseNamespaceModes } from '../core/namespace-plan.js';
 import { planArgs } from '../core/process-plan.js';
 import { checkRestartRule } from '../core/restart-policy.js';
-import { parseSignal } from '../core/signals.js';
+import { parseSignal } from '../../common/model/signals.js';
 import type { ContainerConfig, ContainerMount } from '../engine.js';
 import type { ImageLookup } from '../image/image-lookup.js';
 import type { Volumes } from '../volume/volumes.js';

@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.js';
 import { HatobaError } from '../../common/errors.js';
 import type { Freezer } from '../cgroup/freezer.js';
-import { parseSignal } from '../core/signals.js';
+import { parseSignal } from '../../common/model/signals.js';
 import type { ContainerState } from '../engine.js';
 import { containerEvent } from '../events/container-event.js';
 import type { EventSink } from '../events/event-bus.js';

@@ -1,16 +1,6 @@
 import { HatobaError } from '../../common/errors.js';
+import { ALL_CAPABILITIES, parseCapability } from '../../common/model/capabilities.js';
 import type { OciCapabilities } from './oci-spec.js';
-
-/** In the order of their numbers, capabilities(7). */
-const ALL_CAPABILITIES = (
-  'CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE ' +
-  'NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO ' +
-  'SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME ' +
-  'SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG ' +
-  'WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE'
-)
-  .split(' ')
-  .map((name) => `CAP_${name}`);
 
 /** What Docker gives a container. */
 export const DEFAULT_CAPABILITIES: readonly string[] = (
@@ -39,8 +29,8 @@ export function pickCapabilities(
   available: ReadonlySet<string>,
 ): readonly string[] {
   if (request.privileged) return ALL_CAPABILITIES.filter((c) => available.has(c)).toSorted();
-  const add = request.add.map(toCapability);
-  const drop = request.drop.map(toCapability);
+  const add = request.add.map(parseCapability);
+  const drop = request.drop.map(parseCapability);
   for (const name of add) {
     if (name !== 'ALL' && !available.has(name)) {
       throw new HatobaError(
@@ -69,17 +59,4 @@ export function toCapabilitySets(names: readonly string[]): OciCapabilities {
 export function parseCapabilityMask(mask: string): ReadonlySet<string> {
   const bits = BigInt(`0x${mask.trim()}`);
   return new Set(ALL_CAPABILITIES.filter((_, bit) => ((bits >> BigInt(bit)) & 1n) === 1n));
-}
-
-function toCapability(text: string): string {
-  const upper = text.toUpperCase();
-  if (upper === 'ALL' || upper === 'CAP_ALL') return 'ALL';
-  const name = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
-  if (!ALL_CAPABILITIES.includes(name)) {
-    throw new HatobaError(
-      'invalid-argument',
-      `"${text}" is not a capability; see capabilities(7), for example NET_ADMIN, or ALL`,
-    );
-  }
-  return name;
 }

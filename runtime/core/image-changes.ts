@@ -1,7 +1,7 @@
 import { HatobaError, describeError } from '../../common/errors.js';
 import { expandText, splitWords, type Variables } from './dockerfile-words.js';
 import { parseHealthChange, type HealthcheckConfig } from './health-change.js';
-import { parseSignal } from './signals.js';
+import { parseSignal } from '../../common/model/signals.js';
 
 /** The `config` of an OCI image configuration, as far as changes set it; as Docker writes it. */
 export interface ChangedConfig {

@@ -1,9 +1,9 @@
-import { HatobaError } from '../../common/errors.js';
+import { checkUlimit, type UlimitName } from '../../common/model/ulimits.js';
 import type { Ulimit } from '../../proto/gen/hatoba/v1/types.js';
 import type { OciRlimit, RlimitValue } from './oci-spec.js';
 
 /** Docker's names → the row of /proc/self/limits. */
-const ROWS: Readonly<Record<string, string>> = {
+const ROWS: Readonly<Record<UlimitName, string>> = {
   as: 'Max address space',
   core: 'Max core file size',
   cpu: 'Max cpu time',
@@ -45,18 +45,7 @@ export function parseHardLimits(text: string): HardLimits {
  */
 export function planRlimits(ulimits: readonly Ulimit[], own: HardLimits): readonly OciRlimit[] {
   return ulimits.map(({ name, soft, hard }) => {
-    if (!Object.hasOwn(ROWS, name)) {
-      throw new HatobaError(
-        'invalid-argument',
-        `"${name}" is not a ulimit; known are ${Object.keys(ROWS).join(', ')}`,
-      );
-    }
-    if (hard !== -1 && (soft === -1 || soft > hard)) {
-      throw new HatobaError(
-        'invalid-argument',
-        `ulimit ${name}: the soft limit ${soft} is above the hard limit ${hard}`,
-      );
-    }
+    checkUlimit({ name, soft, hard });
     const ceiling = own.get(name) ?? 'unlimited';
     return {
       type: `RLIMIT_${name.toUpperCase()}`,

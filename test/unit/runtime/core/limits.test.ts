@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { pickCapabilities, parseCapabilityMask } from '../../../../runtime/core/capabilities.js';
 import { DEFAULT_CAPABILITIES } from '../../../../runtime/core/capabilities.js';
 import { parseHardLimits, planRlimits } from '../../../../runtime/core/rlimits.js';
-import { parseSignal } from '../../../../runtime/core/signals.js';
+import { parseSignal } from '../../../../common/model/signals.js';
 
 const none = { add: [], drop: [], privileged: false };
 

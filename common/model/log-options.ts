@@ -1,7 +1,13 @@
-import { parseBytes } from '../../common/bytes.js';
-import { HatobaError } from '../../common/errors.js';
+import { parseBytes } from '../bytes.js';
+import { HatobaError } from '../errors.js';
 import type { LogConfig } from '../../proto/gen/hatoba/v1/types.js';
-import type { ContainerConfig } from '../../runtime/engine.js';
+
+/** What is kept of a container's output; a size of 0 lets the log grow. */
+export interface LogLimits {
+  driver?: 'none';
+  maxSizeBytes: number;
+  maxFiles: number;
+}
 
 const DEFAULT_LOG = { maxSizeBytes: 10 * 1024 * 1024, maxFiles: 3 } as const;
 /** Options of each driver; those without effect here are taken, since they harm nobody. */
@@ -17,7 +23,7 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
  * How much of its output is kept of a container.
  * @throws {HatobaError} invalid-argument
  */
-export function logOptions(config: LogConfig | undefined): ContainerConfig['log'] {
+export function logOptions(config: LogConfig | undefined): LogLimits {
   if (config === undefined) return DEFAULT_LOG;
   checkOptions(config);
   if (config.name === 'none') return { driver: 'none', maxSizeBytes: 0, maxFiles: 1 };

@@ -1,4 +1,4 @@
-import { HatobaError } from '../../common/errors.js';
+import { HatobaError } from '../errors.js';
 
 /** signal(7), x86 and ARM. */
 const NUMBERS: Readonly<Record<string, number>> = {
