@@ -1,7 +1,8 @@
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
+import { toleranceMs } from './node-trust.js';
 
-/** Heartbeats in a row that may be missing. */
-export const MISSED_HEARTBEATS = 3;
+/** Heartbeat periods of silence after which a node gets no new tasks. */
+const SILENT_PERIODS = 2;
 
 /** How long a host may be there without its agent before its tasks are replaced. */
 export const DISCONNECTED_MS = 5 * 60_000;
@@ -13,10 +14,14 @@ export interface SignsOfLife {
   stateForMs: number;
   /** Since its last heartbeat. */
   silentMs: number;
+  /** Whether it has a session: what it says is heard. */
+  isConnected: boolean;
   /** Since its host last refused a connection to the agent's port: the machine runs, the agent
    *  does not. Infinity: never. */
   refusedAgoMs: number;
   heartbeatPeriodMs: number;
+  /** How often it was lost of late, see node-trust.ts. */
+  losses: number;
 }
 
 export interface NodeVerdict {
@@ -25,24 +30,41 @@ export interface NodeVerdict {
 }
 
 /**
- * Silence alone makes a node down: its tasks are replaced. But a host that answers for a missing
- * agent still runs its containers, as they do not depend on it: it is disconnected, keeps its
- * tasks, and gets no new ones.
+ * A node that is silent is disconnected first: it keeps its tasks and gets no new ones, and a single
+ * heartbeat makes it ready again. Only lasting silence makes it down, and its tasks are replaced. But
+ * a host that answers for a missing agent still runs its containers, as they do not depend on it: it
+ * stays disconnected.
  * @returns undefined when nothing changes
  */
 export function judgeNode(signs: SignsOfLife): NodeVerdict | undefined {
-  const { state, silentMs, refusedAgoMs } = signs;
-  const isDisconnected = state === NodeState.DISCONNECTED;
-  if (isDisconnected && signs.stateForMs >= DISCONNECTED_MS) {
+  return signs.state === NodeState.DISCONNECTED ? judgeDisconnected(signs) : judgeReady(signs);
+}
+
+function judgeReady(signs: SignsOfLife): NodeVerdict | undefined {
+  if (isHeard(signs)) return undefined;
+  return { state: NodeState.DISCONNECTED, message: silenceOf(signs) };
+}
+
+function judgeDisconnected(signs: SignsOfLife): NodeVerdict | undefined {
+  if (signs.isConnected && isHeard(signs)) return { state: NodeState.READY, message: '' };
+  if (signs.stateForMs >= DISCONNECTED_MS) {
     return { state: NodeState.DOWN, message: 'its agent did not come back in time' };
   }
-  const toleranceMs = MISSED_HEARTBEATS * signs.heartbeatPeriodMs;
-  if (silentMs < toleranceMs) return undefined;
-  const silent = `no heartbeat for ${(silentMs / 1000).toFixed(1)} s`;
-  if (refusedAgoMs < toleranceMs) {
-    if (isDisconnected) return undefined;
-    const message = `${silent}: the host is there, its agent is not`;
-    return { state: NodeState.DISCONNECTED, message };
-  }
-  return { state: NodeState.DOWN, message: silent };
+  const isLost = signs.silentMs >= toleranceMs(signs.losses, signs.heartbeatPeriodMs);
+  if (!isLost || isHostThere(signs)) return undefined;
+  return { state: NodeState.DOWN, message: silenceOf(signs) };
+}
+
+function isHeard({ silentMs, heartbeatPeriodMs }: SignsOfLife): boolean {
+  return silentMs < SILENT_PERIODS * heartbeatPeriodMs;
+}
+
+/** It is asked once in each period while it is silent. */
+function isHostThere({ refusedAgoMs, heartbeatPeriodMs }: SignsOfLife): boolean {
+  return refusedAgoMs < toleranceMs(0, heartbeatPeriodMs);
+}
+
+function silenceOf(signs: SignsOfLife): string {
+  const silent = `no heartbeat for ${(signs.silentMs / 1000).toFixed(1)} s`;
+  return isHostThere(signs) ? `${silent}: the host is there, its agent is not` : silent;
 }

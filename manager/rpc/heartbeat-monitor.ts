@@ -2,6 +2,7 @@ import { HatobaError, isKind } from '../../common/errors.js';
 import type { Logger } from '../../common/logger.js';
 import type { Node } from '../../common/model/objects.js';
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
+import { recentLosses } from '../core/node-trust.js';
 import { judgeNode, type NodeVerdict } from '../core/node-verdict.js';
 import type { Plan } from '../core/snapshot.js';
 import { applyPlan } from '../store/write.js';
@@ -26,6 +27,15 @@ export function heartbeatPeriodMs(view: View): number {
 /** Silence, in heartbeat periods, after which the host itself is asked. */
 const PROBE_AFTER = 1.5;
 
+/** What is done about a node that is silent. */
+interface Silence {
+  /** Its last sign of life; a change of state that comes of the silence does not end it. */
+  sinceMs: number;
+  askedMs: number;
+  /** When its host last refused a connection. */
+  refusedMs: number;
+}
+
 /**
  * Judges the nodes that this manager answers for (`status.managerId`) by their heartbeats and, when
  * those are missing, by whether the host still answers for its agent. Only the change is written. A
@@ -39,8 +49,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
   #startMs: number;
   readonly #probe: HostProbe;
   readonly #writing = new Map<string, Promise<void>>();
-  /** When each silent node was last asked, and when its host last refused a connection. */
-  readonly #probes = new Map<string, { askedMs: number; refusedMs: number }>();
+  readonly #silences = new Map<string, Silence>();
   #cancelTimer: () => void = () => undefined;
   #dueMs = 0;
   /** Ends waits that a stop must not wait for. */
@@ -70,6 +79,17 @@ export class HeartbeatMonitor implements AsyncDisposable {
    * replacement. Resolves once the view shows it.
    */
   async disconnect(nodeId: string): Promise<void> {
+    await this.#writing.get(nodeId);
+    const leaving = this.#leave(nodeId).finally(() => this.#writing.delete(nodeId));
+    // Its last heartbeat must not be taken for a sign that it is back.
+    this.#writing.set(
+      nodeId,
+      leaving.catch(() => undefined),
+    );
+    await leaving;
+  }
+
+  async #leave(nodeId: string): Promise<void> {
     const { view, clock } = this.#cluster;
     const decide = (): Plan | undefined => {
       const node = view.node(nodeId);
@@ -79,6 +99,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
       return { groups: [[{ action: 'update', kind: 'node', object }]] };
     };
     await writePlan(this.#cluster, decide, this.#end.signal);
+    this.#silences.delete(nodeId);
     this.#sessions.end(nodeId, reopen('the agent said that it ends'));
     this.#logger.info('Node disconnected', { nodeId });
   }
@@ -100,19 +121,19 @@ export class HeartbeatMonitor implements AsyncDisposable {
       (nodeId) => view.node(nodeId) === undefined,
       reopen('the node was removed from the cluster'),
     );
-    for (const nodeId of this.#probes.keys()) {
-      if (view.node(nodeId) === undefined) this.#probes.delete(nodeId);
+    for (const nodeId of this.#silences.keys()) {
+      if (view.node(nodeId) === undefined) this.#silences.delete(nodeId);
     }
     for (const node of view.nodes()) {
       if (this.#writing.has(node.id)) continue;
       const { state } = node.status;
-      if (state !== NodeState.READY && this.#sessions.of(node.id) !== undefined) {
-        // Opening a session writes READY: a session beside another state was overtaken by a late verdict.
-        this.#sessions.end(node.id, reopen('the node was declared down'));
-      } else if (!this.#answersFor(node)) {
+      if (!this.#answersFor(node)) {
         this.#sessions.end(node.id, reopen('the node went to another manager'));
       } else if (state === NodeState.READY || state === NodeState.DISCONNECTED) {
         this.#judge(node, nowMs);
+      } else {
+        // Opening a session writes READY: a session beside this state was overtaken by a late verdict.
+        this.#sessions.end(node.id, reopen('the node was declared down'));
       }
     }
   }
@@ -121,42 +142,47 @@ export class HeartbeatMonitor implements AsyncDisposable {
   #forgive(ms: number): void {
     this.#sessions.forgive(ms);
     this.#startMs += ms;
+    for (const silence of this.#silences.values()) silence.sinceMs += ms;
   }
 
   #judge(node: Node, nowMs: number): void {
     const periodMs = heartbeatPeriodMs(this.#cluster.view);
-    const silentMs = nowMs - this.#lastHeardMs(node);
-    if (silentMs < PROBE_AFTER * periodMs) {
-      this.#probes.delete(node.id);
-      return;
+    const session = this.#sessions.of(node.id);
+    const known = this.#silences.get(node.id);
+    const sinceMs = session?.lastSeenMs ?? known?.sinceMs ?? this.#lastWriteMs(node);
+    const silentMs = nowMs - sinceMs;
+    const silence = known ?? { sinceMs, askedMs: -Infinity, refusedMs: -Infinity };
+    silence.sinceMs = sinceMs;
+    if (silentMs < PROBE_AFTER * periodMs) this.#silences.delete(node.id);
+    else {
+      this.#silences.set(node.id, silence);
+      if (nowMs - silence.askedMs >= periodMs) this.#ask(node, silence);
     }
-    const asked = this.#probes.get(node.id) ?? { askedMs: -Infinity, refusedMs: -Infinity };
-    if (nowMs - asked.askedMs >= periodMs) this.#ask(node, { ...asked, askedMs: nowMs });
-    const { state, stateChangedAtMs } = node.status;
+    const { state, stateChangedAtMs, lostAtMs } = node.status;
     const verdict = judgeNode({
       state,
       stateForMs: nowMs - stateChangedAtMs,
       silentMs,
-      refusedAgoMs: nowMs - asked.refusedMs,
+      isConnected: session !== undefined,
+      refusedAgoMs: nowMs - silence.refusedMs,
       heartbeatPeriodMs: periodMs,
+      losses: recentLosses(lostAtMs, nowMs).length,
     });
     if (verdict !== undefined) this.#declare(node, verdict);
   }
 
-  #ask(node: Node, asked: { askedMs: number; refusedMs: number }): void {
-    this.#probes.set(node.id, asked);
+  #ask(node: Node, silence: Silence): void {
+    const { clock } = this.#cluster;
+    silence.askedMs = clock.nowMs();
     void this.#probe(node.description.agentAddress).then((answer) => {
-      if (answer === 'refused') asked.refusedMs = this.#cluster.clock.nowMs();
+      if (answer === 'refused') silence.refusedMs = clock.nowMs();
     });
   }
 
-  /** A node without a session here counts from its last write, or from when it could find us. */
-  #lastHeardMs(node: Node): number {
-    const session = this.#sessions.of(node.id);
-    if (session !== undefined) return session.lastSeenMs;
-    const { state, stateChangedAtMs } = node.status;
-    const readyMs = state === NodeState.READY ? node.updatedAtMs : stateChangedAtMs;
-    return Math.max(this.#startMs + START_GRACE_MS, readyMs);
+  /** What a node without a session here counts from: its last write, or when it could find us. */
+  #lastWriteMs({ status: { state, stateChangedAtMs }, updatedAtMs }: Node): number {
+    const writtenMs = state === NodeState.READY ? updatedAtMs : stateChangedAtMs;
+    return Math.max(this.#startMs + START_GRACE_MS, writtenMs);
   }
 
   /** Also for nodes whose manager is gone from the cluster, or that never had one. */
@@ -176,15 +202,16 @@ export class HeartbeatMonitor implements AsyncDisposable {
 
   async #write(node: Node, { state, message }: NodeVerdict): Promise<void> {
     const { store, view, clock } = this.#cluster;
-    this.#sessions.end(node.id, reopen(message));
+    if (state === NodeState.DOWN) this.#sessions.end(node.id, reopen(message));
     try {
       const object = withState(node, state, message, clock.nowMs());
       const plan = { groups: [[{ action: 'update', kind: 'node', object } as const]] };
       const { revision, conflicts } = await applyPlan(store, plan, { clock });
       if (conflicts > 0) return; // the node changed: the next check looks at it anew
       await view.waitFor(revision, this.#end.signal);
-      const { hostname } = node.description;
-      this.#logger.warn('Lost a node', { nodeId: node.id, hostname, state, message });
+      const fields = { nodeId: node.id, hostname: node.description.hostname };
+      if (state === NodeState.READY) this.#logger.info('Heard of a silent node again', fields);
+      else this.#logger.warn('Lost a node', { ...fields, state, message });
     } catch (error) {
       // The next check tries again, as the store still says what it said.
       const level = isKind(error, 'unavailable', 'cancelled') ? 'warn' : 'error';
@@ -194,7 +221,10 @@ export class HeartbeatMonitor implements AsyncDisposable {
 }
 
 function withState(node: Node, state: NodeState, message: string, nowMs: number): Node {
-  return { ...node, status: { ...node.status, state, message, stateChangedAtMs: nowMs } };
+  const { status } = node;
+  const lostAtMs =
+    state === NodeState.DOWN ? recentLosses([...status.lostAtMs, nowMs], nowMs) : status.lostAtMs;
+  return { ...node, status: { ...status, state, message, stateChangedAtMs: nowMs, lostAtMs } };
 }
 
 function reopen(reason: string): HatobaError {

@@ -173,6 +173,7 @@ function refreshed(
   const isReady = node.status.state === pb.NodeState.READY;
   const status = readyStatus(cluster, own, description);
   if (isReady) status.stateChangedAtMs = node.status.stateChangedAtMs;
+  status.lostAtMs = node.status.lostAtMs;
   const managerStatus =
     node.spec.role === pb.NodeRole.MANAGER
       ? { leader: false, addr: managerAddress(own, node.id, description, node.managerStatus?.addr) }

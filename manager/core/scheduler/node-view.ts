@@ -71,7 +71,8 @@ export class NodeView {
 
   /** Whether anything may speak against it, for some class; most nodes are above suspicion. */
   get isSuspect(): boolean {
-    return this.#failures !== undefined || this.node.spec.taints.length > 0;
+    const { spec, status } = this.node;
+    return this.#failures !== undefined || spec.taints.length > 0 || status.lostAtMs.length > 0;
   }
 
   /** Whether tasks of this class keep failing here. */

@@ -1,3 +1,4 @@
+import { isSettling } from '../node-trust.js';
 import type { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
 import type { SchedulerState } from './state.js';
@@ -9,7 +10,7 @@ const IMAGE_WORTH_LOAD = 0.1;
 
 /**
  * The order of nodes for one more task of a class, the best first:
- * 1. not one where its tasks keep failing;
+ * 1. not one where its tasks keep failing, nor one that comes and goes and is back for a moment;
  * 2. the one with fewest taints that would rather have it elsewhere;
  * 3. the one that fulfils more of its wishes, by weight;
  * 4. spread: the one with fewest tasks of its service, then the one with the smaller share of its
@@ -53,7 +54,8 @@ export class Ranking {
     if (!view.isSuspect) return 0;
     const { taskClass, task } = this.#request;
     const failing = view.isFailing(taskClass, this.#nowMs) ? 1e6 : 0;
-    return failing + unwelcomeTaints(view.node, task.spec.placement.tolerations);
+    const settling = isSettling(view.node, this.#nowMs) ? 1e5 : 0;
+    return failing + settling + unwelcomeTaints(view.node, task.spec.placement.tolerations);
   }
 
   /** 3 */

@@ -45,6 +45,17 @@ describe('scheduler', () => {
     assert.ok(placed.every((t) => t.status.state === TaskState.ASSIGNED));
   });
 
+  it('gives nothing to a node that comes and goes, unless there is no other', () => {
+    const status = { stateChangedAtMs: T0 - 1000, lostAtMs: [T0 - 60_000, T0 - 30_000] };
+    const unsteady = aNode({ id: 'n1', status });
+    assert.deepEqual(nodesOf(schedule([unsteady, aNode({ id: 'n2' })], pending(3))), [
+      ...['n2', 'n2', 'n2'],
+    ]);
+    assert.deepEqual(nodesOf(schedule([unsteady], pending(1))), ['n1']);
+    const settled = aNode({ id: 'n1', status: { ...status, stateChangedAtMs: T0 - 30_000 } });
+    assert.deepEqual(nodesOf(schedule([settled, aNode({ id: 'n2' })], pending(2))), ['n1', 'n2']);
+  });
+
   it('leaves alone what is not pending, not wanted or has a node', () => {
     const idle = [
       aTask({ slot: 1 }),
