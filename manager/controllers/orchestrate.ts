@@ -38,14 +38,14 @@ function servicesTouched(view: View, change: ViewChange): Iterable<string> {
     case 'node':
       return new Set([
         ...view.tasksOfNode(change.object.id).map((t) => t.serviceId),
-        ...globalServices(view),
+        ...servicesOfAllNodes(view),
       ]);
     default:
       return [];
   }
 }
 
-/** Each node may be one to have a task of theirs. */
-function globalServices(view: View): string[] {
-  return [...view.services()].filter(isGlobal).map((s) => s.id);
+/** Each node may be one to have a task of theirs, or to take one from another node. */
+function servicesOfAllNodes(view: View): string[] {
+  return [...view.services()].filter((s) => isGlobal(s) || s.spec.rebalance).map((s) => s.id);
 }

@@ -1,8 +1,7 @@
-import type { Service, Task } from '../../../common/model/objects.js';
 import { placeName } from '../../../common/model/task-place.js';
 import { TaskState, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
-import type { Snapshot } from '../snapshot.js';
+import { pickMove, type Move } from '../scheduler/imbalance.js';
 import type { ServiceDraft } from './draft.js';
 import { hasEnded, type Slot } from './slots.js';
 import { progressDeadlineMs } from './update-progress.js';
@@ -14,39 +13,36 @@ const RETRY_MS = 10 * 60_000;
 /** A task may wait so long for the node it was moved to, if nothing serves in its place meanwhile. */
 const GRACE_MS = 3000;
 
-/** One task of a service, and the node that would be better for it. */
-export interface Move {
-  readonly task: Task;
-  readonly nodeId: string;
-}
-
-/** The move that would even out a service's tasks over the nodes they may be on, if any is worth it. */
-export type PickMove = (snapshot: Snapshot, service: Service, nowMs: number) => Move | undefined;
+/** A node that came so lately may be gone as soon. */
+const STEADY_MS = 10_000;
+/** Room that other services leave tells nobody of itself. */
+const LOOK_AGAIN_MS = 60_000;
 
 /**
  * Moves one task of a service that wishes it to a node that has fewer of them, by the rules of its
  * updates, and the next one when that has run for their delay and monitor period. Each move is to a
  * certain node and evens the service out, so after as many as there are tasks at most it is at rest.
  */
-export function planRebalance(draft: ServiceDraft, pick: PickMove): void {
+export function planRebalance(draft: ServiceDraft): void {
   const { service, snapshot, context } = draft;
   for (const slot of draft.slots()) giveUpStuck(draft, slot);
   if (!service.spec.rebalance || isUpdating(service) || isPaused(service)) return;
   if (!draft.slots().every((slot) => isAtRest(draft, slot))) return;
-  const move = pick(snapshot, service, context.nowMs);
-  if (move !== undefined) start(draft, move);
+  const move = pickMove(snapshot, service, context.nowMs);
+  if (move === undefined) draft.wakeAt(context.nowMs + LOOK_AGAIN_MS);
+  else start(draft, move);
 }
 
 function start(draft: ServiceDraft, { task, nodeId }: Move): void {
   const [from, to] = [task.nodeId, nodeId].map((id) => draft.snapshot.node(id));
   if (from === undefined || to === undefined) return;
+  if (!draft.isPast(to.status.stateChangedAtMs + STEADY_MS)) return;
   const cause = `rebalanced from ${nodeLabel(from)} to ${nodeLabel(to)}`;
   const options = { cause, origin: originFor(draft, task), replaces: task, nodeId };
-  const { slot } = task;
   if (draft.service.spec.updateConfig.order === UpdateOrder.STOP_FIRST) {
     draft.setDesired(task, TaskState.SHUTDOWN, cause);
   }
-  draft.create(slot, { ...options, takesOver: true });
+  draft.create(task.slot, { ...options, takesOver: true });
 }
 
 /** Whether the slot has one task, which has proven itself where it is, and nothing speaks against a move. */

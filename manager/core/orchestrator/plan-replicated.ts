@@ -4,6 +4,7 @@ import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
 import type { Plan, Snapshot } from '../snapshot.js';
 import { ServiceDraft } from './draft.js';
+import { planRebalance } from './plan-rebalance.js';
 import { planRestarts, promoteReady, refillPlaces } from './plan-restart.js';
 import { planUpdate } from './plan-update.js';
 import type { Slot } from './slots.js';
@@ -25,6 +26,7 @@ export function planReplicated(snapshot: Snapshot, serviceId: string, context: P
   planUpdate(draft);
   planRestarts(draft);
   refillPlaces(draft);
+  planRebalance(draft);
   promoteReady(draft);
   return draft.toPlan();
 }

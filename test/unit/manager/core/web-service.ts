@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Node, Service, ServiceSpec, Task } from '../../../../common/model/objects.js';
 import { planUpdateService } from '../../../../manager/core/service/plan-service-update.js';
 import { withDefaults } from '../../../../manager/core/validate/service-spec.js';
-import { NodeAvailability, UpdateState } from '../../../../proto/gen/hatoba/v1/types.js';
+import { NodeAvailability, type UpdateState } from '../../../../proto/gen/hatoba/v1/types.js';
 import { aNode, aService, type Some } from '../../../support/builders.js';
 import { ModelCluster } from '../../../support/model-cluster.js';
 import { checkInvariants } from './cluster-invariants.js';
