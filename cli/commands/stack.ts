@@ -6,10 +6,15 @@ import type { Command } from 'commander';
 import { errnoOf, HatobaError } from '../../common/errors.js';
 import { STACK_LABEL } from '../../common/model/labels.js';
 import { toWord } from '../../common/model/words.js';
-import type { StackSpec } from '../../common/model/objects.js';
 import { unary } from '../../proto/wire/client.js';
 import { listServices, listStacks } from '../api.js';
-import { formatProblems, MAX_FILE_BYTES, parseStackFile } from '../compose/stack-file.js';
+import { inFile } from '../compose/refusal.js';
+import {
+  formatProblems,
+  MAX_FILE_BYTES,
+  parseStackFile,
+  type ParsedStack,
+} from '../compose/stack-file.js';
 import { waitForServices } from '../converge.js';
 import { UsageError } from '../failure.js';
 import { formatListing, type Listing } from '../output/listing.js';
@@ -95,11 +100,13 @@ async function requireStack({ control, signal }: Session, stack: string): Promis
 
 async function deploy(session: Session, name: string, flags: DeployFlags): Promise<void> {
   const { control, signal } = session;
-  const spec = await readStack(session, name, flags.file);
-  const request = { spec, prune: flags.prune, planOnly: false };
+  const parsed = await readStack(session, name, flags.file);
+  const request = { spec: parsed.spec, prune: flags.prune, planOnly: false };
   const { changes } = await unary(control.deployStack.bind(control), request, {
     signal,
     timeoutMs: 30_000,
+  }).catch((error: unknown) => {
+    throw inFile(error, parsed);
   });
   for (const change of changes) {
     note(`${change.kind} ${change.name}: ${CHANGE_WORDS[toWord(change.action)] ?? ''}`);
@@ -124,14 +131,14 @@ async function readStack(
   { config }: Session,
   name: string,
   files: readonly string[],
-): Promise<StackSpec> {
+): Promise<ParsedStack> {
   const [file, second] = files;
   if (file === undefined) throw new UsageError('deploy needs -f FILE');
   if (second !== undefined)
     throw new UsageError('deploy takes one -f FILE; several are not supported yet');
   const baseDir = file === '-' ? process.cwd() : dirname(resolve(file));
   const dotEnv = await readDotEnv(resolve(baseDir, '.env'));
-  const { spec, problems } = parseStackFile(name, {
+  const parsed = parseStackFile(name, {
     file,
     text: await readText(file),
     baseDir,
@@ -141,9 +148,9 @@ async function readStack(
         ([key, value]) => `${key}=${value ?? ''}`,
       ),
   });
-  if (problems.length > 0)
-    throw new HatobaError('invalid-argument', `${formatProblems(problems)}\n`);
-  return spec;
+  if (parsed.problems.length > 0)
+    throw new HatobaError('invalid-argument', `${formatProblems(parsed.problems)}\n`);
+  return parsed;
 }
 
 async function readText(file: string): Promise<string> {

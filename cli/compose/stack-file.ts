@@ -6,6 +6,7 @@ import { fullName } from './full-name.js';
 import { readNetwork, type StackNetwork } from './network-section.js';
 import { Value, type Problem, type Source } from './reader.js';
 import { readService, type ServiceScope } from './service-section.js';
+import { findPlace, type PartNames } from './spec-places.js';
 
 /** A compose file and the world it is read in; nothing here touches the disk. */
 export interface StackFile {
@@ -23,14 +24,20 @@ export interface StackFile {
 /** The largest compose file that is read; larger ones are a mistake or an attack. */
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
-/**
- * Reads a compose file into the stack it declares.
- * @returns the spec, and every mistake there is; with a mistake the spec must not be used
- */
-export function parseStackFile(
-  stack: string,
-  input: StackFile,
-): { spec: StackSpec; problems: readonly Problem[] } {
+/** What a compose file declares. */
+export interface ParsedStack {
+  readonly spec: StackSpec;
+  /** Every mistake there is; with one the spec must not be used. */
+  readonly problems: readonly Problem[];
+  /**
+   * The mistake that the managers found in a part of the spec ("services[0].taskTemplate.priority"),
+   * where it stands in the file; undefined when it is about no part of it.
+   */
+  readonly problemAt: (path: string, message: string) => Problem | undefined;
+}
+
+/** Reads a compose file into the stack it declares. */
+export function parseStackFile(stack: string, input: StackFile): ParsedStack {
   const lines = new LineCounter();
   const document = parseDocument(input.text, {
     lineCounter: lines,
@@ -43,17 +50,25 @@ export function parseStackFile(
     const { line, col } = lines.linePos(error.pos[0]);
     problems.push({ file: input.file, line, column: col, path: '', message: error.message });
   }
-  if (problems.length > 0) return { spec, problems };
+  if (problems.length > 0) return { spec, problems, problemAt: () => undefined };
   const { file, variables } = input;
   const source: Source = { file, document, lines, variables, problems };
-  readTop(new Value(source, document.contents, '', null), spec, input);
-  return { spec, problems };
+  const root = new Value(source, document.contents, '', null);
+  const names = readTop(root, spec, input);
+  const problemAt = (path: string, message: string): Problem | undefined => {
+    const found: Problem[] = [];
+    const again = new Value({ ...source, problems: found }, document.contents, '', null);
+    findPlace(again, names, path)?.problem(message);
+    return found[0];
+  };
+  return { spec, problems, problemAt };
 }
 
-function readTop(root: Value, spec: StackSpec, input: StackFile): void {
+/** @returns the names in the file of what it adds to the spec */
+function readTop(root: Value, spec: StackSpec, input: StackFile): PartNames {
   if (!root.isMap) {
     root.problem('a compose file is a map with "services:" at the top');
-    return;
+    return { services: [], networks: [] };
   }
   const networks = new Map<string, StackNetwork>();
   const volumes = new Map<string, string>();
@@ -89,9 +104,11 @@ function readTop(root: Value, spec: StackSpec, input: StackFile): void {
     service.taskTemplate.containerSpec.labels[STACK_LABEL] = spec.name;
     spec.services.push(service);
   }
-  for (const [name, { external, ...network }] of networks) {
-    if (!external && (used.has(name) || name !== 'default')) spec.networks.push(network);
-  }
+  const own = [...networks].filter(
+    ([name, { external }]) => !external && (used.has(name) || name !== 'default'),
+  );
+  for (const [, { external: _, ...network }] of own) spec.networks.push(network);
+  return { services: [...declared], networks: own.map(([name]) => name) };
 }
 
 interface TopLevel {
