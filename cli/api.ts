@@ -16,6 +16,15 @@ export async function getService({ control, signal }: Session, service: string):
   return checkService(await unary(control.getService.bind(control), { service }, { signal }));
 }
 
+/** Network id → name. */
+export async function networkNames({
+  control,
+  signal,
+}: Session): Promise<ReadonlyMap<string, string>> {
+  const { networks } = await unary(control.listNetworks.bind(control), {}, { signal });
+  return new Map(networks.map((n) => [n.id, n.spec?.name ?? n.id]));
+}
+
 /** The specs a service has had, the present one first. */
 export async function listRevisions(
   { control, signal }: Session,

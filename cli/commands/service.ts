@@ -4,7 +4,7 @@ import { HatobaError } from '../../common/errors.js';
 import { scaledMode } from '../../common/model/service-modes.js';
 import { unary } from '../../proto/wire/client.js';
 import { checkService } from '../../proto/wire/check.js';
-import { getService, listServices } from '../api.js';
+import { getService, listServices, networkNames } from '../api.js';
 import { waitForServices } from '../converge.js';
 import { UsageError } from '../failure.js';
 import { formatListing, formatObject, type Listing } from '../output/listing.js';
@@ -65,7 +65,7 @@ export function registerService(program: Command): void {
     .action((name: string, options: InspectOptions & { pretty: boolean }) =>
       withControl(async (session) => {
         const found = await getService(session, name);
-        if (options.pretty) print(serviceText(found));
+        if (options.pretty) print(serviceText(found, await networkNames(session)));
         else print(formatObject({ ...serviceRow(found), object: found }, options));
       }),
     );

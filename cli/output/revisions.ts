@@ -23,10 +23,17 @@ export const REVISIONS: Listing<RevisionRow> = {
   columns: [
     { title: 'REVISION', value: (r) => `${r.revision}${r.present ? ' (present)' : ''}` },
     { title: 'CREATED', value: (r) => agoText(r.createdAt, Date.now()) },
-    { title: 'CAUSE', value: (r) => r.cause },
+    { title: 'CAUSE', value: (r) => clipped(r.cause) },
     { title: 'IMAGE', value: (r) => r.image },
   ],
 };
+
+const MAX_CAUSE = 80;
+
+/** The whole of it is in the other formats. */
+function clipped(text: string): string {
+  return text.length <= MAX_CAUSE ? text : `${text.slice(0, MAX_CAUSE - 1)}…`;
+}
 
 /**
  * How far the rollout of a service is, in one line: "web: revision 3, updating: 1 of 3 tasks are of

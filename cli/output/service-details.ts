@@ -7,10 +7,15 @@ import { agoText, replicasText, serviceRow, timeText } from './rows.js';
 
 type Line = readonly [title: string, value: string];
 
-/** One service for people, as `docker service inspect --pretty`. */
-export function serviceText(service: Service): string {
+/**
+ * One service for people, as `docker service inspect --pretty`.
+ * @param networks names by id
+ */
+export function serviceText(service: Service, networks: ReadonlyMap<string, string>): string {
   const { spec } = service;
   const row = serviceRow(service);
+  const targets = spec.taskTemplate.networks.map((n) => n.target);
+  const networkNames = targets.map((id) => networks.get(id) ?? id);
   const lines: readonly (Line | readonly [string, readonly Line[]])[] = [
     ['ID', service.id],
     ['Name', spec.name],
@@ -23,7 +28,7 @@ export function serviceText(service: Service): string {
     ['Rollbacks', configLines(spec.rollbackConfig)],
     ['Container', containerLines(service)],
     ['Placement', placementLines(service)],
-    ['Networks', spec.taskTemplate.networks.map((n) => n.target).join(', ')],
+    ['Networks', networkNames.join(', ')],
     ['Virtual IPs', service.endpoint.virtualIps.map((v) => v.addr).join(', ')],
     ['Ports', row.ports.join(', ')],
   ];

@@ -24,7 +24,7 @@ const TASKS: Listing<TaskRow> = {
   ],
   filters: {
     'desired-state': (t, value) => t.desiredState === value,
-    name: (t, value) => t.name.replace(FORMER, '').startsWith(value),
+    name: (t, value) => [t.name.replace(FORMER, ''), nameById(t)].some((n) => n.startsWith(value)),
     node: (t, value) => t.node === value || t.nodeId === value,
   },
 };
@@ -58,7 +58,16 @@ export function reasonOf({ cause, desiredReason }: TaskRow): string {
 }
 
 function nested(tasks: readonly TaskRow[]): TaskRow[] {
-  return tasks.toReversed().map((t, i) => (i === 0 ? t : { ...t, name: `${FORMER}${t.name}` }));
+  return tasks.toReversed().map((t, i) => ({ ...t, name: `${i === 0 ? '' : FORMER}${nameOf(t)}` }));
+}
+
+/** Tasks of global services have their nodes' names in theirs, for people. */
+function nameOf(task: TaskRow): string {
+  return task.slot === 0 ? `${task.service}.${task.node}` : task.name;
+}
+
+function nameById({ slot, service, nodeId }: TaskRow): string {
+  return `${service}.${slot === 0 ? nodeId : slot}`;
 }
 
 /** The tasks of each place, places in the order they come. */

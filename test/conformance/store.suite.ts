@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Context } from 'mocha';
 import { kindOf } from '../../common/errors.js';
+import { decodeObject } from '../../manager/store/codec.js';
+import { keyOf } from '../../manager/store/keys.js';
 import type { Guard, Store, StoreEvent, Transaction } from '../../manager/store/store.js';
+import { applyPlan } from '../../manager/store/write.js';
+import { aRevision, aService } from '../support/builders.js';
 import { eventually } from '../support/eventually.js';
 
 /** What a store brings to the suite. */
@@ -353,6 +357,28 @@ export function describeStore(
       await eventually(() => assert.equal(heard.revisions.length, 2));
       assert.deepEqual(heard.words, [[`${prefix}k=1`], [`-${prefix}k`]]);
       await watch.close();
+    });
+
+    it('keeps the history of a service: of two writers of one revision one is told to look again', async () => {
+      const service = aService({ id: `id${prefix.replaceAll('/', '-')}` });
+      const revision = aRevision(service, { cause: 'created' });
+      const clock = { nowMs: () => 5, setTimer: () => () => undefined };
+      const create = (cause: string): ReturnType<typeof applyPlan> =>
+        applyPlan(
+          store,
+          { groups: [[{ action: 'create', kind: 'revision', object: { ...revision, cause } }]] },
+          { clock },
+        );
+      const outcomes = await Promise.all([create('first'), create('second')]);
+      const cause = outcomes[0].conflicts === 0 ? 'first' : 'second';
+      assert.deepEqual(outcomes.map((o) => o.conflicts).sort(), [0, 1]);
+      const key = keyOf('revision', revision);
+      const { entries } = await store.list(`/hatoba/v1/revision/${service.id}/`);
+      assert.deepEqual(
+        entries.map((e) => [e.key, decodeObject('revision', e.value, 9)]),
+        [[key, { ...revision, version: 9, updatedAtMs: 5, cause }]],
+      );
+      await store.commit({ guards: [], puts: [], deletes: [key] });
     });
 
     it('is one line of versions: each commit sees exactly those before it (property)', async () => {

@@ -56,7 +56,8 @@ function rollout(before: Service | undefined, after: Service): Happening | undef
   const reason = is.resumedAtMs > (was?.resumedAtMs ?? 0) ? 'UpdateResumed' : WORDS[is.state];
   if (reason === undefined) return undefined;
   const isWarning = !isAsWished(is);
-  return { reason, message: is.message, isWarning, atMs: timeOf(is, after) };
+  const message = `revision ${after.specVersion}: ${is.message}`;
+  return { reason, message, isWarning, atMs: timeOf(is, after) };
 }
 
 const WORDS: Partial<Record<UpdateState, string>> = {

@@ -54,6 +54,16 @@ describe('a table of tasks', () => {
     assert.deepEqual(ids('node=n1', 'desired-state=shutdown'), ['t-web-1-1']);
   });
 
+  it('calls tasks of global services by their nodes', () => {
+    const global = taskRow(aTask({ slot: 0, nodeId: 'n1' }), names);
+    const shown = (...filter: string[]): string[] =>
+      lines(formatTasks([global], options({ filter })));
+    assert.match(shown()[0] ?? '', / web\.east /);
+    assert.equal(shown('name=web.east').length, 1);
+    assert.equal(shown('name=web.n1').length, 1);
+    assert.equal(shown('name=web.n2').length, 0);
+  });
+
   it('is for people: what scripts read has tasks in order of time, by their names', () => {
     const read = JSON.parse(formatTasks(rows, options({ output: 'json' }))) as typeof rows;
     assert.deepEqual(
@@ -110,10 +120,11 @@ describe('one service for people', () => {
           containerSpec: { image: 'web:3', env: ['A=1'] },
           resources: { limits: { nanoCpus: 5e8, memoryBytes: 64 * 1024 ** 2 } },
           placement: { constraints: ['node.labels.zone==a'] },
+          networks: [{ target: 'net-a' }],
         },
       },
     });
-    const text = serviceText(service);
+    const text = serviceText(service, new Map([['net-a', 'front']]));
     for (const line of [
       /^Name: +web$/m,
       /^Labels: +tier=front$/m,
@@ -125,10 +136,11 @@ describe('one service for people', () => {
       /^ {2}Environment: +A=1$/m,
       /^ {2}Limits: +0.5 CPUs, 6[47][.\d]* ?Mi?B$/m,
       /^ {2}Constraints: +node\.labels\.zone==a$/m,
+      /^Networks: +front$/m,
       /^Ports: +\*:8080->80\/tcp$/m,
     ]) {
       assert.match(text, line);
     }
-    assert.doesNotMatch(text, /Removal|Virtual IPs|Networks/);
+    assert.doesNotMatch(text, /Removal|Virtual IPs/);
   });
 });
