@@ -24,8 +24,10 @@ const MAX_EVICTIONS = 32;
 export class Pass {
   readonly #state: SchedulerState;
   readonly #nowMs: number;
-  /** Tasks as they are to be stored. */
+  /** Tasks as they are to be stored: placed or stopped. */
   readonly #changed: Task[] = [];
+  /** And those that go on waiting, for another reason than before. */
+  readonly #waiting: Task[] = [];
   /** Pending tasks whose room is being made: it is kept for them until the pass ends. */
   readonly #held: Task[] = [];
   #evictions = 0;
@@ -39,7 +41,8 @@ export class Pass {
   run(pending: readonly Task[]): Task[] {
     for (const tasks of inOrder(pending)) this.#placeClass(tasks);
     for (const task of this.#held) this.#state.putTask(task);
-    return this.#changed;
+    for (const task of this.#waiting) this.#state.putTask(task);
+    return [...this.#changed, ...this.#waiting];
   }
 
   #placeClass(tasks: readonly Task[]): void {
@@ -131,7 +134,7 @@ export class Pass {
   #wait(task: Task, message: string): void {
     if (task.status.message === message) return;
     const status = { ...task.status, message, timestampMs: this.#nowMs };
-    this.#changed.push({ ...task, status });
+    this.#waiting.push({ ...task, status });
   }
 
   /**

@@ -8,7 +8,7 @@ const MAX_QUESTIONS = 500;
  * @param most more than that are not worth having
  * @returns undefined when nothing is enough
  */
-export function fewest<T>(
+export function fewest<T extends object>(
   items: readonly T[],
   isEnough: (chosen: readonly T[]) => boolean,
   most = Infinity,
@@ -34,7 +34,7 @@ export function fewest<T>(
 }
 
 /** All of them, less each one that can be spared, the dearest first. */
-function spareDearest<T>(
+function spareDearest<T extends object>(
   items: readonly T[],
   isEnough: (chosen: readonly T[]) => boolean,
   most: number,
