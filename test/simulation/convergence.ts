@@ -2,7 +2,7 @@ import type { Service, Task } from '../../common/model/objects.js';
 import { isWanted, rankOf } from '../../common/model/task-state.js';
 import { planAllocation } from '../../manager/core/allocator/plan-allocation.js';
 import { planService } from '../../manager/core/orchestrator/plan-service.js';
-import { hasEnded } from '../../manager/core/orchestrator/slots.js';
+import { hasEnded, nodeFateOf } from '../../manager/core/orchestrator/slots.js';
 import { planReap } from '../../manager/core/plan-reap.js';
 import { pendingTasks, planSchedule } from '../../manager/core/scheduler/schedule.js';
 import type { View } from '../../manager/view/view.js';
@@ -25,14 +25,25 @@ import type { SimHost } from './world/sim-host.js';
 export function unsettled(cluster: SimCluster): string[] {
   const { view, leader } = cluster.truth;
   if (leader === undefined) return ['nobody leads'];
-  const nodes = [...view.nodes()].filter((n) => n.status.state !== NodeState.READY);
-  if (nodes.length > 0) return nodes.map((n) => `node ${n.id} is ${n.status.state}`);
+  const astray = nodesAstray(cluster);
+  if (astray.length > 0) return astray;
   return [
     ...[...view.services()].flatMap((service) => ofService(service, view)),
     ...leftovers(view),
-    ...cluster.hosts.flatMap((host) => ofHost(host, view)),
+    ...cluster.hosts.flatMap((host) => (host.isDead ? [] : ofHost(host, view))),
     ...stillPlanned(view, Math.floor(cluster.timeline.nowMs())),
   ];
+}
+
+/** Nodes that are not ready though they run, or the other way round. */
+function nodesAstray({ hosts, truth: { view } }: SimCluster): string[] {
+  return hosts.flatMap(({ name, isDead }) => {
+    const node = view.node(name);
+    if (node === undefined) return isDead ? [] : [`node ${name} has not come`];
+    const { state } = node.status;
+    const wanted = isDead ? NodeState.DOWN : NodeState.READY;
+    return state === wanted ? [] : [`node ${name} is ${state}`];
+  });
 }
 
 /** Whether tasks of the service come up and stay. */
@@ -91,7 +102,9 @@ function isWaiting({ status }: Task): boolean {
 }
 
 function leftovers(view: View): string[] {
-  const tasks = [...view.tasks()].filter((t) => !isWanted(t.desiredState) && !hasEnded(t));
+  const tasks = [...view.tasks()].filter(
+    (t) => !isWanted(t.desiredState) && !hasEnded(t) && nodeFateOf(view, t) !== 'lost',
+  );
   const removed = [...view.networks(), ...view.stacks()].filter((o) => o.pendingDelete);
   return [
     ...tasks.map((t) => `${nameOf(t)} is not wanted and in state ${t.status.state}`),

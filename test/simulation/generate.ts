@@ -26,7 +26,7 @@ export function scriptOf(seed: number): Script {
   for (let left = dice.from(2, 7); left > 0; left--) {
     steps.push({ atMs: 3000 + at(), ...action(dice, names) });
   }
-  for (let left = dice.from(0, 6); left > 0; left--) {
+  for (let left = dice.pick([0, 1, 2, 3, 4, 6, 12]); left > 0; left--) {
     steps.push({ atMs: 1000 + at(), ...fault(dice, names) });
   }
   steps.sort((a, b) => a.atMs - b.atMs);
@@ -65,6 +65,7 @@ function fault(dice: Dice, names: readonly string[]): Fault {
     [4, () => ({ do: 'pause-manager', host: manager, forMs })],
     [2, () => ({ do: 'restart-agent', host, forMs, isOrderly: dice.chance(0.5) })],
     [3, () => ({ do: 'power-off', host, forMs })],
+    [host.startsWith('w') ? 2 : 0, () => ({ do: 'die', host })],
     [3, () => ({ do: 'isolate', host, forMs })],
     [3, () => ({ do: 'cut', from: host, to: manager, forMs })],
     [3, () => ({ do: 'cut', from: manager, to: host, forMs })],

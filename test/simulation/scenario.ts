@@ -32,6 +32,8 @@ export type Fault =
       readonly isOrderly: boolean;
     }
   | { readonly do: 'power-off'; readonly host: string; readonly forMs: number }
+  /** It never comes back, unless no manager is left. */
+  | { readonly do: 'die'; readonly host: string }
   /** Nothing that `from` sends reaches `to`. */
   | { readonly do: 'cut'; readonly from: string; readonly to: string; readonly forMs: number }
   /** A host reaches no other, and none reaches it. */

@@ -62,10 +62,14 @@ const AT_HOST: { readonly [D in HostFault['do']]: Cause<Extract<HostFault, { do:
     cluster.timeline.after(isOrderly ? 50 : 0, () => cluster.stopAgent(host));
     repairs.after(forMs + 60, () => cluster.startAgent(host));
   },
+  die: (_fault, host, cluster) => {
+    const isLast = !cluster.hosts.some((h) => h !== host && h.isManager && !h.isDead);
+    if (isLast) return;
+    host.isDead = true;
+    switchOff(host, cluster);
+  },
   'power-off': ({ forMs }, host, cluster, repairs) => {
-    host.losePower();
-    cluster.stopAgent(host);
-    cluster.stopManager(host);
+    switchOff(host, cluster);
     repairs.after(forMs, () => revive(cluster, host));
   },
   isolate: ({ host: name, forMs }, _host, cluster, repairs) => {
@@ -80,6 +84,12 @@ const AT_HOST: { readonly [D in HostFault['do']]: Cause<Extract<HostFault, { do:
     if (taskId !== undefined) host.machine.exit(taskId, code);
   },
 };
+
+function switchOff(host: SimHost, cluster: SimCluster): void {
+  host.losePower();
+  cluster.stopAgent(host);
+  cluster.stopManager(host);
+}
 
 function isolate(cluster: SimCluster, name: string, forMs: number, repairs: Repairs): void {
   const others = cluster.hosts.filter((h) => h.name !== name);

@@ -29,6 +29,7 @@ export class Repairs {
 
 /** The machine and its daemons run, whatever has ended them. */
 export function revive(cluster: SimCluster, host: SimHost): void {
+  if (host.isDead) return;
   host.isOn = true;
   host.brokenUntilMs = 0;
   if (host.isManager) cluster.startManager(host);

@@ -1,3 +1,4 @@
+import { HatobaError } from '../../../common/errors.js';
 import type { Logger } from '../../../common/logger.js';
 import type { Task } from '../../../common/model/objects.js';
 import type { Random } from '../../../common/random.js';
@@ -30,7 +31,7 @@ export interface AgentModules {
   readonly disk: AgentDisk;
   readonly connect: ConnectDispatcher;
   readonly describe: () => NodeDescription;
-  /** Milliseconds that the next application of the networks takes; throws when it fails. */
+  /** Milliseconds that the next application of the networks takes. */
   readonly networkEffortMs: () => number;
   readonly onFatal: (error: unknown) => void;
 }
@@ -90,7 +91,10 @@ export class SimAgent {
       worker: () => this.#worker,
     };
     const driver: NetworkApplierModules['driver'] = {
-      apply: () => this.#takes(networkEffortMs()),
+      apply: async () => {
+        await this.#takes(networkEffortMs());
+        if (random.next() < 0.01) throw new HatobaError('internal', 'the kernel said no');
+      },
       leavingDone: () => Promise.resolve(),
       endStaleConnections: () => Promise.resolve(),
     };

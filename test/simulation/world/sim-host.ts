@@ -33,6 +33,8 @@ export class SimHost {
   readonly machine = new FakeMachine();
   readonly disk: AgentDisk;
   isOn = true;
+  /** Off for good. */
+  isDead = false;
   manager: RunningManager | undefined;
   agent: RunningAgent | undefined;
   /** Until then (simulated time) whatever the executor does fails. */
