@@ -7,13 +7,18 @@ const IPV6 = /^(?=.*:)[\da-fA-F:]+(?:\d+\.\d+\.\d+\.\d+)?(?:%[\w.-]+)?$/;
 /** As it goes into a line of resolv.conf. */
 const WORD = /^\S+$/;
 
+/** Of either version. */
+export function isIpAddress(text: string): boolean {
+  return isAddress(text) || IPV6.test(text);
+}
+
 /** What a user says about the resolver of a container. */
 export function checkDns(dns: DNSConfig, problems: Problems): void {
   dns.nameservers.forEach((address, i) => {
     problems
       .at(`nameservers[${i}]`)
       .require(
-        isAddress(address) || IPV6.test(address),
+        isIpAddress(address),
         `"${address}" is not an IP address: DNS servers are given as addresses, for example 192.0.2.53`,
       );
   });

@@ -52,6 +52,23 @@ export function problemsError(problems: readonly Problem[]): HatobaError {
   });
 }
 
+/** Of each field that is there: it is a whole number from 0. */
+export function checkNotNegative<K extends string>(
+  numbers: { readonly [Key in K]?: number | undefined },
+  fields: readonly K[],
+  problems: Problems,
+): void {
+  for (const field of fields) {
+    const value = numbers[field] ?? 0;
+    problems.at(field).require(value >= 0, `${value} must not be negative`);
+  }
+}
+
+/** The kernel ends words at a NUL. */
+export function checkText(text: string, problems: Problems): void {
+  problems.require(!text.includes('\0'), 'has a NUL in it');
+}
+
 /** Letters, digits, and inside also hyphens and underscores; at most 63 characters. */
 const DNS_LABEL = /^[a-zA-Z0-9](?:[a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?$/;
 

@@ -10,6 +10,7 @@ import {
 } from '../../../proto/gen/hatoba/v1/types.js';
 import { DEFAULT_RESTART_DELAY_MS } from '../orchestrator/restart-policy.js';
 import type { Snapshot } from '../snapshot.js';
+import { checkLabels } from './label-spec.js';
 import { checkCount, checkMode, MAX_REPLICAS } from './mode-spec.js';
 import { checkPorts, type PortContext } from './port-spec.js';
 import { checkName, Problems, type Problem } from './problem.js';
@@ -88,6 +89,7 @@ export function validateServiceSpec(
   }
   checkEndpoint(spec.endpointSpec, problems.at('endpointSpec'));
   checkPorts(spec, snapshot, context, problems.at('endpointSpec'));
+  checkLabels(spec.labels, problems.at('labels'));
   const bytes = ServiceSpecMessage.encode(spec).finish().length;
   problems.require(
     bytes <= MAX_SPEC_BYTES,

@@ -420,6 +420,23 @@ describe('service validation', () => {
       ],
     ],
     [
+      'restarts and logs that cannot be',
+      {
+        labels: { '': 'x' },
+        ...task({
+          restartPolicy: { delayMs: -1, maxDelayMs: -2, windowMs: -3 },
+          logDriver: { name: 'syslog' },
+        }),
+      },
+      [
+        'taskTemplate.restartPolicy.delayMs: -1 must not be negative',
+        'taskTemplate.restartPolicy.maxDelayMs: -2 must not be negative',
+        'taskTemplate.restartPolicy.windowMs: -3 must not be negative',
+        'taskTemplate.logDriver: log driver "syslog" is not known: use "local", "json-file" or "none"',
+        'labels: "" is not the name of a label',
+      ],
+    ],
+    [
       'a definition that fills the store',
       task({ containerSpec: { env: [`A=${'x'.repeat(100_000)}`, `B=${'x'.repeat(170_000)}`] } }),
       [
