@@ -1,9 +1,9 @@
 import { HatobaError, isKind } from '../../../common/errors.js';
 import type { Node } from '../../../common/model/objects.js';
 import { toWord } from '../../../common/model/words.js';
-import { NodeRole, NodeState, type NodeSpec } from '../../../proto/gen/hatoba/v1/types.js';
+import { NodeRole, NodeState } from '../../../proto/gen/hatoba/v1/types.js';
 import { withTaintTimes } from '../../core/node-taints.js';
-import { Problems, type Problem } from '../../core/validate/problem.js';
+import { nodeSpecProblems } from '../../core/validate/node-spec.js';
 import { nodeLabel } from '../agents.js';
 import { NODE_CERTIFICATE_LIFE_MS } from '../../security/ca.js';
 import { nodeRemoval } from '../node-registry.js';
@@ -15,8 +15,6 @@ import {
   type ControlMethods,
   type ControlModules,
 } from './methods.js';
-
-const NAME = /^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$/;
 
 export function nodeMethods(
   modules: ControlModules,
@@ -44,7 +42,7 @@ export function nodeMethods(
         () => {
           const node = view.findByPrefix('node', id);
           checkVersion(`node ${nodeLabel(node)}`, node.version, request.version);
-          refuseProblems(problemsOf(node, spec, view.nodes()));
+          refuseProblems(nodeSpecProblems(node, spec, view.nodes()));
           const dated = withTaintTimes(node.spec, spec, cluster.clock.nowMs());
           const object = { ...node, spec: dated };
           return { groups: [[{ action: 'update', kind: 'node', object }]] };
@@ -74,27 +72,6 @@ export function nodeMethods(
       }
     },
   };
-}
-
-function problemsOf(node: Node, spec: NodeSpec, nodes: Iterable<Node>): readonly Problem[] {
-  const problems = new Problems();
-  const [role, name, labels] = ['role', 'name', 'labels'].map((path) => problems.at(path));
-  if (spec.role !== node.spec.role) {
-    const change = `a ${toWord(node.spec.role)} cannot become a ${toWord(spec.role)}`;
-    role?.add(`${change} yet: join it anew with the other token`, 'unimplemented');
-  }
-  name?.require(
-    spec.name === '' || NAME.test(spec.name),
-    `"${spec.name}" must be 1–63 letters, digits, ".", "_" or "-"`,
-  );
-  for (const other of nodes) {
-    if (spec.name === '' || other.id === node.id || nodeLabel(other) !== spec.name) continue;
-    name?.add(`node ${other.id} is called "${spec.name}" already`, 'already-exists');
-  }
-  for (const key of Object.keys(spec.labels)) {
-    labels?.require(/^[^\s=]{1,253}$/.test(key), `"${key}" is not the name of a label`);
-  }
-  return problems.list;
 }
 
 /** @throws {HatobaError} failed-precondition */
