@@ -5,6 +5,7 @@ import { planService } from '../../manager/core/orchestrator/plan-service.js';
 import { hasEnded, nodeFateOf } from '../../manager/core/orchestrator/slots.js';
 import { planReap } from '../../manager/core/plan-reap.js';
 import { pendingTasks, planSchedule } from '../../manager/core/scheduler/schedule.js';
+import type { Change } from '../../manager/core/snapshot.js';
 import type { View } from '../../manager/view/view.js';
 import {
   NodeState,
@@ -141,7 +142,16 @@ function stillPlanned(view: View, nowMs: number): string[] {
     ['schedule', planSchedule(view, pendingTasks(view), nowMs)] as const,
     ['reap', planReap(view, nowMs)] as const,
   ];
-  return plans.flatMap(([name, plan]) =>
-    plan.groups.length === 0 ? [] : [`${name} has ${plan.groups.length} steps to make`],
-  );
+  return plans.flatMap(([name, plan]) => {
+    const steps = plan.groups.filter((group) => group.some((change) => isStep(change, view)));
+    return steps.length === 0 ? [] : [`${name} has ${steps.length} steps to make`];
+  });
+}
+
+/** Not what only words differently why a task waits, as it may with every other task that comes. */
+function isStep({ action, kind, object }: Change, view: View): boolean {
+  if (action !== 'update' || kind !== 'task') return true;
+  const before = view.task(object.id);
+  const isSameWish = before?.desiredState === object.desiredState;
+  return !isSameWish || before.status.state !== object.status.state;
 }

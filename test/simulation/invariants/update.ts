@@ -1,7 +1,8 @@
 import type { Service, Task } from '../../../common/model/objects.js';
+import { placeOf } from '../../../common/model/task-place.js';
 import { isTerminal, rankOf } from '../../../common/model/task-state.js';
 import { equalData } from '../../../manager/core/equal.js';
-import { isWantedTask } from '../../../manager/core/orchestrator/slots.js';
+import { isWantedTask, nodeFateOf } from '../../../manager/core/orchestrator/slots.js';
 import { TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Commit } from '../world/truth.js';
 import { Violation, type Facts, type Invariant } from './invariant.js';
@@ -48,6 +49,10 @@ function isUpdating(task: Task, service: Service, tasks: readonly Task[]): boole
   if (task.specVersion !== service.specVersion || !isWantedTask(task)) return false;
   const { state } = task.status;
   if (isTerminal(state) || rankOf(state) >= rankOf(TaskState.RUNNING)) return false;
+  const isFirst = !tasks.some(
+    (t) => t.id !== task.id && placeOf(t) === placeOf(task) && t.specVersion === task.specVersion,
+  );
+  if (!isFirst) return false; // the place was updated before; this is another try
   const replaced = tasks.find((t) => t.id === task.replacesTaskId);
   if (replaced === undefined || replaced.specVersion === task.specVersion) return false;
   return !equalData(replaced.spec, task.spec);

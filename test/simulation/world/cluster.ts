@@ -1,4 +1,5 @@
 import type { Task } from '../../../common/model/objects.js';
+import { placeOf } from '../../../common/model/task-place.js';
 import type { Random } from '../../../common/random.js';
 import { MemoryStore } from '../../../manager/store/memory-store.js';
 import type { Store, Transaction } from '../../../manager/store/store.js';
@@ -298,11 +299,11 @@ export class SimCluster {
         this.trace.add(`r${commit.revision} ${who} ${type} ${kind} ${object.id}`);
       } else {
         const { status, desiredState, nodeId, generation } = object;
-        const name = `${object.serviceName}.${object.slot}.${generation}`;
+        const name = `${object.serviceName}.${placeOf(object)}.${generation} v${object.specVersion}`;
         const states = `${status.state} (desired ${desiredState}) on "${nodeId}"`;
         const addresses = object.networksAttachments.flatMap((a) => a.addresses).join();
         this.trace.add(
-          `r${commit.revision} ${who} ${name} ${object.id.slice(0, 6)} ${states} ${addresses} ${status.message} ${status.err}`,
+          `r${commit.revision} ${who} ${name} ${object.id.slice(0, 6)} ${states} ${addresses} ${object.cause} · ${object.desiredReason} · ${status.message} ${status.err}`,
         );
       }
     }
