@@ -2,7 +2,7 @@ import type { Service, Task } from '../../../common/model/objects.js';
 import { placeOf } from '../../../common/model/task-place.js';
 import { isTerminal, rankOf } from '../../../common/model/task-state.js';
 import { equalData } from '../../../manager/core/equal.js';
-import { isWantedTask, nodeFateOf } from '../../../manager/core/orchestrator/slots.js';
+import { isWantedTask } from '../../../manager/core/orchestrator/slots.js';
 import { TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Commit } from '../world/truth.js';
 import { Violation, type Facts, type Invariant } from './invariant.js';
