@@ -1,4 +1,6 @@
 import type { Network, Node } from '../../../common/model/objects.js';
+import { taskName } from '../../../common/model/task-place.js';
+import { isWanted } from '../../../common/model/task-state.js';
 import type { ClusterObjects } from './cluster-objects.js';
 import { bare, endpointsOf, networksOn, servicesOn, type Endpoint } from './network-model.js';
 
@@ -112,9 +114,8 @@ function addSandboxes(facts: ExpectedFacts, objects: ClusterObjects, node: Node)
     if (isCertain) count(least, bridge(network.vni));
   };
   for (const task of objects.tasks.filter((t) => t.nodeId === node.id)) {
-    const name = `${task.serviceName}.${task.slot}.${task.id}`;
-    const isSettled =
-      task.status.state === 'TASK_STATE_RUNNING' && task.desiredState === 'TASK_STATE_RUNNING';
+    const name = taskName(task);
+    const isSettled = task.status.state === 'TASK_STATE_RUNNING' && isWanted(task.desiredState);
     for (const {
       networkId,
       addresses: [cidr = ''],

@@ -1,6 +1,7 @@
 import { command } from '../../../deploy/dev/command.js';
 import { placesOf } from '../../../deploy/dev/layout.js';
 import type { Task } from '../../../common/model/objects.js';
+import { taskName } from '../../../common/model/task-place.js';
 import { nftFacts } from './nft-facts.js';
 
 /** What the kernel of a host of a dev cluster holds of ours, as ip, bridge and nft show it. */
@@ -139,10 +140,7 @@ async function insideFacts(task: Task): Promise<string[]> {
       .flatMap(({ address, addr_info }) =>
         addr_info
           .filter((a) => a.family === 'inet')
-          .map(
-            (a) =>
-              `inside ${task.serviceName}.${task.slot}.${task.id}: ${a.local}/${a.prefixlen} ${address}`,
-          ),
+          .map((a) => `inside ${taskName(task)}: ${a.local}/${a.prefixlen} ${address}`),
       );
   } catch {
     return []; // it has ended meanwhile

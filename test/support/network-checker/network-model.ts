@@ -1,5 +1,6 @@
 import type { Network, Node, Service, Task } from '../../../common/model/objects.js';
-import { rankOf } from '../../../common/model/task-state.js';
+import { taskName } from '../../../common/model/task-place.js';
+import { isWanted, rankOf } from '../../../common/model/task-state.js';
 import type { ClusterObjects } from './cluster-objects.js';
 
 /** A task or a container of one node, with its address on a network. */
@@ -48,8 +49,7 @@ function isDown(node: Node | undefined): boolean {
 
 function taskEndpoints(task: Task, node: Node | undefined): Endpoint[] {
   if (node === undefined || isDown(node)) return [];
-  const isRunning =
-    task.status.state === 'TASK_STATE_RUNNING' && task.desiredState === 'TASK_STATE_RUNNING';
+  const isRunning = task.status.state === 'TASK_STATE_RUNNING' && isWanted(task.desiredState);
   return task.networksAttachments.flatMap(({ networkId, addresses: [address], aliases }) =>
     address === undefined
       ? []
@@ -59,7 +59,7 @@ function taskEndpoints(task: Task, node: Node | undefined): Endpoint[] {
           nodeId: task.nodeId,
           address: bare(address),
           slot: task.slot,
-          name: `${task.serviceName}.${task.slot}.${task.id}`,
+          name: taskName(task),
           aliases,
           ready: isRunning,
         },
