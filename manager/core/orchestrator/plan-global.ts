@@ -1,6 +1,6 @@
 import type { Node } from '../../../common/model/objects.js';
 import { endedByItself } from '../../../common/model/task-state.js';
-import { TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
+import { NodeState, TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
 import { crowdedOut } from './crowded-out.js';
 import type { ServiceDraft } from './draft.js';
@@ -8,6 +8,8 @@ import { standingOf, type Standing } from './node-standing.js';
 import { planRestarts, promoteReady } from './plan-restart.js';
 import { beginUpdate, planUpdate } from './plan-update.js';
 import { isWantedTask, type Slot } from './slots.js';
+import { isUpdating } from './update-status.js';
+import { isAlive } from './worth.js';
 
 /**
  * All that a service with one task on each node needs now: a task on each node that can take one,
@@ -59,7 +61,7 @@ function judgePlace(draft: ServiceDraft, slot: Slot, node: Node): void {
     return;
   }
   if (standing.is === 'closed') {
-    draft.setAside(slot.place);
+    if (!isBeingUpdated(draft, slot, node)) draft.setAside(slot.place);
     return;
   }
   const crowded = crowdedOut(node, draft.snapshot);
@@ -67,6 +69,16 @@ function judgePlace(draft: ServiceDraft, slot: Slot, node: Node): void {
   for (const task of slot.tasks.filter((t) => crowded.has(t.id))) {
     draft.setDesired(task, TaskState.SHUTDOWN, reason);
   }
+}
+
+/**
+ * Whether an update has begun here, on a node that is still heard of: it goes on with that, and has one
+ * place less for others meanwhile.
+ */
+function isBeingUpdated(draft: ServiceDraft, slot: Slot, node: Node): boolean {
+  if (!isUpdating(draft.service) || node.status.state === NodeState.DOWN) return false;
+  const alive = slot.tasks.filter(isAlive);
+  return alive.length > 1 || alive.some((t) => !draft.comparison.isDirty(t) && !draft.serves(t));
 }
 
 function closePlace(draft: ServiceDraft, slot: Slot, desired: TaskState, reason: string): void {

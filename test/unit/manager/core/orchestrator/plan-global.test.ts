@@ -112,6 +112,26 @@ describe('global services', () => {
     ]);
   });
 
+  it('takes no other node for one that was paused after the update had begun there', () => {
+    const updateStatus = { state: UpdateState.UPDATING, startedAtMs: NOW };
+    const updateConfig = { parallelism: 1, monitorMs: 5000 };
+    const service = agent({
+      specVersion: 2,
+      updateStatus,
+      spec: { ...image('web:2'), updateConfig },
+    });
+    const begun = on('n2', {
+      ...{ generation: 2, specVersion: 2, spec: image('web:2').taskTemplate, createdAtMs: NOW },
+      status: { state: TaskState.PENDING, runningAtMs: 0 },
+    });
+    const tasks = [on('n1'), ended(TaskState.SHUTDOWN), begun];
+    assert.deepEqual(decided(service, [n1, n2(paused)], tasks), []);
+    assert.deepEqual(decided(service, [n1, n2(down)], tasks), [
+      'n1-1 SHUTDOWN: update to revision 2',
+      'n1 +2 READY: update to revision 2',
+    ]);
+  });
+
   it('counts the nodes that are to have one, and the tasks that can be reached', () => {
     const nodes = [n1, n2(down), aNode({ id: 'n3', ...paused }), aNode({ id: 'n4', ...drained })];
     const snapshot = snapshotOf({
