@@ -30,14 +30,15 @@ interface Part {
  * The addresses of one network, from its first subnet that has some left. Next-fit: the search goes
  * on after the address given last, so that one just released is not given again at once. Addresses
  * of tasks that have ended, but whose object is still there, are given only when no other is left,
- * the longest ended first.
+ * the longest ended first. Whoever has an address is counted, so that it can be given up as well.
  */
 export class AddressSpace {
   readonly #ipam: readonly IPAMConfig[];
   readonly #parts: readonly Part[];
-  readonly #used = new Set<string>();
-  /** Address → when its task ended. */
-  readonly #ended = new Map<string, number>();
+  /** Address → by how many. */
+  readonly #used = new Map<string, number>();
+  /** Address → when each task that had it ended. */
+  readonly #ended = new Map<string, readonly number[]>();
   #cursor: string | undefined;
 
   /**
@@ -68,17 +69,34 @@ export class AddressSpace {
   /** Notes an address that is in use. @param cidr "10.0.1.7/24" */
   occupy(cidr: string): void {
     const address = addressOf(cidr);
-    this.#touch(address);
-    this.#used.add(address);
-    this.#ended.delete(address);
+    this.#touch(address, -1);
+    this.#used.set(address, (this.#used.get(address) ?? 0) + 1);
+  }
+
+  /** Takes one `occupy` back. */
+  release(cidr: string): void {
+    const address = addressOf(cidr);
+    const left = (this.#used.get(address) ?? 0) - 1;
+    if (left > 0) this.#used.set(address, left);
+    else this.#used.delete(address);
+    this.#touch(address, 1);
   }
 
   /** Notes the address of a task that has ended. */
   occupyEnded(cidr: string, endedAtMs: number): void {
     const address = addressOf(cidr);
-    if (this.#used.has(address)) return;
-    this.#touch(address);
-    this.#ended.set(address, endedAtMs);
+    this.#touch(address, -1);
+    this.#ended.set(address, [...(this.#ended.get(address) ?? []), endedAtMs]);
+  }
+
+  /** Takes one `occupyEnded` back. */
+  releaseEnded(cidr: string, endedAtMs: number): void {
+    const address = addressOf(cidr);
+    const times = this.#ended.get(address) ?? [];
+    const left = times.toSpliced(times.indexOf(endedAtMs), 1);
+    if (left.length > 0) this.#ended.set(address, left);
+    else this.#ended.delete(address);
+    this.#touch(address, 1);
   }
 
   /** @returns "10.0.1.7/24", or undefined when none is left */
@@ -104,7 +122,9 @@ export class AddressSpace {
 
   /** Of all subnets together; an address that an ended task had is free. */
   usage(): PoolUsage {
-    const parts = this.#parts.map(({ subnet, range }) => poolUsage(subnet, this.#used, range));
+    const parts = this.#parts.map(({ subnet, range }) =>
+      poolUsage(subnet, this.#used.keys(), range),
+    );
     return {
       total: sum(parts.map((p) => p.total)),
       used: sum(parts.map((p) => p.used)),
@@ -142,18 +162,19 @@ export class AddressSpace {
     return this.#parts.find(({ subnet }) => subnetContains(subnet, address));
   }
 
-  #touch(address: string): void {
+  /** Before the first one notes an address, and after the last one has given it up. */
+  #touch(address: string, change: 1 | -1): void {
     if (this.#used.has(address) || this.#ended.has(address)) return;
     const value = parseAddress(address);
     const part = this.#parts.find(({ first, last }) => value >= first && value <= last);
-    if (part !== undefined) part.untouched--;
+    if (part !== undefined) part.untouched += change;
   }
 
   #nextUntouched(): string | undefined {
     const occupied = { has: (a: string): boolean => this.#used.has(a) || this.#ended.has(a) };
     for (const part of this.#parts) {
       if (part.untouched === 0) continue; // a full one is not searched for each address
-      part.cursor ??= highestIn(part.range, this.#used);
+      part.cursor ??= highestIn(part.range, this.#used.keys());
       const from = part.cursor;
       const options = { within: part.range, ...(from === undefined ? {} : { from }) };
       const address = nextAddress(part.subnet, occupied, options);
@@ -165,7 +186,9 @@ export class AddressSpace {
   #longestEnded(): string | undefined {
     let best: string | undefined;
     let bestMs = Infinity;
-    for (const [address, endedAtMs] of this.#ended) {
+    for (const [address, times] of this.#ended) {
+      if (this.#used.has(address)) continue;
+      const endedAtMs = Math.max(...times);
       const range = this.#partOf(address)?.range;
       const mayBeGiven = range !== undefined && subnetContains(range, address);
       if (endedAtMs >= bestMs || !mayBeGiven) continue;

@@ -13,7 +13,10 @@ export function planAttachments(snapshot: Snapshot, addresses: Addresses): Chang
     .sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1))
     .map((attachment) => {
       const given = giveAddress(snapshot, addresses, attachment);
-      return { action: 'update', kind: 'attachment', object: { ...attachment, ...given } };
+      const object = { ...attachment, ...given };
+      addresses.put({ kind: 'attachment', object });
+      if ('address' in given) addresses.of(object.networkId)?.release(given.address); // taken
+      return { action: 'update', kind: 'attachment', object };
     });
 }
 

@@ -22,10 +22,12 @@ export function givesAddresses({ spec }: Network): boolean {
  * cluster, and those of older versions, get theirs here.
  */
 export function planNetworks(snapshot: Snapshot): NetworkPlan {
-  const grants = new NetworkGrants(snapshot);
   const changes: Change[] = [];
   const problems = new Map<string, string>();
-  for (const network of withoutSubnet(snapshot)) {
+  const lacking = withoutSubnet(snapshot);
+  if (lacking.length === 0) return { group: changes, problems };
+  const grants = new NetworkGrants(snapshot);
+  for (const network of lacking) {
     const granted = grants.grant(network);
     if ('network' in granted) {
       changes.push({ action: 'update', kind: 'network', object: granted.network });

@@ -22,6 +22,8 @@ export interface PortHolder {
  */
 export class PortTable {
   readonly #holders = new Map<string, PortHolder[]>();
+  /** Service id → the keys above under which it is found. */
+  readonly #keysOf = new Map<string, readonly string[]>();
 
   /** The first service, other than this one, that the port cannot be published beside. */
   conflict(serviceId: string, port: PortConfig): PortHolder | undefined {
@@ -35,6 +37,17 @@ export class PortTable {
     const key = keyOf(port.protocol, port.publishedPort);
     const holder = { serviceId: service.id, serviceName: service.spec.name, port };
     this.#holders.set(key, [...(this.#holders.get(key) ?? []), holder]);
+    this.#keysOf.set(service.id, [...(this.#keysOf.get(service.id) ?? []), key]);
+  }
+
+  /** Takes back all that a service has claimed. */
+  release(serviceId: string): void {
+    for (const key of this.#keysOf.get(serviceId) ?? []) {
+      const others = this.#holders.get(key)?.filter((h) => h.serviceId !== serviceId) ?? [];
+      if (others.length > 0) this.#holders.set(key, others);
+      else this.#holders.delete(key);
+    }
+    this.#keysOf.delete(serviceId);
   }
 
   /** A free dynamic port. @param isUsed whether something other than services has a port */
