@@ -22,6 +22,7 @@ import {
   isUpdating,
   pausedUpdate,
   rollbackPatch,
+  ROLLED_BACK,
   stateOf,
 } from './update-status.js';
 import { causeOfStop, causeOfUpdate } from './update-words.js';
@@ -123,7 +124,7 @@ function stopUpdate(draft: ServiceDraft, failed: Task, config: UpdateConfig): vo
     return;
   }
   draft.setService(
-    rollbackPatch({ ...service, previousSpec }, context.nowMs, `update rolled back ${why}`),
+    rollbackPatch({ ...service, previousSpec }, context.nowMs, `${ROLLED_BACK} ${why}`),
     `${causeOfRollback(snapshot, service, previousSpec)} ${why}`,
   );
 }

@@ -3,6 +3,8 @@ import { UpdateState, type UpdateStatus } from '../../../proto/gen/hatoba/v1/typ
 
 /** What an update says of itself while all goes well. */
 export const IN_PROGRESS = 'update in progress';
+/** How a rollback begins to say why it is one, if nobody has asked for it. */
+export const ROLLED_BACK = 'update rolled back';
 
 export function stateOf({ updateStatus }: Pick<Service, 'updateStatus'>): UpdateState {
   return updateStatus?.state ?? UpdateState.UNKNOWN;
@@ -40,8 +42,14 @@ export function completedUpdate(service: Service, nowMs: number): UpdateStatus {
     startedAtMs: service.updateStatus?.startedAtMs ?? 0,
     completedAtMs: nowMs,
     resumedAtMs: 0,
-    message: back ? 'rollback completed' : 'update completed',
+    message: back ? rollbackCompleted(service) : 'update completed',
   };
+}
+
+/** Who comes late is still to learn what was wrong with the update. */
+function rollbackCompleted({ updateStatus }: Service): string {
+  const { message = '' } = updateStatus ?? {};
+  return message.startsWith(ROLLED_BACK) ? `rollback completed: ${message}` : 'rollback completed';
 }
 
 /** @param why "due to …" */

@@ -194,6 +194,10 @@ describe('an update', () => {
       /^update rolled back due to failure or early termination of task web\.\d\.\w+: unhealthy/,
     );
     untilUpdate(cluster, UpdateState.ROLLBACK_COMPLETED);
+    assert.match(
+      cluster.service().updateStatus?.message ?? '',
+      /^rollback completed: update rolled back due to failure .*: unhealthy/,
+    );
     const starts = cluster.running().map((t) => t.createdAtMs);
     assert.equal(new Set(starts).size, 4, 'one after the other');
     setImage(cluster, 'web:sick');
