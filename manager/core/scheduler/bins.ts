@@ -4,6 +4,7 @@ import { valueFor } from './counters.js';
 import { passesAll } from './filters/check.js';
 import type { NodeView } from './node-view.js';
 import { HeapPicker, type Picker } from './heap-picker.js';
+import { compareRoom, type Ranked } from './rank.js';
 import { sumOf } from './wishes.js';
 
 /** Nodes that agree in all values that tasks are spread over, or drawn to. */
@@ -11,7 +12,7 @@ interface Bin {
   readonly picker: HeapPicker;
   /** Any of its nodes: they are all alike in what shifts. */
   readonly sample: NodeView;
-  top: NodeView | undefined;
+  top: Ranked | undefined;
 }
 
 /**
@@ -31,37 +32,37 @@ export class BinPicker implements Picker {
       const [sample] = views;
       if (sample === undefined) return [];
       const picker = new HeapPicker(candidates, views);
-      return { picker, sample, top: picker.best() };
+      return { picker, sample, top: picker.bestRanked() };
     });
   }
 
   best(): NodeView | undefined {
-    if (this.#last !== undefined) this.#last.top = this.#last.picker.best();
+    if (this.#last !== undefined) this.#last.top = this.#last.picker.bestRanked();
     this.#last = undefined;
     const { shiftingChecks } = this.#candidates;
     for (const bin of this.#bins) {
       if (bin.top === undefined || !passesAll(shiftingChecks, bin.sample)) continue;
       if (this.#last === undefined || this.#compare(bin, this.#last) < 0) this.#last = bin;
     }
-    return this.#last?.top;
+    return this.#last?.top?.view;
   }
 
   /** Negative if `a` is better; both have a top. */
   #compare(a: Bin, b: Bin): number {
     if (a.top === undefined || b.top === undefined) return 0;
-    const { ranking, crowdings } = this.#candidates;
+    const { crowdings } = this.#candidates;
     const byStanding =
-      ranking.reluctance(a.top) - ranking.reluctance(b.top) || this.#wish(b) - this.#wish(a);
+      a.top.reluctance - b.top.reluctance ||
+      a.top.unfulfilled - this.#wish(a) - (b.top.unfulfilled - this.#wish(b));
     if (byStanding !== 0) return byStanding;
     for (const crowding of crowdings) {
       const difference = crowding.on(a.sample) - crowding.on(b.sample);
       if (difference !== 0) return difference;
     }
-    return ranking.compareRoom(a.top, b.top);
+    return compareRoom(a.top, b.top);
   }
 
   #wish(bin: Bin): number {
-    const { ranking, shiftingWishes } = this.#candidates;
-    return (bin.top === undefined ? 0 : ranking.wish(bin.top)) + sumOf(shiftingWishes, bin.sample);
+    return sumOf(this.#candidates.shiftingWishes, bin.sample);
   }
 }

@@ -1,6 +1,7 @@
 import type { Candidates } from './candidates.js';
 import { Heap } from './heap.js';
 import type { NodeView } from './node-view.js';
+import { compareRanked, type Ranked } from './rank.js';
 
 /**
  * Finds the best node for one more task, again and again. What was placed must show in the state
@@ -15,19 +16,25 @@ export interface Picker {
  * task having been placed on the node that it named last.
  */
 export class HeapPicker implements Picker {
-  readonly #heap: Heap<NodeView>;
+  readonly #heap: Heap<Ranked>;
   readonly #candidates: Candidates;
-  #top: NodeView | undefined;
+  #top: Ranked | undefined;
 
   constructor(candidates: Candidates, views: readonly NodeView[]) {
     this.#candidates = candidates;
-    this.#heap = new Heap(views, (a, b) => candidates.ranking.compare(a, b));
+    const ranked = views.map((view) => candidates.ranking.rank(view));
+    this.#heap = new Heap(ranked, compareRanked);
   }
 
   best(): NodeView | undefined {
-    if (this.#top !== undefined) this.#heap.sinkTop();
+    return this.bestRanked()?.view;
+  }
+
+  bestRanked(): Ranked | undefined {
+    const { ranking } = this.#candidates;
+    if (this.#top !== undefined) this.#heap.replaceTop(ranking.rank(this.#top.view));
     for (this.#top = this.#heap.top(); this.#top !== undefined; this.#top = this.#heap.top()) {
-      if (this.#candidates.hasRoom(this.#top)) break;
+      if (this.#candidates.hasRoom(this.#top.view)) break;
       this.#heap.dropTop(); // what is used up does not come back within a pass
     }
     return this.#top;

@@ -1,4 +1,4 @@
-/** A binary heap; the order is asked of `compare`, so only the top's rank may change while in it. */
+/** A binary heap: the first by `compare` is its top. */
 export class Heap<T> {
   readonly #items: T[];
   readonly #compare: (a: T, b: T) => number;
@@ -9,16 +9,12 @@ export class Heap<T> {
     for (let i = (items.length >> 1) - 1; i >= 0; i--) this.#sink(i);
   }
 
-  get size(): number {
-    return this.#items.length;
-  }
-
   top(): T | undefined {
     return this.#items[0];
   }
 
-  /** After the top's rank got worse. */
-  sinkTop(): void {
+  replaceTop(item: T): void {
+    this.#items[0] = item;
     this.#sink(0);
   }
 

@@ -28,6 +28,8 @@ export class NodeView {
   tasks = 0;
   /** Share of the node that is taken, of CPUs or of memory, whichever is scarcer; may be over 1. */
   load = 0;
+  /** Whether anything may speak against it, for some class; most nodes are above suspicion. */
+  isSuspect: boolean;
   /** Those that hold something here, and those that failed here, by id. */
   readonly members = new Map<string, Task>();
   readonly #images: ReadonlySet<string>;
@@ -44,6 +46,7 @@ export class NodeView {
     this.free = { nanoCpus, memoryBytes, pids };
     this.generic = new GenericResources(generic);
     this.#images = new Set(node.description.images);
+    this.isSuspect = node.spec.taints.length > 0 || node.status.lostAtMs.length > 0;
     this.#weigh();
   }
 
@@ -67,12 +70,6 @@ export class NodeView {
 
   tasksOfService(serviceId: string): number {
     return this.#byService.get(serviceId) ?? 0;
-  }
-
-  /** Whether anything may speak against it, for some class; most nodes are above suspicion. */
-  get isSuspect(): boolean {
-    const { spec, status } = this.node;
-    return this.#failures !== undefined || spec.taints.length > 0 || status.lostAtMs.length > 0;
   }
 
   /** Whether tasks of this class keep failing here. */
@@ -148,6 +145,7 @@ export class NodeView {
   }
 
   #noteFailure(task: Task): void {
+    this.isSuspect = true;
     this.#failures ??= new Map();
     const key = classOf(task);
     const ofClass = this.#failures.get(key) ?? new Map<string, number>();

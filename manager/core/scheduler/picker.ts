@@ -2,6 +2,7 @@ import { BinPicker } from './bins.js';
 import type { Candidates } from './candidates.js';
 import { HeapPicker, type Picker } from './heap-picker.js';
 import type { NodeView } from './node-view.js';
+import { compareRanked } from './rank.js';
 
 /** Up to this many tasks of a class, looking for each alone is cheaper than building a heap. */
 const FEW_TASKS = 4;
@@ -36,7 +37,9 @@ class LeastLoadedPicker implements Picker {
     if (first === undefined) {
       return new HeapPicker(this.#candidates, this.#candidates.eligible()).best();
     }
-    const withImage = state.nodes.withImage(spec.containerSpec.image).filter(isFresh);
-    return withImage.reduce((best, v) => (ranking.compare(v, best) < 0 ? v : best), first);
+    const rivals = state.nodes.withImage(spec.containerSpec.image).filter(isFresh);
+    return [first, ...rivals]
+      .map((view) => ranking.rank(view))
+      .reduce((best, one) => (compareRanked(one, best) < 0 ? one : best)).view;
   }
 }

@@ -8,6 +8,18 @@ import { sumOf, type Wish } from './wishes.js';
 /** Nodes whose loads differ by less are alike where one of them has the image. */
 const IMAGE_WORTH_LOAD = 0.1;
 
+/** A node as it compares with others at one moment; of each number the smaller is better. */
+export interface Ranked {
+  readonly view: NodeView;
+  readonly reluctance: number;
+  readonly unfulfilled: number;
+  readonly crowd: number;
+  readonly level: number;
+  readonly imageless: number;
+  readonly load: number;
+  readonly tasks: number;
+}
+
 /**
  * The order of nodes for one more task of a class, the best first:
  * 1. not one where its tasks keep failing, nor one that comes and goes and is back for a moment;
@@ -18,6 +30,8 @@ const IMAGE_WORTH_LOAD = 0.1;
  * 5. among nodes alike in that, one that has the image;
  * 6. fewer tasks, then by id.
  * What is spread over values of labels comes between 3 and 4, see bins.ts.
+ *
+ * What a node is worth is worked out once and changes only with a task placed there.
  */
 export class Ranking {
   readonly #request: PlacementRequest;
@@ -40,13 +54,21 @@ export class Ranking {
     this.#image = state.nodes.withImage(image).length > 0 ? image : undefined;
   }
 
-  /** Negative if `a` is better. */
-  compare(a: NodeView, b: NodeView): number {
-    return (
-      this.reluctance(a) - this.reluctance(b) ||
-      this.wish(b) - this.wish(a) ||
-      this.compareRoom(a, b)
-    );
+  rank(view: NodeView): Ranked {
+    const { isBinpack, task } = this.#request;
+    const isFull = view.load >= 1;
+    const sign = isBinpack && !isFull ? -1 : 1;
+    const image = this.#image;
+    return {
+      view,
+      reluctance: this.reluctance(view),
+      unfulfilled: this.#wishes.length === 0 ? 0 : -sumOf(this.#wishes, view),
+      crowd: isBinpack ? Number(isFull) : view.tasksOfService(task.serviceId),
+      level: image === undefined ? 0 : sign * Math.floor(view.load / IMAGE_WORTH_LOAD),
+      imageless: image === undefined ? 0 : Number(!view.hasImage(image)),
+      load: sign * view.load,
+      tasks: sign * view.tasks,
+    };
   }
 
   /** 1 and 2; 0 = nothing speaks against the node. */
@@ -57,39 +79,21 @@ export class Ranking {
     const settling = isSettling(view.node, this.#nowMs) ? 1e5 : 0;
     return failing + settling + unwelcomeTaints(view.node, task.spec.placement.tolerations);
   }
-
-  /** 3 */
-  wish(view: NodeView): number {
-    return this.#wishes.length === 0 ? 0 : sumOf(this.#wishes, view);
-  }
-
-  /** 4 to 6 */
-  compareRoom(a: NodeView, b: NodeView): number {
-    const { isBinpack, task } = this.#request;
-    if (isBinpack) {
-      const areFull = Number(a.load >= 1) - Number(b.load >= 1);
-      return areFull || this.#compareLoad(a, b, a.load >= 1 ? 1 : -1);
-    }
-    const { serviceId } = task;
-    return a.tasksOfService(serviceId) - b.tasksOfService(serviceId) || this.#compareLoad(a, b, 1);
-  }
-
-  /** @param sign 1 = the less loaded first, -1 = the more loaded */
-  #compareLoad(a: NodeView, b: NodeView, sign: 1 | -1): number {
-    const image = this.#image;
-    const byImage =
-      image === undefined
-        ? 0
-        : sign * (levelOf(a) - levelOf(b)) || Number(b.hasImage(image)) - Number(a.hasImage(image));
-    return (
-      byImage ||
-      sign * (a.load - b.load) ||
-      sign * (a.tasks - b.tasks) ||
-      (a.node.id < b.node.id ? -1 : 1)
-    );
-  }
 }
 
-function levelOf({ load }: NodeView): number {
-  return Math.floor(load / IMAGE_WORTH_LOAD);
+/** Negative if `a` is better. */
+export function compareRanked(a: Ranked, b: Ranked): number {
+  return a.reluctance - b.reluctance || a.unfulfilled - b.unfulfilled || compareRoom(a, b);
+}
+
+/** 4 to 6 */
+export function compareRoom(a: Ranked, b: Ranked): number {
+  return (
+    a.crowd - b.crowd ||
+    a.level - b.level ||
+    a.imageless - b.imageless ||
+    a.load - b.load ||
+    a.tasks - b.tasks ||
+    (a.view.node.id < b.view.node.id ? -1 : 1)
+  );
 }
