@@ -63,6 +63,10 @@ export async function listNodes({ control, signal }: Session): Promise<Node[]> {
     .sort((a, b) => a.description.hostname.localeCompare(b.description.hostname));
 }
 
+export async function getNode({ control, signal }: Session, node: string): Promise<Node> {
+  return checkNode(await unary(control.getNode.bind(control), { node }, { signal }));
+}
+
 /** Node id → hostname, for listings of tasks. */
 export async function hostnames(session: Session): Promise<ReadonlyMap<string, string>> {
   return new Map((await listNodes(session)).map((n) => [n.id, n.description.hostname]));

@@ -3,9 +3,8 @@ import { formatDurationMs } from '../../common/duration.js';
 import type { Service } from '../../common/model/objects.js';
 import { toWord } from '../../common/model/words.js';
 import type { UpdateConfig } from '../../proto/gen/hatoba/v1/types.js';
+import { detailsText, pairsText, type Detail, type DetailPart } from './details.js';
 import { agoText, replicasText, serviceRow, timeText } from './rows.js';
-
-type Line = readonly [title: string, value: string];
 
 /**
  * One service for people, as `docker service inspect --pretty`.
@@ -16,10 +15,10 @@ export function serviceText(service: Service, networks: ReadonlyMap<string, stri
   const row = serviceRow(service);
   const targets = spec.taskTemplate.networks.map((n) => n.target);
   const networkNames = targets.map((id) => networks.get(id) ?? id);
-  const lines: readonly (Line | readonly [string, readonly Line[]])[] = [
+  const lines: readonly (Detail | DetailPart)[] = [
     ['ID', service.id],
     ['Name', spec.name],
-    ['Labels', pairs(spec.labels)],
+    ['Labels', pairsText(spec.labels)],
     ['Mode', `${row.mode}, ${replicasText(row)} running`],
     ['Revision', `${service.specVersion}, since ${timeText(service.updatedAtMs) ?? ''}`],
     ['Removal', service.pendingDelete ? 'waits for its tasks to be gone' : ''],
@@ -32,23 +31,10 @@ export function serviceText(service: Service, networks: ReadonlyMap<string, stri
     ['Virtual IPs', service.endpoint.virtualIps.map((v) => v.addr).join(', ')],
     ['Ports', row.ports.join(', ')],
   ];
-  return lines
-    .flatMap(([title, value]) =>
-      typeof value === 'string' ? line(title, value) : part(title, value),
-    )
-    .join('\n');
+  return detailsText(lines);
 }
 
-function line(title: string, value: string, indent = ''): string[] {
-  return value === '' ? [] : [`${`${indent}${title}:`.padEnd(17)}${value}`];
-}
-
-function part(title: string, lines: readonly Line[]): string[] {
-  const shown = lines.flatMap(([name, value]) => line(name, value, '  '));
-  return shown.length === 0 ? [] : [`${title}:`, ...shown];
-}
-
-function updateLines({ updateStatus }: Service): Line[] {
+function updateLines({ updateStatus }: Service): Detail[] {
   if (updateStatus === undefined) return [];
   const { state, startedAtMs, completedAtMs, message } = updateStatus;
   const ago = (ms: number): string => agoText(timeText(ms), Date.now());
@@ -60,7 +46,7 @@ function updateLines({ updateStatus }: Service): Line[] {
   ];
 }
 
-function configLines(config: UpdateConfig): Line[] {
+function configLines(config: UpdateConfig): Detail[] {
   const { parallelism, delayMs, monitorMs, maxFailureRatio, progressDeadlineMs } = config;
   return [
     ['Parallelism', parallelism === 0 ? 'all at once' : String(parallelism)],
@@ -73,7 +59,7 @@ function configLines(config: UpdateConfig): Line[] {
   ];
 }
 
-function containerLines({ spec }: Service): Line[] {
+function containerLines({ spec }: Service): Detail[] {
   const { containerSpec, resources } = spec.taskTemplate;
   const { image, command, args, env, user, mounts } = containerSpec;
   return [
@@ -87,7 +73,7 @@ function containerLines({ spec }: Service): Line[] {
   ];
 }
 
-function placementLines({ spec }: Service): Line[] {
+function placementLines({ spec }: Service): Detail[] {
   const { constraints, preferences, maxReplicas } = spec.taskTemplate.placement;
   return [
     ['Constraints', constraints.join(', ')],
@@ -101,10 +87,4 @@ function amounts({ nanoCpus, memoryBytes }: { nanoCpus: number; memoryBytes: num
     ...(nanoCpus === 0 ? [] : [`${nanoCpus / 1e9} CPUs`]),
     ...(memoryBytes === 0 ? [] : [formatBytes(memoryBytes)]),
   ].join(', ');
-}
-
-function pairs(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(' ');
 }

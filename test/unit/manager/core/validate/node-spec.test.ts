@@ -17,7 +17,7 @@ function problems(some: Some<NodeSpec>, node = worker, nodes = [worker, manager]
   return nodeSpecProblems(node, spec, nodes).map((p) => `${p.path}: ${p.message} (${p.kind})`);
 }
 
-function taint(key: string, value = '', effect = TaintEffect.NO_SCHEDULE): Taint {
+function taint(key: string, value = '', effect: TaintEffect = TaintEffect.NO_SCHEDULE): Taint {
   return { key, value, effect, addedAtMs: 0 };
 }
 
