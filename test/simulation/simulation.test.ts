@@ -82,7 +82,7 @@ async function firstToFind(
   mutation: Mutation,
 ): Promise<{ seed: number; failure: Error } | undefined> {
   for (let seed = 1; seed <= SEEDS_TO_FIND; seed++) {
-    const { failure } = await simulate(scriptOf(seed), { mutation });
+    const { failure } = await simulate(scriptOf(seed), { mutation, settleMs: 60_000 });
     if (failure !== undefined) return { seed, failure };
   }
   return undefined;

@@ -28,12 +28,15 @@ export interface Outcome {
 export interface SimulationOptions {
   readonly keepTrace?: boolean;
   readonly mutation?: Mutation;
+  /** Time for everything to settle once nothing goes wrong any more. Default 3 min. */
+  readonly settleMs?: number;
   /** Told before the first step, for what a script cannot say. */
   readonly onBegin?: (cluster: SimCluster) => void;
 }
 
-/** Time for everything to settle once nothing goes wrong any more. */
 const SETTLE_MS = 180_000;
+/** More than all services that fail over and over make until the rest has settled. */
+const SETTLE_COMMITS = 4000;
 const LOOK_EVERY_MS = 500;
 
 /** Runs a script to its end, or to what must never be. The same script gives the same outcome. */
@@ -79,7 +82,7 @@ async function run(script: Script, options: SimulationOptions): Promise<Outcome>
     cluster.timeline.after(step.atMs, () => take(step, cluster, repairs));
   await cluster.runUntil(script.quietAtMs);
   repairs.all();
-  await settle(cluster);
+  await settle(cluster, options.settleMs ?? SETTLE_MS);
   return {
     failure: cluster.failure,
     hash: cluster.trace.hash,
@@ -110,15 +113,19 @@ function isAction(step: Action | Fault): step is Action {
 }
 
 /** Runs until all has settled twice in a row. */
-async function settle(cluster: SimCluster): Promise<void> {
+async function settle(cluster: SimCluster, limitMs: number): Promise<void> {
   const beganMs = cluster.elapsedMs;
+  const beganRevision = cluster.truth.view.revision;
   let reasons: readonly string[] = [];
   let calm = 0;
   while (cluster.failure === undefined && calm < 2) {
     await cluster.runUntil(cluster.elapsedMs + LOOK_EVERY_MS);
     reasons = unsettled(cluster);
     calm = reasons.length === 0 ? calm + 1 : 0;
-    if (cluster.elapsedMs - beganMs < SETTLE_MS) continue;
-    cluster.fail(new Violation('unsettled', `after ${SETTLE_MS} ms: ${reasons.join('; ')}`));
+    const tookMs = cluster.elapsedMs - beganMs;
+    const commits = cluster.truth.view.revision - beganRevision;
+    if (tookMs < limitMs && commits < SETTLE_COMMITS) continue;
+    const after = `after ${tookMs} ms and ${commits} commits`;
+    cluster.fail(new Violation('unsettled', `${after}: ${reasons.slice(0, 5).join('; ')}`));
   }
 }
