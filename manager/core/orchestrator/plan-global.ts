@@ -38,7 +38,7 @@ export function planPlaces(draft: ServiceDraft): void {
   }
   for (const node of draft.snapshot.nodes()) {
     if (standingTo(draft, node).is !== 'open') continue;
-    const { tasks } = draft.slot(node.id);
+    const tasks = draft.slot(node.id).tasks.filter((t) => t.desiredState !== TaskState.REMOVE);
     const newest = tasks.at(-1);
     const name = nodeLabel(node);
     if (newest === undefined) {

@@ -46,7 +46,7 @@ function removeFormer(draft: ServiceDraft): void {
 /** Why a slot is to have a task; undefined: it has one, is done, or has been given up. */
 function causeOfNext(draft: ServiceDraft, number: number): string | undefined {
   const iteration = draft.service.jobStatus?.iteration ?? 0;
-  const tasks = draft.slot(number).tasks.filter((t) => t.jobIteration === iteration);
+  const tasks = draft.slot(number).tasks.filter((t) => t.desiredState !== TaskState.REMOVE);
   const newest = tasks.at(-1);
   if (newest === undefined) return `iteration ${iteration} of the job`;
   if (tasks.some(isWantedTask) || endedByItself(newest)) return undefined;

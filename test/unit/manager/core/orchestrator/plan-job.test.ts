@@ -75,6 +75,7 @@ const CASES: readonly [string, Service, Task[], string[]][] = [
   ['one whose delay is over', job(1, 1), [task(1, FAILED, { desiredState: SHUTDOWN }), task(1, READY, { generation: 2, desiredState: READY })], ['1-2 COMPLETE: nothing is in its way any more']],
   ['another iteration', job(2, 2, 2), [task(1, RUNNING), task(2, COMPLETE)], ['1-1 REMOVE: iteration 2 of the job began', '1 +2 READY: iteration 2 of the job', '2-1 REMOVE: iteration 2 of the job began', '2 +2 COMPLETE: iteration 2 of the job']],
   ['nothing twice of the iteration before', job(1, 1, 2), [task(1, RUNNING, { desiredState: REMOVE }), task(1, READY, { generation: 2, desiredState: READY, jobIteration: 2 })], []],
+  ['one that comes back before it was gone', job(1, 1), [task(1, COMPLETE, { desiredState: REMOVE })], ['1 +2 COMPLETE: iteration 1 of the job']],
   ['none of none', job(0, 3), [], []],
 ]; // prettier-ignore
 
@@ -122,6 +123,16 @@ describe('global jobs', () => {
     const drained = ['n1', 'n2'].map((id) => aNode({ id, ...drain }));
     assert.deepEqual(decided(globalJob(), [on('n1', COMPLETE), on('n2', RUNNING)], drained), [
       'n2-1 SHUTDOWN: n2 is drained',
+    ]);
+  });
+
+  it('begin anew with each iteration, each node when it is free', () => {
+    const second = { ...globalJob(), jobStatus: { iteration: 2, lastExecutionMs: 0 } };
+    const tasks = [on('n1', COMPLETE), on('n2', RUNNING), on('n3', FAILED)];
+    assert.deepEqual(decided(second, tasks, nodes), [
+      ...['n1-1 REMOVE: iteration 2 of the job began', 'n1 +2 COMPLETE: n1 can have one'],
+      ...['n2-1 REMOVE: iteration 2 of the job began', 'n2 +2 READY: n2 can have one'],
+      ...['n3-1 REMOVE: iteration 2 of the job began', 'n3 +2 COMPLETE: n3 can have one'],
     ]);
   });
 
