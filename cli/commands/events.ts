@@ -44,12 +44,13 @@ interface Span {
 async function showEvents(flags: EventFlags): Promise<void> {
   const filters = parseEventFilters(flags.filter);
   const show = eventFormat(flags);
-  const sources = scopesOf(filters).map((scope) => SOURCES[scope]);
+  let sources = scopesOf(filters).map((scope) => SOURCES[scope]);
   const nowMs = Date.now();
   const { since: sinceMs = nowMs, until: untilMs = Infinity } = flags;
   if (sinceMs < nowMs) {
     const known: Happened[] = [];
-    await readAll(sources, { sinceMs, untilMs: Math.min(untilMs, nowMs) }, (h) => known.push(h));
+    const span = { sinceMs, untilMs: Math.min(untilMs, nowMs) };
+    sources = await readAll(sources, span, (happened) => known.push(happened));
     for (const happened of known.sort((a, b) => timeMsOf(a) - timeMsOf(b))) {
       if (isEventWanted(happened, filters)) print(show(happened));
     }
@@ -61,30 +62,32 @@ async function showEvents(flags: EventFlags): Promise<void> {
   });
 }
 
-type Source = (span: Span, onEvent: (happened: Happened) => void) => Promise<void>;
+export type Source = (span: Span, onEvent: (happened: Happened) => void) => Promise<void>;
 
 /**
  * Reads all sources at once. One that fails does not end the others: a node may have no manager, a
  * manager no agent.
+ * @returns those that did not fail
  * @throws what the last one failed with, when all of them did
  */
-async function readAll(
+export async function readAll(
   sources: readonly Source[],
   span: Span,
   onEvent: (happened: Happened) => void,
-): Promise<void> {
-  let left = sources.length;
+): Promise<Source[]> {
+  const left = new Set(sources);
   await Promise.all(
     sources.map(async (read) => {
       try {
         await read(span, onEvent);
       } catch (error) {
-        left -= 1;
-        if (left === 0 || isKind(error, 'cancelled')) throw error;
+        left.delete(read);
+        if (left.size === 0 || isKind(error, 'cancelled')) throw error;
         note(`not all events are shown: ${describeError(error)}`);
       }
     }),
   );
+  return [...left];
 }
 
 const SOURCES: Readonly<Record<Happened['scope'], Source>> = {
