@@ -1,11 +1,17 @@
 import type { Node } from '../../../common/model/objects.js';
 import { TaintEffect, type Taint, type Toleration } from '../../../proto/gen/hatoba/v1/types.js';
 
-/** The taints of a node that keep a task from being placed there. */
+/**
+ * The taints of a node that keep a task from being placed there. To tolerate NO_EXECUTE for some time is
+ * for tasks that are there: one that comes would have to leave again, over and over.
+ */
 export function repellingTaints(node: Node, tolerations: readonly Toleration[]): Taint[] {
-  return node.spec.taints.filter(
-    (t) => t.effect !== TaintEffect.PREFER_NO_SCHEDULE && !isTolerated(t, tolerations),
-  );
+  if (node.spec.taints.length === 0) return [];
+  const lasting = tolerations.filter((t) => t.tolerationMs === undefined);
+  return node.spec.taints.filter((taint) => {
+    if (taint.effect === TaintEffect.PREFER_NO_SCHEDULE) return false;
+    return !isTolerated(taint, taint.effect === TaintEffect.NO_EXECUTE ? lasting : tolerations);
+  });
 }
 
 /** How many taints would rather have the task elsewhere. */

@@ -60,6 +60,12 @@ const TAINTS: readonly Case[] = [
     goTo: ['n1', 'n2'],
   },
   {
+    name: 'one for some time keeps what is there, but brings nothing new',
+    nodes: nodes(tainted(TaintEffect.NO_EXECUTE), {}),
+    tasks: pending(2, placed({ tolerations: [{ key: 'gpu', tolerationMs: 60_000 }] })),
+    goTo: ['n2', 'n2'],
+  },
+  {
     name: 'another value or effect does not',
     nodes: nodes(tainted(TaintEffect.NO_SCHEDULE, 'yes')),
     tasks: pending(
