@@ -7,9 +7,14 @@ import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 /** "web.2 failed: exit code 1", "web.2 was rejected: image … not found": why a task ended. */
 export function endingOf(task: Task): string {
   const { state } = task.status;
-  if (!isTerminal(state)) return `${placeName(task)} is ${toWord(state)}`;
+  if (!isTerminal(state)) return `${subjectOf(task)} is ${toWord(state)}`;
   const detail = detailOf(task);
-  return `${placeName(task)} ${VERBS[state] ?? toWord(state)}${detail === '' ? '' : `: ${detail}`}`;
+  return `${subjectOf(task)} ${VERBS[state] ?? toWord(state)}${detail === '' ? '' : `: ${detail}`}`;
+}
+
+/** Of a global service the node is known to whoever reads it, and its id says nothing to people. */
+function subjectOf(task: Task): string {
+  return task.slot === 0 ? task.serviceName : placeName(task);
 }
 
 const VERBS: Partial<Readonly<Record<TaskState, string>>> = {

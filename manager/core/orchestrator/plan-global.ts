@@ -30,22 +30,28 @@ export function planGlobal(draft: ServiceDraft): void {
  * not where it ended by itself and its restart policy said no. Places of other nodes are set aside.
  */
 export function planPlaces(draft: ServiceDraft): void {
-  const isFirst = draft.service.specVersion === 1 && draft.slots().length === 0;
-  for (const slot of draft.slots()) {
-    const node = draft.snapshot.node(String(slot.place));
-    if (node === undefined) closePlace(draft, slot, TaskState.REMOVE, 'its node was removed');
-    else judgePlace(draft, slot, node);
+  const { service, snapshot } = draft;
+  const slots = draft.slots();
+  const isFirst = service.specVersion === 1 && slots.length === 0;
+  for (const slot of slots) {
+    if (snapshot.node(String(slot.place)) !== undefined) continue;
+    closePlace(draft, slot, TaskState.REMOVE, 'its node was removed');
   }
-  for (const node of draft.snapshot.nodes()) {
-    if (standingTo(draft, node).is !== 'open') continue;
-    const tasks = draft.slot(node.id).tasks.filter((t) => t.desiredState !== TaskState.REMOVE);
-    const newest = tasks.at(-1);
-    const name = nodeLabel(node);
-    if (newest === undefined) {
-      draft.create(node.id, { cause: isFirst ? 'service created' : `${name} can have one` });
-    } else if (!tasks.some(isWantedTask) && !endedByItself(newest)) {
-      draft.create(node.id, { cause: `${name} can have one again` });
-    }
+  for (const node of snapshot.nodes()) {
+    const standing = standingTo(draft, node);
+    judgePlace(draft, draft.slot(node.id), node, standing);
+    if (standing.is === 'open') fillPlace(draft, node, isFirst);
+  }
+}
+
+function fillPlace(draft: ServiceDraft, node: Node, isFirst: boolean): void {
+  const tasks = draft.slot(node.id).tasks.filter((t) => t.desiredState !== TaskState.REMOVE);
+  const newest = tasks.at(-1);
+  const name = nodeLabel(node);
+  if (newest === undefined) {
+    draft.create(node.id, { cause: isFirst ? 'service created' : `${name} can have one` });
+  } else if (!tasks.some(isWantedTask) && !endedByItself(newest)) {
+    draft.create(node.id, { cause: `${name} can have one again` });
   }
 }
 
@@ -54,8 +60,7 @@ function standingTo(draft: ServiceDraft, node: Node): Standing {
   return standingOf(node, placement, (atMs) => draft.isPast(atMs));
 }
 
-function judgePlace(draft: ServiceDraft, slot: Slot, node: Node): void {
-  const standing = standingTo(draft, node);
+function judgePlace(draft: ServiceDraft, slot: Slot, node: Node, standing: Standing): void {
   if (standing.is === 'unfit') {
     closePlace(draft, slot, TaskState.SHUTDOWN, standing.reason);
     return;

@@ -77,7 +77,7 @@ const CASES: readonly [string, Service, Node[], Task[], string[]][] = [
   ['a taint that ends what is there', agent(), [n1, n2(tainted(TaintEffect.NO_EXECUTE))], [on('n1'), on('n2')], ['n2-1 SHUTDOWN: n2 is tainted gpu=yes']],
   ['a taint that is tolerated', agent(tolerant), [n1, n2(tainted(TaintEffect.NO_EXECUTE))], [on('n1')], ['n2 +1 RUNNING: n2 can have one']],
   ['a policy that said no', agent(), [n1, n2()], [on('n1'), ended(TaskState.COMPLETE)], []],
-  ['a task that ends by itself, never to be restarted', agent({ spec: { taskTemplate: never } }), [n2()], [on('n2', { spec: never, status: { state: TaskState.FAILED } })], ['n2-1 SHUTDOWN: web.n2 failed; its restart policy is none']],
+  ['a task that ends by itself, never to be restarted', agent({ spec: { taskTemplate: never } }), [n2()], [on('n2', { spec: never, status: { state: TaskState.FAILED } })], ['n2-1 SHUTDOWN: web failed; its restart policy is none']],
   ['what ended on a drained node waits for its policy', agent(), [n2(drained)], [on('n2', { status: { state: TaskState.FAILED } })], []],
   ['a node with less room than its task needs', agent(), [n2({ description: { resources: { nanoCpus: 1e9 } } })], [on('n2', { spec: { resources: { reservations: { nanoCpus: 2e9 } } } })], ['n2-1 SHUTDOWN: n2 has fewer resources than its tasks reserve', 'n2 +2 READY: n2 can have one again']],
   ['a task that waits for room on its node', agent(), [n2({ description: { resources: { nanoCpus: 1e9 } } })], [on('n2', { status: { state: TaskState.PENDING }, spec: { resources: { reservations: { nanoCpus: 2e9 } } } })], []],

@@ -142,7 +142,7 @@ describe('global jobs', () => {
       restarts: { atMs: [NOW - 500], inRow: 1 },
     });
     assert.deepEqual(decided(globalJob(), [failed]), [
-      'n1-1 SHUTDOWN: gave up after 1 attempt: web.n1 failed',
+      'n1-1 SHUTDOWN: gave up after 1 attempt: web failed',
     ]);
   });
 
