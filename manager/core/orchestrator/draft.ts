@@ -19,10 +19,8 @@ import {
 } from './slots.js';
 import { SpecComparison } from './spec-comparison.js';
 
-interface DraftTask {
-  task: Task;
-  action?: 'create' | 'update';
-}
+/** So many tasks are planned and written at once: other services have their turn in between. */
+const MAX_NEW_TASKS = 2000;
 
 export interface CreateOptions {
   /** Why the task is made, in words for people. */
@@ -56,9 +54,15 @@ export class ServiceDraft {
   readonly leaveReasons: LeaveReasons;
   #changedService: Service | undefined;
   #specCause = '';
-  readonly #slots = new Map<Place, DraftTask[]>();
+  readonly #slots = new Map<Place, Slot>();
+  /** What is to be written of the tasks in #slots, by id. */
+  readonly #actions = new Map<string, 'create' | 'update'>();
+  readonly #changed = new Set<Place>();
   readonly #setAside = new Set<Place>();
+  /** Of #slots, as long as nothing changes. */
+  #listed: readonly Slot[] | undefined;
   #wakeAtMs = Infinity;
+  #created = 0;
 
   constructor(snapshot: Snapshot, service: Service, context: PlanContext) {
     this.snapshot = snapshot;
@@ -67,10 +71,7 @@ export class ServiceDraft {
     this.comparison = new SpecComparison(snapshot, service);
     this.leaveReasons = new LeaveReasons(snapshot, (atMs) => this.isPast(atMs));
     for (const slot of slotsOf(snapshot.tasksOfService(service.id))) {
-      this.#slots.set(
-        slot.place,
-        slot.tasks.map((task) => ({ task })),
-      );
+      this.#slots.set(slot.place, slot);
     }
   }
 
@@ -83,15 +84,16 @@ export class ServiceDraft {
    * In order of their places; those whose tasks are all to be removed too, but none that was set
    * aside.
    */
-  slots(): Slot[] {
-    return [...this.#slots.keys()]
+  slots(): readonly Slot[] {
+    this.#listed ??= [...this.#slots.keys()]
       .filter((place) => !this.#setAside.has(place))
       .sort(comparePlaces)
       .map((place) => this.slot(place));
+    return this.#listed;
   }
 
   slot(place: Place): Slot {
-    return { place, tasks: (this.#slots.get(place) ?? []).map((d) => d.task) };
+    return this.#slots.get(place) ?? { place, tasks: [] };
   }
 
   slotOf(task: Task): Slot {
@@ -106,15 +108,27 @@ export class ServiceDraft {
   /** Nothing more is decided for a place: no step after this one sees it among the slots. */
   setAside(place: Place): void {
     this.#setAside.add(place);
+    this.#listed = undefined;
   }
 
   /** @param desiredReason in words for people: "n2 is drained" */
   setDesired(task: Task, desiredState: TaskState, desiredReason: string): void {
-    const entry = this.#slots.get(placeOf(task))?.find((d) => d.task.id === task.id);
-    if (entry === undefined || rankOf(entry.task.desiredState) >= rankOf(desiredState)) return;
+    const { place, tasks } = this.slotOf(task);
+    const present = tasks.find((t) => t.id === task.id);
+    if (present === undefined || rankOf(present.desiredState) >= rankOf(desiredState)) return;
     const desiredSinceMs = this.context.nowMs;
-    entry.task = { ...entry.task, desiredState, desiredReason, desiredSinceMs };
-    entry.action ??= 'update';
+    const next = { ...present, desiredState, desiredReason, desiredSinceMs };
+    this.#put(
+      place,
+      tasks.map((t) => (t === present ? next : t)),
+    );
+    if (!this.#actions.has(task.id)) this.#actions.set(task.id, 'update');
+  }
+
+  #put(place: Place, tasks: readonly Task[]): void {
+    this.#slots.set(place, { place, tasks });
+    this.#changed.add(place);
+    this.#listed = undefined;
   }
 
   /**
@@ -122,13 +136,12 @@ export class ServiceDraft {
    * nothing is in its way; else it is prepared and waits (desired READY), see promoteReady.
    */
   create(place: Place, options: CreateOptions): void {
-    const entries = this.#slots.get(place) ?? [];
-    this.#slots.set(place, entries);
+    const { tasks } = this.slot(place);
     const { origin = originOf(this.service), replaces, startAfterMs = 0 } = options;
     const taskPlace = {
       slot: typeof place === 'number' ? place : 0,
       nodeId: typeof place === 'number' ? (options.nodeId ?? '') : place,
-      generation: (entries.at(-1)?.task.generation ?? 0) + 1,
+      generation: (tasks.at(-1)?.generation ?? 0) + 1,
       desiredState: TaskState.READY,
       startAfterMs,
       replacesTaskId: replaces?.id ?? '',
@@ -137,9 +150,17 @@ export class ServiceDraft {
       takesOver: options.takesOver ?? false,
     };
     const task = newTask(this.service, origin, taskPlace, this.context);
-    const entry: DraftTask = { task, action: 'create' };
-    entries.push(entry);
-    if (this.mayRun(task)) entry.task = { ...task, desiredState: this.goal };
+    this.#created++;
+    this.#actions.set(task.id, 'create');
+    this.#put(place, [...tasks, task]);
+    if (this.mayRun(task)) this.#put(place, [...tasks, { ...task, desiredState: this.goal }]);
+  }
+
+  /** Whether this plan makes as many tasks as one may; the others are planned when these are written. */
+  isFull(): boolean {
+    if (this.#created < MAX_NEW_TASKS) return false;
+    this.wakeAt(this.context.nowMs);
+    return true;
   }
 
   /**
@@ -185,7 +206,7 @@ export class ServiceDraft {
         requeueAfterMs: 0,
       };
     }
-    const places = [...this.#slots.keys()].sort(comparePlaces);
+    const places = [...this.#changed].sort(comparePlaces);
     const groups = places.flatMap((place) => chunkChanges(this.#changesOf(place)));
     return {
       groups,
@@ -197,8 +218,9 @@ export class ServiceDraft {
   }
 
   #changesOf(place: Place): Change[] {
-    return (this.#slots.get(place) ?? []).flatMap(({ task, action }): Change[] =>
-      action === undefined ? [] : [{ action, kind: 'task', object: task }],
-    );
+    return this.slot(place).tasks.flatMap((object): Change[] => {
+      const action = this.#actions.get(object.id);
+      return action === undefined ? [] : [{ action, kind: 'task', object }];
+    });
   }
 }

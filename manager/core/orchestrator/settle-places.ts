@@ -20,6 +20,7 @@ export function settlePlaces(draft: ServiceDraft): void {
 }
 
 function settle(draft: ServiceDraft, slot: Slot): void {
+  if (slot.tasks.length < 2) return;
   const alive = slot.tasks.filter(isAlive);
   if (alive.length < 2) return;
   const worth = new Map(alive.map((t) => [t, worthOf(draft, t)]));

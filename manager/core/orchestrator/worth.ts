@@ -22,6 +22,7 @@ export function leaveReasonOf(draft: ServiceDraft, task: Task): string | undefin
 
 function takenOverReason(draft: ServiceDraft, task: Task): string | undefined {
   const { tasks } = draft.slotOf(task);
+  if (tasks.length === 1) return undefined;
   const heir = tasks.find((t) => t.takesOver && t.replacesTaskId === task.id && isAlive(t));
   return heir?.cause;
 }
