@@ -4,7 +4,7 @@ import type { ServiceRevision } from '../../common/model/objects.js';
 import { UpdateState } from '../../proto/gen/hatoba/v1/types.js';
 import type { RolloutRequest } from '../../proto/gen/hatoba/v1/control.js';
 import { unary } from '../../proto/wire/client.js';
-import { getService, listRevisions, listTasks } from '../api.js';
+import { getService, listRevisions, listTasks, networkNames } from '../api.js';
 import { waitForServices } from '../converge.js';
 import { formatListing, formatObject } from '../output/listing.js';
 import { print } from '../output/print.js';
@@ -136,9 +136,14 @@ function registerHistory(rollout: Command): void {
         const after = to === undefined ? newest : find(revisions, name, integerOption(to));
         const before =
           from === undefined ? (former ?? newest) : find(revisions, name, integerOption(from));
-        print(specDiff(before.spec, after.spec).join('\n'));
+        print(withNames(specDiff(before.spec, after.spec).join('\n'), await networkNames(session)));
       }),
     );
+}
+
+/** Specs are stored with the ids of their networks. */
+function withNames(text: string, names: ReadonlyMap<string, string>): string {
+  return [...names].reduce((named, [id, name]) => named.replaceAll(id, name), text);
 }
 
 /** @throws {HatobaError} not-found, naming those there are */
