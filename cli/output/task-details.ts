@@ -2,7 +2,7 @@ import type { Task } from '../../common/model/objects.js';
 import { placeOf } from '../../common/model/task-place.js';
 import { formatTable } from './listing.js';
 import type { TaskRow } from './rows.js';
-import { reasonOf, stateOf, waitingFor } from './task-rows.js';
+import { endReasonOf, stateOf, waitingFor } from './task-rows.js';
 
 /** Those of the same place as `task`, itself among them, in the order they come. */
 export function ofSamePlace(task: Task, tasks: readonly Task[]): Task[] {
@@ -46,7 +46,7 @@ function historyTable(history: readonly TaskRow[]): string {
       .toReversed()
       .map((t) => [
         ...[t.id.slice(0, 12), String(t.revision), t.node, stateOf(t)],
-        ...[t.cause, t.desiredReason === '' ? '' : reasonOf(t), t.error],
+        ...[t.cause, endReasonOf(t), t.error],
       ]),
   );
 }

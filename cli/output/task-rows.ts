@@ -53,8 +53,14 @@ export function waitingFor(task: TaskRow): string {
 }
 
 /** Why a task is on its way out, or gone; of others, why it was made. */
-export function reasonOf({ cause, desiredReason }: TaskRow): string {
-  return desiredReason === '' ? cause : desiredReason;
+function reasonOf(task: TaskRow): string {
+  const reason = endReasonOf(task);
+  return reason === '' ? task.cause : reason;
+}
+
+/** Why a task is on its way out, or gone; empty for others, which may have been told to run. */
+export function endReasonOf({ desiredReason, desiredState }: TaskRow): string {
+  return ['ready', 'running', 'complete'].includes(desiredState) ? '' : desiredReason;
 }
 
 function nested(tasks: readonly TaskRow[]): TaskRow[] {

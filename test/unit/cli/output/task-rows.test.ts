@@ -16,6 +16,7 @@ const failed = aTask({
 });
 const retried = aTask({
   ...{ generation: 2, nodeId: 'n1', cause: 'web.1 failed: exit code 1', specVersion: 2 },
+  desiredReason: 'nothing is in its way any more',
   status: { state: RUNNING, message: 'started' },
 });
 const waiting = aTask({
@@ -70,7 +71,7 @@ describe('a table of tasks', () => {
       read.map(({ id, name, cause, desiredReason }) => [id, name, cause, desiredReason]),
       [
         ['t-web-1-1', 'web.1', 'service created', 'failed: exit code 1'],
-        ['t-web-1-2', 'web.1', 'web.1 failed: exit code 1', ''],
+        ['t-web-1-2', 'web.1', 'web.1 failed: exit code 1', 'nothing is in its way any more'],
         ['t-web-2-1', 'web.2', 'scaled up to 2', ''],
       ],
     );
