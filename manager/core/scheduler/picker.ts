@@ -27,7 +27,7 @@ class LeastLoadedPicker implements Picker {
 
   best(): NodeView | undefined {
     const { request, state, ranking } = this.#candidates;
-    const { serviceId, spec } = request.task;
+    const { serviceId } = request.task;
     const isFresh = (view: NodeView): boolean =>
       view.tasksOfService(serviceId) === 0 &&
       this.#candidates.isEligible(view) &&
@@ -37,7 +37,7 @@ class LeastLoadedPicker implements Picker {
     if (first === undefined) {
       return new HeapPicker(this.#candidates, this.#candidates.eligible()).best();
     }
-    const rivals = state.nodes.withImage(spec.containerSpec.image).filter(isFresh);
+    const rivals = state.nodes.withImage(ranking.image).filter(isFresh);
     return [first, ...rivals]
       .map((view) => ranking.rank(view))
       .reduce((best, one) => (compareRanked(one, best) < 0 ? one : best)).view;

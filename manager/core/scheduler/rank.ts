@@ -1,3 +1,4 @@
+import { familiarImageName } from '../../../common/model/image-name.js';
 import { isSettling } from '../node-trust.js';
 import type { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
@@ -37,8 +38,8 @@ export class Ranking {
   readonly #request: PlacementRequest;
   readonly #nowMs: number;
   readonly #wishes: readonly Wish[];
-  /** Undefined where no node has it. */
-  readonly #image: string | undefined;
+  /** As nodes call it; empty where none has it. */
+  readonly image: string;
 
   /** @param wishes those that depend on the node alone */
   constructor(
@@ -50,22 +51,22 @@ export class Ranking {
     this.#request = request;
     this.#nowMs = nowMs;
     this.#wishes = wishes;
-    const { image } = request.task.spec.containerSpec;
-    this.#image = state.nodes.withImage(image).length > 0 ? image : undefined;
+    const image = familiarImageName(request.task.spec.containerSpec.image);
+    this.image = state.nodes.withImage(image).length > 0 ? image : '';
   }
 
   rank(view: NodeView): Ranked {
     const { isBinpack, task } = this.#request;
     const isFull = view.load >= 1;
     const sign = isBinpack && !isFull ? -1 : 1;
-    const image = this.#image;
+    const { image } = this;
     return {
       view,
       reluctance: this.reluctance(view),
       unfulfilled: this.#wishes.length === 0 ? 0 : -sumOf(this.#wishes, view),
       crowd: isBinpack ? Number(isFull) : view.tasksOfService(task.serviceId),
-      level: image === undefined ? 0 : sign * Math.floor(view.load / IMAGE_WORTH_LOAD),
-      imageless: image === undefined ? 0 : Number(!view.hasImage(image)),
+      level: image === '' ? 0 : sign * Math.floor(view.load / IMAGE_WORTH_LOAD),
+      imageless: image === '' ? 0 : Number(!view.hasImage(image)),
       load: sign * view.load,
       tasks: sign * view.tasks,
     };

@@ -272,6 +272,15 @@ const RANKS: readonly Case[] = [
     goTo: ['n3'],
   },
   {
+    name: 'whatever the spec calls the image',
+    nodes: nodes({}, {}, { description: { images: ['web:latest'] } }),
+    tasks: [
+      running('n3', { serviceId: 'id-a' }),
+      ...pending(1, { spec: { containerSpec: { image: 'docker.io/library/web' } } }),
+    ],
+    goTo: ['n3'],
+  },
+  {
     name: 'but not one that is loaded much more',
     nodes: nodes({}, { description: { images: ['web:1'] } }),
     tasks: [
