@@ -27,6 +27,7 @@ import { attachmentCalls } from './session/attachment-calls.js';
 import { describeNode, hostPlatform, type DescribeModules } from './session/describe-node.js';
 import { connectGrpcDispatcher } from './session/grpc-dispatcher.js';
 import type { AgentIdentity } from './session/identity.js';
+import { KnownImages } from './session/known-images.js';
 import { ManagerList } from './session/manager-list.js';
 import { Session, type SessionModules } from './session/session.js';
 import { StatusReporter } from './session/status-reporter.js';
@@ -298,7 +299,7 @@ type SessionParts = Pick<
 async function openSession(
   config: AgentConfig,
   identity: AgentIdentity,
-  { clock, random, log, mtuOf, onFatal }: AgentModules,
+  { engine, clock, random, log, mtuOf, onFatal }: AgentModules,
   { agentPort, hostUse, stack, ...parts }: SessionParts,
 ): Promise<Session> {
   const managers = new ManagerList(
@@ -306,6 +307,7 @@ async function openSession(
     { log },
   );
   await managers.load();
+  const images = new KnownImages({ names: (most) => engine.images.names(most), clock });
   const description = { ...config, version: HATOBA_VERSION, agentPort };
   const session = new Session({
     ...parts,
@@ -314,7 +316,8 @@ async function openSession(
     clock,
     random,
     log,
-    describe: (address) => describeNode(description, address, { mtuOf, hostUse }),
+    describe: (address) =>
+      describeNode(description, address, { mtuOf, hostUse, images: () => images.list() }),
   });
   const stop = new AbortController();
   const run = session.run(stop.signal).catch(onFatal);

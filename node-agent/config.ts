@@ -17,6 +17,7 @@ import {
   type SettingSources,
   type SettingTable,
 } from '../common/settings.js';
+import { parseGenericResources } from './core/generic-resources.js';
 import { isManagerAddress } from './session/manager-list.js';
 
 /** The effective configuration of an agent. */
@@ -37,6 +38,8 @@ export interface AgentConfig {
   readonly cgroupParent: string;
   readonly hostname: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** What this machine has beside CPUs and memory: "ssd=4", "gpu=UUID1", as in Docker's daemon.json. */
+  readonly nodeGenericResources: readonly string[];
   /** Registries spoken to by plain HTTP. */
   readonly insecureRegistries: readonly string[];
   /** Base addresses asked before a registry: {"docker.io": ["http://10.0.0.5:5000"]}. */
@@ -76,6 +79,7 @@ const TABLE: SettingTable<AgentConfig> = {
   ),
   hostname: textSetting('a host name', (text) => /^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/.test(text)),
   labels: labelsSetting,
+  nodeGenericResources: listSetting('KIND=COUNT or KIND=NAME', (text) => text.includes('=')),
   insecureRegistries: listSetting('a registry host[:port]', (text) => text !== ''),
   registryMirrors: listsSetting('addresses like http://10.0.0.5:5000', (text) =>
     /^https?:\/\/[^/\s]+/.test(text),
@@ -108,6 +112,7 @@ export function parseConfig(sources: SettingSources, systemHostname: string): Ag
     cgroupParent: '/hatoba',
     hostname: systemHostname,
     labels: {},
+    nodeGenericResources: [],
     insecureRegistries: [],
     registryMirrors: {},
     snapshotter: 'auto',
@@ -122,6 +127,7 @@ export function parseConfig(sources: SettingSources, systemHostname: string): Ag
     logFormat: 'text',
   };
   const config = readSettings(TABLE, sources, { envPrefix: 'HATOBA_AGENT_', defaults });
+  parseGenericResources(config.nodeGenericResources);
   if (config.diskLowWatermark < config.diskHighWatermark) return config;
   throw new HatobaError(
     'invalid-argument',

@@ -104,7 +104,7 @@ async function run({ nodeId, address, manager, identity, folder }: NodeOptions):
   const sink = new AssignmentSink({ nodeId, tasks: [] }, { worker, networks, log });
   const description = {
     ...{ hostname: nodeId, labels: {}, version: '0', advertiseAddr: address },
-    ...{ dataPathAddr: address, agentPort: 4402 },
+    ...{ dataPathAddr: address, agentPort: 4402, nodeGenericResources: [] },
   };
   const session: Session = new Session({
     connect: (at) => connectGrpcDispatcher(at, identity),
@@ -114,6 +114,7 @@ async function run({ nodeId, address, manager, identity, folder }: NodeOptions):
       describeNode(description, at, {
         mtuOf: () => Promise.resolve(1500),
         hostUse: () => Promise.resolve({ hostSubnets: [], usedPorts: [] }),
+        images: () => Promise.resolve([]),
       }),
     statuses: () => new Map(),
     appliedNetworkRevision: () => networks.shownRevision,

@@ -12,6 +12,8 @@ import { catchUp, writePlan, type ClusterAccess } from './write-plan.js';
 /** Where managers listen unless they say otherwise. */
 const MANAGER_PORT = 4400;
 const MAX_ATTEMPTS = 50;
+const MOST_IMAGES = 100;
+const MOST_RESOURCES = 1000;
 
 /** The manager that registers nodes. */
 export interface OwnManager {
@@ -228,9 +230,25 @@ export function checkDescription(description: NodeDescription): void {
       `data_path_address ${JSON.stringify(dataPathAddress)} must be an IPv4 address, as tunnels are of IPv4: set the agent's dataPathAddr`,
     );
   }
+  checkWhatThereIs(description, problems);
   if (problems.length > 0) {
     throw new HatobaError('invalid-argument', `node description: ${problems.join('\n')}`);
   }
+}
+
+/** Every manager keeps it for every node, and people are shown it. */
+function checkWhatThereIs({ images, resources }: NodeDescription, problems: string[]): void {
+  if (images.length > MOST_IMAGES || images.some((name) => !/^[\x21-\x7e]{1,512}$/.test(name))) {
+    problems.push(`images must be at most ${MOST_IMAGES} names of images`);
+  }
+  const kinds = resources.generic.map(({ kind }) => kind);
+  const names = resources.generic.flatMap((g) => g.names);
+  const isRight =
+    new Set(kinds).size === kinds.length &&
+    resources.generic.every(({ count }) => count >= 0) &&
+    names.length <= MOST_RESOURCES &&
+    [...kinds, ...names].every((word) => /^[\x21-\x7e]{1,253}$/.test(word));
+  if (!isRight) problems.push('generic resources must be counts or names of different kinds');
 }
 
 /** "10.0.0.1:4402" → "10.0.0.1"; "[fd00::1]:4402" → "fd00::1". */

@@ -9,6 +9,7 @@ import {
 } from '../../common/template/task-templates.js';
 import type { Sandbox, SandboxConfig } from '../../overlay-net/driver.js';
 import type { ContainerConfig } from '../../runtime/engine.js';
+import { genericResourceEnv } from '../core/generic-resources.js';
 import { containerDns, toSandboxDns } from './container-dns.js';
 import { toHostPort } from './host-ports.js';
 import { logOptions } from '../../common/model/log-options.js';
@@ -51,10 +52,11 @@ export function expandTask(task: Task, node: TemplateNode): Task {
 export function toContainerConfig(task: Task, network: TaskNetwork): ContainerConfig {
   const { containerSpec, resources } = task.spec;
   const hostname = containerSpec.hostname !== '' ? containerSpec.hostname : defaultHostname();
+  const genericEnv = genericResourceEnv(task.assignedGenericResources);
   return {
     id: task.id,
     name: containerName(task),
-    spec: { ...containerSpec, hostname },
+    spec: { ...containerSpec, hostname, env: [...containerSpec.env, ...genericEnv] },
     limits: resources.limits,
     netns: network.type === 'host' ? 'host' : network.sandbox.netnsPath,
     cgroupGroup: task.serviceName === '' ? 'tasks' : task.serviceName,

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { arch, availableParallelism, totalmem } from 'node:os';
 import { HatobaError } from '../../common/errors.js';
 import type { NodeDescription } from '../../common/model/objects.js';
+import { parseGenericResources } from '../core/generic-resources.js';
 import type { Platform } from '../../proto/gen/hatoba/v1/types.js';
 
 export interface DescribeOptions {
@@ -14,12 +15,16 @@ export interface DescribeOptions {
   /** Address of the tunnels; empty: the advertised one. */
   readonly dataPathAddr: string;
   readonly agentPort: number;
+  /** "ssd=4", "gpu=UUID1" */
+  readonly nodeGenericResources: readonly string[];
 }
 
 export interface DescribeModules {
   /** MTU of the link that carries an address. */
   readonly mtuOf: (address: string) => Promise<number>;
   readonly hostUse: () => Promise<HostUse>;
+  /** What the images of this node are called, those used last first. */
+  readonly images: () => Promise<readonly string[]>;
 }
 
 /** What this host has already. */
@@ -29,7 +34,7 @@ export type HostUse = Pick<NodeDescription, 'hostSubnets' | 'usedPorts'>;
 export async function describeNode(
   options: DescribeOptions,
   managerAddress: string,
-  { mtuOf, hostUse }: DescribeModules,
+  { mtuOf, hostUse, images }: DescribeModules,
 ): Promise<NodeDescription> {
   const address =
     options.advertiseAddr !== '' ? options.advertiseAddr : await sourceAddress(managerAddress);
@@ -41,9 +46,9 @@ export async function describeNode(
       nanoCpus: availableParallelism() * 1e9,
       memoryBytes: totalmem(),
       pids: await maxPids(),
-      generic: [],
+      generic: parseGenericResources(options.nodeGenericResources),
     },
-    images: [],
+    images: [...(await images())],
     engine: { engineVersion: options.version, labels: { ...options.labels } },
     dataPathAddress,
     agentAddress: `${address.includes(':') ? `[${address}]` : address}:${options.agentPort}`,

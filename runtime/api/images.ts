@@ -106,6 +106,8 @@ export interface Images {
   /** The local image a reference (or an id, or a prefix of one) names. */
   find(reference: string): Promise<Image | undefined>;
   list(): Promise<Image[]>;
+  /** What the images are called, "web:1" and "web@sha256:…", those used last first. */
+  names(most: number): Promise<string[]>;
   /** @throws {HatobaError} not-found */
   inspect(reference: string): Promise<ImageDetails>;
   /** Newest first. @throws {HatobaError} not-found */

@@ -107,6 +107,21 @@ export class ImageCatalog {
     return removal;
   }
 
+  /** See Images.names. One that was never used counts from when it came. */
+  names(most: number): string[] {
+    const { index, lastUse } = this.#modules;
+    const usedMs = ({ record }: KnownImage): number =>
+      Math.max(lastUse.of(record.id) ?? 0, record.addedAtMs);
+    return index
+      .all()
+      .sort((a, b) => usedMs(b) - usedMs(a) || (a.record.id < b.record.id ? -1 : 1))
+      .flatMap((known) => {
+        const { repoTags, repoDigests } = index.describe(known);
+        return [...repoTags, ...repoDigests];
+      })
+      .slice(0, most);
+  }
+
   /** See Images.prune; its age is that of the image's creation, as Docker's `until` counts. */
   async prune(options: { all?: boolean; olderThanMs?: number }): Promise<Pruned> {
     const { index, clock } = this.#modules;

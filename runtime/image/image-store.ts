@@ -155,6 +155,10 @@ export class ImageStore implements Images, ImageLookup, AsyncDisposable {
     return Promise.resolve(this.#parts.index.list());
   }
 
+  names(most: number): Promise<string[]> {
+    return Promise.resolve(this.#parts.catalog.names(most));
+  }
+
   /** Gives up loads and pulls, and waits until they have cleaned up. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new HatobaError('cancelled', 'the image store is closing'));

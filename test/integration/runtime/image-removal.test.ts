@@ -65,6 +65,17 @@ describe('names and removal of images', () => {
   const names = (folder: string): string[] => readdirSync(rig.path(folder)).sort();
   const tagsOf = async (id: string): Promise<string[]> =>
     (await rig.images.find(id))?.repoTags ?? [];
+  it('names those that were used last first', async () => {
+    clock.holdUp(1000);
+    await rig.images.tag('web:1', 'shop');
+    await rig.images.keepDuring('api:1', 'c1', () => Promise.resolve());
+    assert.deepEqual(await rig.images.names(10), ['api:1', 'shop:latest', 'web:1']);
+    clock.holdUp(1000);
+    await rig.images.keepDuring('web:1', 'c2', () => Promise.resolve());
+    assert.deepEqual(await rig.images.names(10), ['shop:latest', 'web:1', 'api:1']);
+    assert.deepEqual(await rig.images.names(1), ['shop:latest']);
+  });
+
   const layersOf = (image: BuiltImage): string[] => image.layers.map((l) => l.digest.slice(7));
 
   it('gives an image more names, and takes them from others', async () => {

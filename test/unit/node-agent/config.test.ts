@@ -28,6 +28,7 @@ describe('configuration of the agent', () => {
       cgroupParent: '/hatoba',
       hostname: 'box',
       labels: {},
+      nodeGenericResources: [],
       insecureRegistries: [],
       registryMirrors: {},
       snapshotter: 'auto',
@@ -72,6 +73,17 @@ describe('configuration of the agent', () => {
     assert.deepEqual(parse(undefined, {}, flags).registryMirrors, {
       'docker.io': ['http://a:1', 'http://b:2'],
     });
+  });
+
+  it('reads what the machine has beside CPUs and memory, as Docker has it', () => {
+    const file = { nodeGenericResources: ['gpu=UUID1', 'ssd=4'] };
+    assert.deepEqual(parse(file).nodeGenericResources, file.nodeGenericResources);
+    const flags = ['--node-generic-resources', 'gpu=UUID1,ssd=4'];
+    assert.deepEqual(parse(undefined, {}, flags).nodeGenericResources, file.nodeGenericResources);
+    assert.deepEqual(
+      problemsOf(() => parse({ nodeGenericResources: ['gpu=1', 'gpu=a'] })),
+      ['nodeGenericResources: "gpu=a": gpu is counted already, so it has no names'],
+    );
   });
 
   it('refuses subnets, ages and watermarks that cannot be', () => {

@@ -212,10 +212,12 @@ describe('ContainerExecutor', () => {
       env: ['WHERE={{.Node.Hostname}} {{.Node.Platform.OS}}/{{.Node.Platform.Architecture}}'],
       mounts: [{ type: MountType.VOLUME, source: 'data-{{.Task.Slot}}', target: '/data' }],
     };
-    await executor.prepare(onNetwork({ spec: { containerSpec } }), never);
+    const assignedGenericResources = [{ kind: 'gpu', count: 0, names: ['u1'] }];
+    const task = onNetwork({ spec: { containerSpec }, assignedGenericResources });
+    await executor.prepare(task, never);
     const config = containers.get('0r5o6ti2zgqcg3wr1dsjz1vyf')?.config;
     assert.equal(config?.spec.hostname, 'web-1');
-    assert.deepEqual(config.spec.env, ['WHERE=n1 linux/amd64']);
+    assert.deepEqual(config.spec.env, ['WHERE=n1 linux/amd64', 'DOCKER_RESOURCE_GPU=u1']);
     assert.equal(config.spec.mounts[0]?.source, 'data-1');
     assert.deepEqual(config.hosts, [{ address: '10.0.0.7', names: ['web-1'] }]);
 

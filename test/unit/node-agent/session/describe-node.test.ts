@@ -11,6 +11,7 @@ const options = {
   advertiseAddr: '',
   dataPathAddr: '',
   agentPort: 4402,
+  nodeGenericResources: ['gpu=u1', 'ssd=4', 'gpu=u2'],
 };
 const hostUse = {
   hostSubnets: ['192.168.4.0/22'],
@@ -20,6 +21,7 @@ const modules = {
   mtuOf: (address: string): Promise<number> =>
     Promise.resolve(address === '10.0.0.9' ? 9000 : 1500),
   hostUse: () => Promise.resolve(hostUse),
+  images: () => Promise.resolve(['web:1', 'db:2']),
 };
 
 describe('describeNode', () => {
@@ -29,6 +31,10 @@ describe('describeNode', () => {
     assert.equal(resources.nanoCpus, availableParallelism() * 1e9);
     assert.equal(resources.memoryBytes, totalmem());
     assert.ok(resources.pids > 0);
+    assert.deepEqual(resources.generic, [
+      { kind: 'gpu', count: 0, names: ['u1', 'u2'] },
+      { kind: 'ssd', count: 4, names: [] },
+    ]);
     assert.equal(platform.os, 'linux');
     assert.deepEqual(rest, {
       hostname: 'n1',
@@ -36,7 +42,7 @@ describe('describeNode', () => {
       dataPathAddress: '127.0.0.1',
       agentAddress: '127.0.0.1:4402',
       underlayMtuBytes: 1500,
-      images: [],
+      images: ['web:1', 'db:2'],
       ...hostUse,
     });
   });
