@@ -35,6 +35,7 @@ async function run(): Promise<void> {
     total.commits += outcome.commits;
     total.faults += outcome.faults;
     if (values.trace) console.log(outcome.lines.join('\n'));
+    if (seed % 1000 === 0) console.error(`seed ${seed}, ${total.failed} failed so far`);
     if (outcome.failure === undefined) continue;
     total.failed++;
     console.log(await explain(seed, outcome.failure));
