@@ -46,14 +46,15 @@ export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig
   if (outdated) return { ...base, pending: true, occupied: false, open: true };
   const clean = slot.tasks.filter((t) => isWantedTask(t) && !draft.comparison.isDirty(t));
   if (clean.length === 0) return { ...base, pending: false, occupied: false, open: false };
-  const server = clean.find((t) => draft.serves(t));
+  const passed = own.find((t) => endedByItself(t) && hasPassed(t, config));
+  const server = passed ?? clean.find((t) => draft.serves(t));
   if (server === undefined) {
     const isAwaited = clean.some((t) => mayComeUp(draft, t, config));
     return { ...base, pending: false, occupied: isAwaited, open: isAwaited };
   }
   const isOwn = server.specVersion === draft.service.specVersion;
   const sinceMs = isOwn ? runningSinceMs(server) : -Infinity;
-  const isWatched = !draft.isPast(sinceMs + config.monitorMs);
+  const isWatched = passed === undefined && !draft.isPast(sinceMs + config.monitorMs);
   return {
     ...base,
     pending: false,
@@ -86,9 +87,14 @@ function oldOnesLinger(draft: ServiceDraft, slot: Slot): boolean {
 function hasFailed(draft: ServiceDraft, task: Task, config: UpdateConfig): boolean {
   const resumedAtMs = draft.service.updateStatus?.resumedAtMs ?? 0;
   if (!isWantedTask(task) && task.desiredSinceMs <= resumedAtMs) return false;
-  const { runningAtMs, timestampMs } = task.status;
-  if (endedByItself(task)) return runningAtMs === 0 || timestampMs - runningAtMs < config.monitorMs;
+  const { runningAtMs } = task.status;
+  if (endedByItself(task)) return !hasPassed(task, config);
   const deadlineMs = progressDeadlineMs(config);
   if (!isAlive(task) || runningAtMs > 0 || deadlineMs === 0) return false;
   return draft.isPast(Math.max(task.createdAtMs, resumedAtMs) + deadlineMs);
+}
+
+/** Whether a task that ended had run for the monitor period: what follows it is no more of the update's. */
+function hasPassed({ status }: Task, config: UpdateConfig): boolean {
+  return status.runningAtMs > 0 && status.timestampMs - status.runningAtMs >= config.monitorMs;
 }

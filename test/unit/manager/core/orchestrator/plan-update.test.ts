@@ -108,6 +108,18 @@ describe('rolling updates', () => {
     assert.equal(endedAfter(5000), 'task');
   });
 
+  it('is not held up by tasks that ran long enough and ended, as they always do', () => {
+    const again = (slot: number): Task[] =>
+      [
+        done(slot),
+        fresh(slot, { state: TaskState.COMPLETE, runningAtMs: NOW - 6000, timestampMs: NOW - 900 }),
+        { ...fresh(slot, { state: TaskState.STARTING }), id: `again-${slot}`, generation: 3 },
+      ].map((t, i) => (i === 1 ? { ...t, desiredState: TaskState.SHUTDOWN } : t));
+    const [change] = plan(updating(), [1, 2, 3, 4].flatMap(again)).groups.flat();
+    assert.ok(change?.kind === 'service');
+    assert.equal(change.object.updateStatus?.state, UpdateState.COMPLETED);
+  });
+
   it('changes nothing while it is paused', () => {
     const paused = updating({ updateStatus: { state: UpdateState.PAUSED } });
     assert.deepEqual(plan(paused, [old(1), old(2), old(3), old(4)]).groups, []);
