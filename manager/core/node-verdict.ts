@@ -22,17 +22,20 @@ export interface SignsOfLife {
   heartbeatPeriodMs: number;
   /** How often it was lost of late, see node-trust.ts. */
   losses: number;
+  /** No traffic is led there any more. */
+  isUnreachable: boolean;
 }
 
 export interface NodeVerdict {
   state: NodeState;
   message: string;
+  isUnreachable: boolean;
 }
 
 /**
  * A node that is silent is disconnected first: it keeps its tasks and gets no new ones, and a single
- * heartbeat makes it ready again. Only lasting silence makes it down, and its tasks are replaced. But
- * a host that answers for a missing agent still runs its containers, as they do not depend on it: it
+ * heartbeat makes it ready again. Only lasting silence makes it down, and its tasks are replaced; of
+ * one that is waited for longer, clients are led to others meanwhile. But a host that answers for a missing agent still runs its containers, as they do not depend on it: it
  * stays disconnected.
  * @returns undefined when nothing changes
  */
@@ -42,17 +45,23 @@ export function judgeNode(signs: SignsOfLife): NodeVerdict | undefined {
 
 function judgeReady(signs: SignsOfLife): NodeVerdict | undefined {
   if (isHeard(signs)) return undefined;
-  return { state: NodeState.DISCONNECTED, message: silenceOf(signs) };
+  return { state: NodeState.DISCONNECTED, message: silenceOf(signs), isUnreachable: false };
 }
 
 function judgeDisconnected(signs: SignsOfLife): NodeVerdict | undefined {
-  if (signs.isConnected && isHeard(signs)) return { state: NodeState.READY, message: '' };
-  if (signs.stateForMs >= DISCONNECTED_MS) {
-    return { state: NodeState.DOWN, message: 'its agent did not come back in time' };
+  if (signs.isConnected && isHeard(signs)) {
+    return { state: NodeState.READY, message: '', isUnreachable: false };
   }
-  const isLost = signs.silentMs >= toleranceMs(signs.losses, signs.heartbeatPeriodMs);
-  if (!isLost || isHostThere(signs)) return undefined;
-  return { state: NodeState.DOWN, message: silenceOf(signs) };
+  if (signs.stateForMs >= DISCONNECTED_MS) {
+    const message = 'its agent did not come back in time';
+    return { state: NodeState.DOWN, message, isUnreachable: true };
+  }
+  const { silentMs, losses, heartbeatPeriodMs } = signs;
+  if (isHostThere(signs) || silentMs < toleranceMs(0, heartbeatPeriodMs)) return undefined;
+  const isLost = silentMs >= toleranceMs(losses, heartbeatPeriodMs);
+  if (!isLost && signs.isUnreachable) return undefined;
+  const state = isLost ? NodeState.DOWN : NodeState.DISCONNECTED;
+  return { state, message: silenceOf(signs), isUnreachable: true };
 }
 
 function isHeard({ silentMs, heartbeatPeriodMs }: SignsOfLife): boolean {

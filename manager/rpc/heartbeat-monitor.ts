@@ -95,7 +95,8 @@ export class HeartbeatMonitor implements AsyncDisposable {
       const node = view.node(nodeId);
       if (node?.status.state !== NodeState.READY) return undefined;
       const message = 'its agent was stopped; its containers go on';
-      const object = withState(node, NodeState.DISCONNECTED, message, clock.nowMs());
+      const verdict = { state: NodeState.DISCONNECTED, message, isUnreachable: false };
+      const object = withVerdict(node, verdict, clock.nowMs());
       return { groups: [[{ action: 'update', kind: 'node', object }]] };
     };
     await writePlan(this.#cluster, decide, this.#end.signal);
@@ -158,7 +159,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
       this.#silences.set(node.id, silence);
       if (nowMs - silence.askedMs >= periodMs) this.#ask(node, silence);
     }
-    const { state, stateChangedAtMs, lostAtMs } = node.status;
+    const { state, stateChangedAtMs, lostAtMs, unreachable: isUnreachable } = node.status;
     const verdict = judgeNode({
       state,
       stateForMs: nowMs - stateChangedAtMs,
@@ -167,6 +168,7 @@ export class HeartbeatMonitor implements AsyncDisposable {
       refusedAgoMs: nowMs - silence.refusedMs,
       heartbeatPeriodMs: periodMs,
       losses: recentLosses(lostAtMs, nowMs).length,
+      isUnreachable,
     });
     if (verdict !== undefined) this.#declare(node, verdict);
   }
@@ -200,11 +202,12 @@ export class HeartbeatMonitor implements AsyncDisposable {
     this.#writing.set(node.id, writing);
   }
 
-  async #write(node: Node, { state, message }: NodeVerdict): Promise<void> {
+  async #write(node: Node, verdict: NodeVerdict): Promise<void> {
+    const { state, message } = verdict;
     const { store, view, clock } = this.#cluster;
     if (state === NodeState.DOWN) this.#sessions.end(node.id, reopen(message));
     try {
-      const object = withState(node, state, message, clock.nowMs());
+      const object = withVerdict(node, verdict, clock.nowMs());
       const plan = { groups: [[{ action: 'update', kind: 'node', object } as const]] };
       const { revision, conflicts } = await applyPlan(store, plan, { clock });
       if (conflicts > 0) return; // the node changed: the next check looks at it anew
@@ -220,11 +223,16 @@ export class HeartbeatMonitor implements AsyncDisposable {
   }
 }
 
-function withState(node: Node, state: NodeState, message: string, nowMs: number): Node {
+function withVerdict(node: Node, verdict: NodeVerdict, nowMs: number): Node {
+  const { state, message, isUnreachable: unreachable } = verdict;
   const { status } = node;
+  const stateChangedAtMs = state === status.state ? status.stateChangedAtMs : nowMs;
   const lostAtMs =
     state === NodeState.DOWN ? recentLosses([...status.lostAtMs, nowMs], nowMs) : status.lostAtMs;
-  return { ...node, status: { ...status, state, message, stateChangedAtMs: nowMs, lostAtMs } };
+  return {
+    ...node,
+    status: { ...status, state, message, stateChangedAtMs, lostAtMs, unreachable },
+  };
 }
 
 function reopen(reason: string): HatobaError {

@@ -200,6 +200,7 @@ function readyStatus(
     stateChangedAtMs: cluster.clock.nowMs(),
     managerId: own.nodeId,
     lostAtMs: [],
+    unreachable: false,
   };
 }
 

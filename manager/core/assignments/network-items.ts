@@ -101,7 +101,7 @@ function shortNames({ spec }: Service): string[] {
 
 /**
  * A task on each of its networks. Its container goes by the task's id, so that is known at once. None
- * on a node that is down: who waits for an answer from there is to hear that nobody is left.
+ * on a node that is down or cannot be reached: who waits for an answer from there is to hear that nobody is left.
  */
 export function endpointsOfTask(task: Task, node: Node | undefined): NetworkEndpoint[] {
   if (isLost(node) || isTerminal(task.status.state)) return [];
@@ -134,7 +134,8 @@ function isReady(task: Task): boolean {
 }
 
 function isLost(node: Node | undefined): boolean {
-  return node === undefined || node.status.state === NodeState.DOWN;
+  if (node === undefined) return true;
+  return node.status.state === NodeState.DOWN || node.status.unreachable;
 }
 
 /** A container outside of services; none until it was given its address. */

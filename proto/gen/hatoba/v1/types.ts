@@ -1117,6 +1117,11 @@ export interface NodeStatus {
     | undefined;
   /** When it was lost of late, oldest first: a node that comes and goes is trusted less. */
   lostAtMs: number[];
+  /**
+   * Silent for so long, its host too, that no traffic is led there, although its tasks are not
+   * replaced yet.
+   */
+  unreachable: boolean;
 }
 
 export interface ManagerStatus {
@@ -3572,7 +3577,15 @@ export const Platform: MessageFns<Platform> = {
 };
 
 function createBaseNodeStatus(): NodeStatus {
-  return { state: NodeState.UNKNOWN, message: "", addr: "", stateChangedAtMs: 0, managerId: undefined, lostAtMs: [] };
+  return {
+    state: NodeState.UNKNOWN,
+    message: "",
+    addr: "",
+    stateChangedAtMs: 0,
+    managerId: undefined,
+    lostAtMs: [],
+    unreachable: false,
+  };
 }
 
 export const NodeStatus: MessageFns<NodeStatus> = {
@@ -3598,6 +3611,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         writer.int64(v);
       }
       writer.join();
+    }
+    if (message.unreachable !== false) {
+      writer.uint32(56).bool(message.unreachable);
     }
     return writer;
   },
@@ -3673,6 +3689,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
 
             break;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.unreachable = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3705,6 +3729,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         : globalThis.Array.isArray(object?.lost_at_ms)
         ? object.lost_at_ms.map((e: any) => globalThis.Number(e))
         : [],
+      unreachable: isSet(object.unreachable) ? globalThis.Boolean(object.unreachable) : false,
     };
   },
 
@@ -3728,6 +3753,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.lostAtMs?.length) {
       obj.lostAtMs = message.lostAtMs.map((e) => Math.round(e));
     }
+    if (message.unreachable !== false) {
+      obj.unreachable = message.unreachable;
+    }
     return obj;
   },
 
@@ -3742,6 +3770,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.stateChangedAtMs = object.stateChangedAtMs ?? 0;
     message.managerId = object.managerId ?? undefined;
     message.lostAtMs = object.lostAtMs?.map((e) => e) || [];
+    message.unreachable = object.unreachable ?? false;
     return message;
   },
 };

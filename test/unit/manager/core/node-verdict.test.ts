@@ -17,6 +17,7 @@ const wellReady: SignsOfLife = {
   refusedAgoMs: Infinity,
   heartbeatPeriodMs: 1000,
   losses: 0,
+  isUnreachable: false,
 };
 const silent: SignsOfLife = { ...wellReady, state: DISCONNECTED, stateForMs: 900, silentMs: 2900 };
 
@@ -24,7 +25,10 @@ interface Past {
   state: NodeState;
   changedAtMs: number;
   lostAtMs: number[];
+  isUnreachable: boolean;
 }
+
+const unreachable = { isUnreachable: true };
 
 type Case = [name: string, signs: Partial<SignsOfLife>, state?: NodeState, message?: RegExp];
 
@@ -67,9 +71,22 @@ describe('judgeNode', () => {
     ['that is heard is ready, however late', { silentMs: 100, stateForMs: 5 * MINUTE }, READY],
     ['that left is not heard', { silentMs: 100, isConnected: false }],
     ['with one loss is down as soon', { losses: 1, silentMs: 3000 }, DOWN],
-    ['with two losses is waited for longer', { losses: 2, silentMs: 5999 }],
+    [
+      'with two losses is not asked for anything meanwhile',
+      { losses: 2, silentMs: 3000 },
+      DISCONNECTED,
+    ],
+    ['with two losses is waited for longer', { ...unreachable, losses: 2, silentMs: 5999 }],
     ['with two losses is down too', { losses: 2, silentMs: 6000 }, DOWN],
-    ['with many losses is waited for half a minute', { losses: 10, silentMs: 29_999 }],
+    [
+      'with many losses is waited for half a minute',
+      { ...unreachable, losses: 10, silentMs: 29_999 },
+    ],
+    [
+      'that could not be reached is ready when it is heard',
+      { ...unreachable, silentMs: 100 },
+      READY,
+    ],
     ['with many losses is down too', { losses: 10, silentMs: 30_000 }, DOWN],
   ];
   for (const [name, signs, state, message] of disconnected) {
@@ -83,7 +100,7 @@ describe('judgeNode', () => {
     );
     fc.assert(
       fc.property(fc.array(gap, { maxLength: 30 }), (gaps) => {
-        let node: Past = { state: READY, changedAtMs: NOW, lostAtMs: [] };
+        let node: Past = { state: READY, changedAtMs: NOW, lostAtMs: [], isUnreachable: false };
         let nowMs = NOW;
         for (const gapMs of gaps) {
           const heardMs = nowMs;
@@ -95,20 +112,25 @@ describe('judgeNode', () => {
               stateForMs: nowMs - node.changedAtMs,
               silentMs: nowMs - heardMs,
               losses: recentLosses(node.lostAtMs, nowMs).length,
+              isUnreachable: node.isUnreachable,
             });
             if (verdict === undefined) continue;
             assert.ok(verdict.state !== DOWN || node.state === DISCONNECTED);
             if (verdict.state === DOWN) node.lostAtMs = [...node.lostAtMs, nowMs];
-            node = { ...node, state: verdict.state, changedAtMs: nowMs };
+            const { state, isUnreachable } = verdict;
+            assert.ok(state !== node.state || (isUnreachable && !node.isUnreachable));
+            node = { ...node, state, isUnreachable, changedAtMs: nowMs };
             if (verdict.state === DOWN) break;
           }
           nowMs = heardMs + gapMs;
           if (gapMs < 2000) assert.notEqual(node.state, DOWN);
           // A loss may be forgotten meanwhile, which makes the patience less.
           if (gapMs > toleranceMs(losses, 1000) + 250) assert.equal(node.state, DOWN);
-          if (gapMs < toleranceMs(0, 1000)) assert.notEqual(node.state, DOWN);
+          if (gapMs < toleranceMs(0, 1000)) assert.ok(node.state !== DOWN && !node.isUnreachable);
+          else if (gapMs > toleranceMs(0, 1000) + 250) assert.ok(node.isUnreachable);
           // Its next session makes it ready.
-          if (node.state === DOWN) node = { ...node, state: READY, changedAtMs: nowMs };
+          if (node.state === DOWN)
+            node = { ...node, state: READY, changedAtMs: nowMs, isUnreachable: false };
         }
       }),
     );

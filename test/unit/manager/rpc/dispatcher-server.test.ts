@@ -105,6 +105,7 @@ describe('DispatcherServer', () => {
         stateChangedAtMs: rig.clock.nowMs(),
         managerId: 'm1',
         lostAtMs: [],
+        unreachable: false,
       });
       assert.equal(manager.node?.index, 4);
       assert.equal(manager.node.managerStatus?.addr, OWN.address);

@@ -41,7 +41,8 @@ describe('HeartbeatMonitor', () => {
   async function come(): Promise<Session> {
     const node = rig.view.findByPrefix('node', 'w');
     const stateChangedAtMs = rig.clock.nowMs();
-    const object = { ...node, status: { ...node.status, state: READY, stateChangedAtMs } };
+    const status = { ...node.status, state: READY, stateChangedAtMs, unreachable: false };
+    const object = { ...node, status };
     if (node.status.state !== READY) await rig.change('node', object);
     return sessions.open('w');
   }
@@ -85,6 +86,25 @@ describe('HeartbeatMonitor', () => {
     await come();
     assert.equal(await silenceUntil(DOWN), 3000);
     assert.equal(status().lostAtMs.length, 1);
+  });
+
+  it('leads nobody to a node that it waits for longer, until it is heard', async () => {
+    const isUnreachable = (): boolean | undefined => rig.view.node('w')?.status.unreachable;
+    for (let i = 0; i < 2; i++) {
+      await come();
+      await silenceUntil(DOWN);
+    }
+    const session = await come();
+    await rig.clock.advance(2750);
+    assert.deepEqual([status().state, isUnreachable()], [DISCONNECTED, false]);
+    await rig.clock.advance(500);
+    assert.deepEqual([status().state, isUnreachable()], [DISCONNECTED, true]);
+    const { revision } = rig.view;
+    await rig.clock.advance(2000);
+    assert.equal(rig.view.revision, revision, 'written once');
+    sessions.require('w', session.id);
+    await rig.clock.advance(250);
+    assert.deepEqual([status().state, isUnreachable()], [READY, false]);
   });
 
   it('counts the silence of a node without a session from its begin, not from its own verdict', async () => {

@@ -151,12 +151,17 @@ describe('what a node must know', () => {
     });
   }
 
-  it('a task on a node that is down has no endpoint', () => {
-    const down = nodes.map((n) => ({ ...n, status: { ...n.status, state: NodeState.DOWN } }));
-    const items = state({ nodes: down, tasks: [task(1, 'n1')] }, 'n2');
-    assert.ok(!items.has('endpoint net-ingress t-shop_web-1-1'));
-    assert.ok(items.has('network net-ingress'));
-  });
+  const away = [
+    ['is down', { state: NodeState.DOWN }],
+    ['nobody can reach', { state: NodeState.DISCONNECTED, unreachable: true }],
+  ] as const;
+  for (const [name, status] of away)
+    it(`a task on a node that ${name} has no endpoint`, () => {
+      const lost = nodes.map((n) => ({ ...n, status: { ...n.status, ...status } }));
+      const items = state({ nodes: lost, tasks: [task(1, 'n1')] }, 'n2');
+      assert.ok(!items.has('endpoint net-ingress t-shop_web-1-1'));
+      assert.ok(items.has('network net-ingress'));
+    });
 });
 
 describe('what a node must know of networks', () => {
