@@ -10,10 +10,13 @@ import { CLI, DevCluster, requiresDevCluster } from './cluster.js';
 const PAGES = [
   ['containers.md', 30],
   ['networks.md', 15],
+  ['services.md', 25],
   ['rollouts.md', 20],
 ] as const;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MARK = '@@ended';
+/** A page that waits for what does not come is not left to wait. */
+const MOST_MS = 240_000;
 
 interface Outcome extends ConsoleStep {
   output: string;
@@ -54,7 +57,7 @@ describe('a guide', function () {
     const stdout = await new Promise<string>((resolve) => {
       const PATH = `${bin}:${process.env['PATH'] ?? ''}`;
       const env = { ...process.env, PATH, HATOBA_CONFIG: cluster.folder, NO_COLOR: '1' };
-      const options = { env, cwd: ROOT, maxBuffer: 16 * 1024 * 1024 };
+      const options = { env, cwd: ROOT, maxBuffer: 16 * 1024 * 1024, timeout: MOST_MS };
       const shell = execFile('bash', options, (_error, output) => {
         resolve(output);
       });
