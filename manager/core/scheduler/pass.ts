@@ -1,3 +1,4 @@
+import { HatobaError } from '../../../common/errors.js';
 import type { Task } from '../../../common/model/objects.js';
 import { placeName } from '../../../common/model/task-place.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
@@ -48,7 +49,11 @@ export class Pass {
   #placeClass(tasks: readonly Task[]): void {
     const [first] = tasks;
     if (first === undefined) return;
-    const request = this.#state.requestOf(first);
+    const request = this.#readRequest(first);
+    if (typeof request === 'string') {
+      for (const task of tasks) this.#wait(task, request);
+      return;
+    }
     const fresh: Task[] = [];
     const isFollowing = this.#followers(request);
     for (const task of tasks) {
@@ -57,6 +62,16 @@ export class Pass {
       else fresh.push(task);
     }
     if (fresh.length > 0) this.#placeAlike(fresh, request);
+  }
+
+  /** A spec that was stored by others and cannot be read holds up its own tasks alone. */
+  #readRequest(task: Task): PlacementRequest | string {
+    try {
+      return this.#state.requestOf(task);
+    } catch (error) {
+      if (!(error instanceof HatobaError)) throw error;
+      return `no suitable node: ${error.message}`;
+    }
   }
 
   /** Which tasks have others of their place beside them, where that makes a difference. */

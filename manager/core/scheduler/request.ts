@@ -1,3 +1,4 @@
+import { HatobaError } from '../../../common/errors.js';
 import type { Task } from '../../../common/model/objects.js';
 import { PlacementStrategy, type TopologySpread } from '../../../proto/gen/hatoba/v1/types.js';
 import { parseAffinity, type NodeAffinity, type ServiceAffinity } from './affinity.js';
@@ -65,13 +66,19 @@ function signatureOf(task: Task, constraints: readonly Constraint[], overlay: bo
   return JSON.stringify([expressions, platforms, tolerations, overlay]);
 }
 
-/** Anti-affinities that are conditions: those the task keeps others away by, too. */
-export function repelsOf(task: Task): readonly ServiceAffinity[] {
-  const { affinities } = task.spec.placement;
-  if (affinities.length === 0) return NONE;
-  return affinities
-    .map(parseAffinity)
-    .filter((a) => a.kind === 'service' && a.weight === 0 && !a.isToward) as ServiceAffinity[];
+/**
+ * Anti-affinities that are conditions: those the task keeps others away by, too. What cannot be
+ * read keeps nothing away.
+ */
+export function repelsOf({ spec }: Task): ServiceAffinity[] {
+  return spec.placement.affinities.flatMap((affinity) => {
+    if (affinity.weight > 0) return [];
+    try {
+      const parsed = parseAffinity(affinity);
+      return parsed.kind === 'service' && !parsed.isToward ? [parsed] : [];
+    } catch (error) {
+      if (!(error instanceof HatobaError)) throw error;
+      return [];
+    }
+  });
 }
-
-const NONE: readonly ServiceAffinity[] = [];

@@ -446,6 +446,18 @@ describe('placement', () => {
     assert.deepEqual(task?.assignedGenericResources, [{ kind: 'gpu', count: 3, names: [] }]);
   });
 
+  it('is held up by a spec that cannot be read for its own tasks alone', () => {
+    const bad = placed({ affinities: [{ expression: 'nonsense' }] });
+    const tasks = [...pending(1, { serviceId: 'id-bad', ...bad }), ...pending(1)];
+    assert.deepEqual(nodesOf(schedule(nodes({}), tasks)), ['', 'n1']);
+    assert.match(
+      messageOf(nodes({}), tasks) ?? '',
+      /^no suitable node: affinity "nonsense" is not/,
+    );
+    const there = running('n1', { serviceId: 'id-bad', slot: 2, ...bad });
+    assert.deepEqual(nodesOf(schedule(nodes({}), [there, ...pending(1)])), ['n1']);
+  });
+
   it('serves the higher priority, then who waits longer, where there is room for one', () => {
     const spec = (priority: number) => ({
       priority,
