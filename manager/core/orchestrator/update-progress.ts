@@ -68,6 +68,9 @@ export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig
  * is part of it no more than what runs already: it cannot fail this update, nor hold it up for ever.
  */
 function mayComeUp(draft: ServiceDraft, task: Task, config: UpdateConfig): boolean {
+  const hasComeUp = task.status.runningAtMs > 0;
+  // whether another takes its place is for its restart policy to say
+  if (hasComeUp && nodeFateOf(draft.snapshot, task) === 'lost') return false;
   if (task.specVersion === draft.service.specVersion) return true;
   const deadlineMs = progressDeadlineMs(config);
   return deadlineMs === 0 || !draft.isPast(task.createdAtMs + deadlineMs);

@@ -3,6 +3,7 @@ import type { Service, Task } from '../../../../../common/model/objects.js';
 import {
   NodeAvailability,
   NodeState,
+  RestartCondition,
   TaskState,
   UpdateFailureAction,
   UpdateOrder,
@@ -203,6 +204,7 @@ describe('an update whose task does not come up', () => {
       status: { state: TaskState.PENDING, message: MESSAGE },
     });
   const { START_FIRST, STOP_FIRST } = UpdateOrder;
+  const { NONE } = RestartCondition;
   const ended = running(1, {
     desiredState: TaskState.SHUTDOWN,
     status: { state: TaskState.SHUTDOWN },
@@ -292,6 +294,19 @@ describe('an update whose task does not come up', () => {
     const after = (forMs: number): string[] => summary(plan(service, [equal(forMs), old]));
     assert.deepEqual(after(DEADLINE_MS - 1), []);
     assert.deepEqual(after(DEADLINE_MS), ['update t-web-2-1 SHUTDOWN', 'create 2.2 READY']);
+  });
+
+  it('does not wait for one that had come up on a node that is lost since', () => {
+    const ran = { ...waiting(5000), nodeId: 'n2' };
+    const lost = {
+      ...ran,
+      spec: { ...ran.spec, restartPolicy: { ...ran.spec.restartPolicy, condition: NONE } },
+      status: { ...ran.status, state: TaskState.RUNNING, runningAtMs: NOW - 4000 },
+    };
+    const nodes = [aNode(), aNode({ id: 'n2', status: { state: NodeState.DOWN } })];
+    const [first] = plan(updating({}), [ended, lost, running(2)], nodes).groups.flat();
+    assert.ok(first?.kind === 'task');
+    assert.equal(first.object.slot, 2);
   });
 
   it('goes back by the rules of the rollback, and says why', () => {
