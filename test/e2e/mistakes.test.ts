@@ -122,8 +122,10 @@ describe('what cannot work says so', function () {
     );
     const { code, stderr } = await cluster.run('deploy', '-f', file, 'port');
     assert.equal(code, 1);
-    assert.match(stderr, /8080/);
-    assert.match(stderr, /hello_web/);
+    assert.equal(
+      stderr.trim(),
+      `${file}:1:45: services.p.ports: port 8080/tcp is already published by service hello_web`,
+    );
     assert.deepEqual(await cluster.json('stack', 'ls', '--filter', 'name=port'), []);
   });
 

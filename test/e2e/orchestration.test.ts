@@ -8,6 +8,9 @@ import { countBy, DevCluster, requiresDevCluster, type HostName, type Result } f
 
 const ZONES = { n1: 'a', n2: 'a', n3: 'b' } as const;
 
+/** Of each service: its keys beside image and command, and those of `deploy:`. */
+type Services = Record<string, { keys?: string; deploy?: string }>;
+
 /** Sees what placement, updates and rebalancing come to, and how much of it is said to people. */
 describe('what managers decide', function () {
   let cluster: DevCluster;
@@ -31,20 +34,12 @@ describe('what managers decide', function () {
     await (cluster as DevCluster | undefined)?.down();
   });
 
-  /** @param services service → keys of the service beside its image and command, and of `deploy:` */
-  const deploy = async (
-    stack: string,
-    services: Record<string, { keys?: string; deploy?: string }>,
-  ): Promise<Result> => {
-    const lines = Object.entries(services).map(([name, { keys = '', deploy: section = '' }]) => {
-      const more = keys === '' ? '' : `, ${keys}`;
-      return `  ${name}: {image: "hello-api:1", command: [sleep, "1000"], stop_grace_period: 100ms${more}, deploy: {${section}}}`;
-    });
-    const file = await cluster.compose(`${stack}.yaml`, `services:\n${lines.join('\n')}\n`);
+  const deploy = async (stack: string, services: Services): Promise<Result> => {
+    const file = await cluster.compose(`${stack}.yaml`, fileOf(services));
     return cluster.run('deploy', '-f', file, stack);
   };
-  const deployed = async (...args: Parameters<typeof deploy>): Promise<void> => {
-    const { code, stderr } = await deploy(...args);
+  const deployed = async (stack: string, services: Services): Promise<void> => {
+    const { code, stderr } = await deploy(stack, services);
     assert.equal(code, 0, stderr);
   };
   const nodesOf = async (service: string): Promise<string[]> =>
@@ -106,11 +101,32 @@ describe('what managers decide', function () {
       /did not come up in 2s: no suitable node: 3 of 3 nodes .*zone in \(moon\)/,
     );
     await updateIs('late_a', 'paused', /did not come up in 2s/);
-    await changeNode('n3', { labels: { zone: 'moon' } });
+    await cluster.hatoba('node', 'update', 'n3', '--label-add', 'zone=moon');
     await cluster.hatoba('rollout', 'resume', 'late_a');
     await updateIs('late_a', 'completed', /./);
     assert.deepEqual(await nodesOf('late_a'), ['n3']);
     assert.notDeepEqual(idsOf(await cluster.runningTasks('late_a')), before);
+  });
+
+  it('an update that can never start first says what it needs, and nothing is lost meanwhile', async () => {
+    const tight = (n: number) => ({
+      a: {
+        keys: `environment: [V=${n}], ports: [{target: 80, published: 8093, mode: host}]`,
+        deploy: 'replicas: 3, update_config: {order: start-first, monitor: 100ms}',
+      },
+    });
+    await deployed('tight', tight(1));
+    const before = idsOf(await cluster.runningTasks('tight_a'));
+    const changed = await cluster.compose('changed.yaml', fileOf(tight(2)));
+    await cluster.hatoba('deploy', '--detach', '-f', changed, 'tight');
+    await updateIs(
+      'tight_a',
+      'updating',
+      /start-first needs a second place for tight_a\.\d: .*8093/,
+    );
+    assert.deepEqual(idsOf(await cluster.runningTasks('tight_a')), before);
+    await deployed('tight', tight(1)); // takes over, and has nothing to do
+    assert.deepEqual(idsOf(await cluster.runningTasks('tight_a')), before);
   });
 
   it('tasks go where placement has them, and a taint makes way for those that tolerate it', async () => {
@@ -135,9 +151,7 @@ describe('what managers decide', function () {
     );
     assert.deepEqual(await nodesOf('place_apart'), ['n1', 'n2', 'n3']);
     assert.deepEqual(await nodesOf('place_near'), ['n2', 'n2']);
-    await changeNode('n3', {
-      taints: [{ key: 'upkeep', value: '', effect: 'TAINT_EFFECT_NO_EXECUTE', addedAtMs: 0 }],
-    });
+    await cluster.hatoba('node', 'update', 'n3', '--taint-add', 'upkeep:no-execute');
     await eventually(async () => {
       const [third] = (await cluster.tasks('place_apart')).filter((t) => t.state === 'pending');
       assert.match(third?.message ?? '', /no suitable node/);
@@ -145,7 +159,7 @@ describe('what managers decide', function () {
       assert.match(await cluster.hatoba('service', 'ps', 'place_apart'), /n3 has the taint upkeep/);
     });
     assert.deepEqual(await nodesOf('place_patient'), ['n3']);
-    await changeNode('n3', { taints: [] });
+    await cluster.hatoba('node', 'update', 'n3', '--taint-rm', 'upkeep');
     await eventually(async () => {
       assert.deepEqual(await nodesOf('place_apart'), ['n1', 'n2', 'n3']);
     });
@@ -239,6 +253,16 @@ describe('what managers decide', function () {
     return object.description.resources.nanoCpus / 1e9;
   }
 });
+
+/** The compose file of services that do nothing. */
+function fileOf(services: Services): string {
+  const image = 'image: "hello-api:1", command: [sleep, "1000"], stop_grace_period: 100ms';
+  const lines = Object.entries(services).map(([name, { keys = '', deploy = '' }]) => {
+    const more = keys === '' ? '' : `, ${keys}`;
+    return `  ${name}: {${image}${more}, deploy: {${deploy}}}\n`;
+  });
+  return `services:\n${lines.join('')}`;
+}
 
 interface NodeObject {
   object: { description: { resources: { nanoCpus: number } } };
