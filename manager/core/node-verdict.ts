@@ -1,8 +1,11 @@
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
 import { toleranceMs } from './node-trust.js';
 
-/** Heartbeat periods of silence after which a node gets no new tasks. */
-const SILENT_PERIODS = 2;
+/**
+ * Heartbeat periods of silence after which a node gets no new tasks: two are missing, and not just
+ * late, as they are on a busy machine.
+ */
+const SILENT_PERIODS = 2.5;
 
 /** How long a host may be there without its agent before its tasks are replaced. */
 export const DISCONNECTED_MS = 5 * 60_000;

@@ -1,4 +1,5 @@
 import { HatobaError } from '../../common/errors.js';
+import type { Node } from '../../common/model/objects.js';
 import { toWord } from '../../common/model/words.js';
 import { AgentClient } from '../../proto/gen/hatoba/v1/agent.js';
 import { NodeState } from '../../proto/gen/hatoba/v1/types.js';
@@ -8,6 +9,15 @@ import { nodeLabel } from '../core/node-label.js';
 import type { View } from '../view/view.js';
 
 export { nodeLabel };
+
+/**
+ * Whether nothing can come of a connection any more. One that was silent for a moment may go on with
+ * what is under way; an agent that starts anew is told by its session.
+ */
+function isGone({ status }: Node): boolean {
+  if (status.state === NodeState.DISCONNECTED) return status.unreachable;
+  return status.state !== NodeState.READY;
+}
 
 /** Connections from this manager to the agents, one per node, opened when first needed. */
 export class AgentConnections implements AsyncDisposable {
@@ -22,7 +32,7 @@ export class AgentConnections implements AsyncDisposable {
     this.#unsubscribe = modules.view.onChange((changes) => {
       for (const { kind, type, object } of changes) {
         if (kind !== 'node') continue;
-        if (type === 'delete' || object.status.state !== NodeState.READY) this.forget(object.id);
+        if (type === 'delete' || isGone(object)) this.forget(object.id);
       }
     });
   }

@@ -2,6 +2,7 @@ import { HatobaError, isKind } from '../../../common/errors.js';
 import type { Node } from '../../../common/model/objects.js';
 import { toWord } from '../../../common/model/words.js';
 import { NodeRole, NodeState } from '../../../proto/gen/hatoba/v1/types.js';
+import { equalData } from '../../core/equal.js';
 import { withTaintTimes } from '../../core/node-taints.js';
 import { nodeSpecProblems } from '../../core/validate/node-spec.js';
 import { nodeLabel } from '../agents.js';
@@ -44,6 +45,7 @@ export function nodeMethods(
           checkVersion(`node ${nodeLabel(node)}`, node.version, request.version);
           refuseProblems(nodeSpecProblems(node, spec, view.nodes()));
           const dated = withTaintTimes(node.spec, spec, cluster.clock.nowMs());
+          if (equalData(dated, node.spec)) return undefined;
           const object = { ...node, spec: dated };
           return { groups: [[{ action: 'update', kind: 'node', object }]] };
         },

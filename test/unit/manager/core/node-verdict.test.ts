@@ -35,22 +35,22 @@ type Case = [name: string, signs: Partial<SignsOfLife>, state?: NodeState, messa
 describe('judgeNode', () => {
   const ready: Case[] = [
     ['that is heard stays', {}],
-    ['whose one heartbeat is late stays', { silentMs: 1999 }],
+    ['whose one heartbeat is late stays', { silentMs: 2499 }],
     [
       'that misses two is disconnected',
-      { silentMs: 2000 },
+      { silentMs: 2500 },
       DISCONNECTED,
-      /^no heartbeat for 2.0 s$/,
+      /^no heartbeat for 2.5 s$/,
     ],
     ['that is silent for long is disconnected first', { silentMs: 90_000 }, DISCONNECTED],
-    ['without a session as well', { silentMs: 2000, isConnected: false }, DISCONNECTED],
+    ['without a session as well', { silentMs: 2500, isConnected: false }, DISCONNECTED],
     [
       'whose host is there is said to have lost its agent',
-      { silentMs: 2000, refusedAgoMs: 300 },
+      { silentMs: 2500, refusedAgoMs: 300 },
       DISCONNECTED,
       /the host is there, its agent is not/,
     ],
-    ['follows the period', { silentMs: 7999, heartbeatPeriodMs: 4000 }],
+    ['follows the period', { silentMs: 9999, heartbeatPeriodMs: 4000 }],
   ];
   for (const [name, signs, state, message] of ready) {
     it(`a ready node ${name}`, () => check({ ...wellReady, ...signs }, state, message));

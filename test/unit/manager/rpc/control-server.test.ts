@@ -330,6 +330,9 @@ describe('control API', () => {
       const request = { node: 'n2', version, spec: wanted };
       assert.deepEqual((await control.updateNode(request, call)).spec, wanted);
       await assert.rejects(control.updateNode(request, call), { kind: 'conflict' });
+      const { revision } = rig.view;
+      await control.updateNode({ ...request, version: 0 }, call);
+      assert.equal(rig.view.revision, revision, 'what is so already is not written');
     });
 
     it('keep their role, and have names of their own', async () => {

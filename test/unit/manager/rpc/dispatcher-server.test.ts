@@ -202,11 +202,11 @@ describe('DispatcherServer', () => {
         await beat('w', first.sessionId);
       }
       assert.equal(stateOf('w'), NodeState.READY);
-      await rig.clock.advance(1750);
+      await rig.clock.advance(2250);
       assert.equal(stateOf('w'), NodeState.READY);
-      await rig.clock.advance(1000);
+      await rig.clock.advance(500);
       assert.equal(stateOf('w'), NodeState.DISCONNECTED);
-      assert.equal(rig.view.node('w')?.status.message, 'no heartbeat for 2.0 s');
+      assert.equal(rig.view.node('w')?.status.message, 'no heartbeat for 2.5 s');
       await rig.clock.advance(500);
       assert.equal(stateOf('w'), NodeState.DOWN);
       assert.equal(rig.view.node('w')?.status.message, 'no heartbeat for 3.0 s');

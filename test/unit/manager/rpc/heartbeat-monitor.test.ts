@@ -56,10 +56,10 @@ describe('HeartbeatMonitor', () => {
 
   it('makes a silent node disconnected, then down, and remembers the loss', async () => {
     const session = await come();
-    assert.equal(await silenceUntil(DISCONNECTED), 2000);
+    assert.equal(await silenceUntil(DISCONNECTED), 2500);
     assert.equal(session.ended.aborted, false);
     assert.deepEqual(status().lostAtMs, []);
-    assert.equal(await silenceUntil(DOWN), 1000);
+    assert.equal(await silenceUntil(DOWN), 500);
     assert.equal(session.ended.aborted, true);
     assert.deepEqual(status().lostAtMs, [rig.clock.nowMs()]);
   });
@@ -108,8 +108,8 @@ describe('HeartbeatMonitor', () => {
   });
 
   it('counts the silence of a node without a session from its begin, not from its own verdict', async () => {
-    assert.equal(await silenceUntil(DISCONNECTED), 4000);
-    assert.equal(await silenceUntil(DOWN), 1000);
+    assert.equal(await silenceUntil(DISCONNECTED), 4500);
+    assert.equal(await silenceUntil(DOWN), 500);
   });
 
   it('keeps a node whose host is there, until the host is gone too', async () => {
