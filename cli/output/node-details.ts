@@ -27,7 +27,7 @@ export function nodeText(node: Node, tasks: readonly Task[], nowMs: number): str
     [
       'Status',
       [
-        ['State', `${row.state} since ${agoText(timeText(status.stateChangedAtMs), nowMs)}`],
+        ['State', `${row.state}, changed ${agoText(timeText(status.stateChangedAtMs), nowMs)}`],
         ['Message', status.message],
         ['Lost of late', status.lostAtMs.map((ms) => agoText(timeText(ms), nowMs)).join(', ')],
         ['Availability', row.availability],

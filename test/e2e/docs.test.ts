@@ -12,6 +12,7 @@ const PAGES = [
   ['networks.md', 15],
   ['services.md', 25],
   ['rollouts.md', 20],
+  ['nodes.md', 10],
 ] as const;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MARK = '@@ended';

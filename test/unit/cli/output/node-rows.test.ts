@@ -121,7 +121,7 @@ describe('hatoba node inspect --pretty', () => {
       'Labels:          zone=a',
       'Taints:          gpu=a100:no-schedule',
       'Joined:          2 hours ago',
-      '  State:         ready since 1 minute ago',
+      '  State:         ready, changed 1 minute ago',
       '  Lost of late:  3 minutes ago',
       '  Availability:  drain',
       '  CPUs:          4, 3 reserved, 1 free',
