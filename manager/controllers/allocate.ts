@@ -1,32 +1,32 @@
 import { isTerminal } from '../../common/model/task-state.js';
 import { TaskState } from '../../proto/gen/hatoba/v1/types.js';
-import { planAllocation, type AddressCursors } from '../core/allocator/plan-allocation.js';
+import { planWaiting } from '../core/allocator/plan-allocation.js';
 import type { ViewChange } from '../view/view.js';
 import type { Controller } from './controller.js';
 import { applyAndSee, WHOLE_CLUSTER, type LoopModules } from './loop.js';
 
 /**
- * Owns the step NEW → PENDING, the endpoints of services, the addresses of single containers, and
- * the subnets of networks that were made without. One key and
- * one worker: two passes at once could give one address twice.
+ * Owns the step NEW → PENDING where the orchestrator could not make it, the endpoints of services,
+ * the addresses of single containers, and the subnets of networks that were made without.
  */
 export function allocateController(modules: LoopModules): Controller {
-  const { view, clock } = modules;
-  let cursors: AddressCursors = new Map(); // only a hint, see planAllocation
+  const { view, clock, ledger } = modules;
   return {
     name: 'allocate',
     watch: (enqueue) => {
-      enqueue(WHOLE_CLUSTER);
+      const look = (): void => enqueue(WHOLE_CLUSTER);
+      look();
       return [
+        ledger.onTakenBack(look),
         view.onChange((changes) => {
-          if (changes.some(concernsAllocation)) enqueue(WHOLE_CLUSTER);
+          if (changes.some(concernsAllocation)) look();
         }),
       ];
     },
     reconcile: (_key, signal) => {
-      const allocation = planAllocation(view, clock.nowMs(), cursors);
-      cursors = allocation.cursors;
-      return applyAndSee(modules, allocation.plan, signal);
+      const plan = planWaiting(view, ledger.allocation, clock.nowMs());
+      const given = { allocated: plan.groups.flat() };
+      return ledger.writing(given, () => applyAndSee(modules, plan, signal), signal);
     },
   };
 }

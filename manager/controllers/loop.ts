@@ -3,16 +3,22 @@ import { HatobaError, isKind, wrapError } from '../../common/errors.js';
 import type { Random } from '../../common/random.js';
 import type { Plan } from '../core/snapshot.js';
 import type { Guard, Store } from '../store/store.js';
-import { applyPlan, type WriteResult } from '../store/write.js';
+import { tryPlan, type WriteOutcome } from '../store/write.js';
 import type { View } from '../view/view.js';
 import type { ReconcileResult } from './controller.js';
+import type { Ledger } from './ledger.js';
 
 /** What every control loop works with, for as long as this manager leads. */
-export interface LoopModules {
+export interface LoopModules extends WriteModules {
+  random: Random;
+  /** What the loops have given out, and what is left to give. */
+  ledger: Ledger;
+}
+
+export interface WriteModules {
   view: View;
   store: Store;
   clock: Clock;
-  random: Random;
   /** The leader's campaign key. */
   fence: Guard;
   /**
@@ -27,7 +33,8 @@ export const WHOLE_CLUSTER = 'cluster';
 
 /**
  * Writes a plan and waits until the view shows it, so that the next plan of the same loop rests on
- * all that this one gave out.
+ * all that this one gave out. However it ends, but for the end of the term, what the view shows then
+ * is what came of it.
  *
  * After a write that failed otherwise than by a conflict nobody knows what was given out: it may
  * show later, or even be applied later, and a plan made meanwhile could give an address or a node's
@@ -35,34 +42,39 @@ export const WHOLE_CLUSTER = 'cluster';
  * @throws {HatobaError} conflict when a part rested on what had changed: plan again
  */
 export async function applyAndSee(
-  modules: LoopModules,
+  modules: WriteModules,
   plan: Plan,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
   signal.throwIfAborted();
   const { requeueAfterMs } = plan;
-  if (plan.groups.length > 0) {
-    const { view } = modules;
-    const { revision, conflicts } = await write(modules, plan);
-    await view.waitFor(revision, signal);
-    if (conflicts > 0) {
-      throw new HatobaError(
-        'conflict',
-        `${conflicts} of ${plan.groups.length} steps were outdated`,
-      );
-    }
-  }
+  if (plan.groups.length > 0) await writeAndSee(modules, plan, signal);
   return requeueAfterMs === undefined ? undefined : { requeueAfterMs };
 }
 
-async function write(modules: LoopModules, plan: Plan): Promise<WriteResult> {
+const UNKNOWN_OUTCOMES = ['unavailable', 'deadline', 'resource-exhausted'] as const;
+
+async function writeAndSee(modules: WriteModules, plan: Plan, signal: AbortSignal): Promise<void> {
+  const { revision, conflicts, errors } = await written(modules, plan);
+  const unknown = errors.find((e) => isKind(e, ...UNKNOWN_OUTCOMES));
+  if (unknown !== undefined) {
+    const reason = wrapError(unknown, 'a write may or may not have been made');
+    modules.resign(reason);
+    throw reason;
+  }
+  await modules.view.waitFor(revision, signal);
+  if (errors.length > 0) throw wrapError(errors[0], 'a plan');
+  if (conflicts === 0) return;
+  throw new HatobaError('conflict', `${conflicts} of ${plan.groups.length} steps were outdated`);
+}
+
+/** Never rejects. */
+async function written(modules: WriteModules, plan: Plan): Promise<WriteOutcome> {
   const { store, clock, fence } = modules;
   try {
-    return await applyPlan(store, plan, { clock, fence });
+    return await tryPlan(store, plan, { clock, fence });
   } catch (error) {
-    const mayHaveBeenMade = isKind(error, 'unavailable', 'deadline', 'resource-exhausted');
-    if (mayHaveBeenMade) modules.resign(wrapError(error, 'a write may or may not have been made'));
-    throw error;
+    return { revision: 0, conflicts: 0, errors: [error] };
   }
 }
 

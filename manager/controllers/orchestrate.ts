@@ -1,16 +1,18 @@
 import { newId } from '../../common/model/ids.js';
 import { isGlobal } from '../../common/model/service-modes.js';
 import { planService } from '../core/orchestrator/plan-service.js';
+import { planNewTasks } from '../core/plan-new-tasks.js';
 import type { View, ViewChange } from '../view/view.js';
 import type { Controller } from './controller.js';
 import { applyAndSee, type LoopModules } from './loop.js';
 
 /**
- * Owns tasks until they are allocated, and their desired state from beginning to end: how many there
- * are and where, rolling updates, restarts, iterations of jobs. One service at a time per key.
+ * Owns the making of tasks, and their desired state from beginning to end: how many there are and
+ * where, rolling updates, restarts, iterations of jobs. New tasks are given addresses and nodes in
+ * the same write as far as there are any. One service at a time per key.
  */
 export function orchestrateController(modules: LoopModules): Controller {
-  const { view, clock, random } = modules;
+  const { view, clock, random, ledger } = modules;
   return {
     name: 'orchestrate',
     workers: 4,
@@ -24,7 +26,9 @@ export function orchestrateController(modules: LoopModules): Controller {
     },
     reconcile: (serviceId, signal) => {
       const context = { nowMs: clock.nowMs(), newId: () => newId(random) };
-      return applyAndSee(modules, planService(view, serviceId, context), signal);
+      const wanted = planService(view, serviceId, context);
+      const { plan, ...given } = planNewTasks(wanted, view, ledger, context.nowMs);
+      return ledger.writing(given, () => applyAndSee(modules, plan, signal), signal);
     },
   };
 }

@@ -5,6 +5,7 @@ import type { Store } from '../store/store.js';
 import type { View } from '../view/view.js';
 import { allocateController } from './allocate.js';
 import { runControllers, type ControllerModules } from './controller.js';
+import { Ledger } from './ledger.js';
 import type { LoopModules } from './loop.js';
 import { orchestrateController } from './orchestrate.js';
 import { reapController } from './reap.js';
@@ -29,9 +30,10 @@ export async function leadTerm(
   const { view, logger } = modules;
   const blindness = blindnessOf(view);
   if (blindness !== undefined) throw blindness;
+  const ledger = new Ledger(view);
   const loop: LoopModules = {
     ...modules,
-    fence,
+    ...{ fence, ledger },
     resign: (reason) => {
       if (end.aborted) return;
       logger.warn('Giving up leadership', { reason: describeError(reason) });
@@ -44,6 +46,7 @@ export async function leadTerm(
     scheduleController(loop),
     reapController(loop),
   ];
+  const stopLedger = ledger.start(modules.clock); // before the loops, which rest on it
   const unwatch = view.onChange(() => {
     const reason = blindnessOf(view);
     if (reason !== undefined) loop.resign(reason);
@@ -52,6 +55,7 @@ export async function leadTerm(
     await runControllers(controllers, modules, end);
   } finally {
     unwatch();
+    stopLedger();
   }
 }
 

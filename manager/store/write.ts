@@ -4,7 +4,7 @@ import type { Change, Kind, ObjectOfKind, Plan } from '../core/snapshot.js';
 import { encodeObject } from './codec.js';
 import { keyOf, nameKey, uniqueNameOf } from './keys.js';
 import { mergeBatches, packBatches, toBatch, type Batch } from './batch.js';
-import type { Guard, Store } from './store.js';
+import type { Entry, Guard, Store } from './store.js';
 
 /** Transactions of one plan under way at a time: where etcd's throughput levels off. */
 const IN_FLIGHT = 8;
@@ -22,10 +22,15 @@ export interface WriteResult {
   conflicts: number;
 }
 
+/** What became of a plan; what failed has errors, the rest was written or met conflicts. */
+export interface WriteOutcome extends WriteResult {
+  errors: readonly unknown[];
+}
+
 /**
  * Writes a plan: each group atomically, many groups in one transaction where they fit, several
- * transactions at once. A transaction of several groups that meets a conflict is repeated group by
- * group, so a stale group does not hold up the others.
+ * transactions at once. A transaction of several groups that meets a conflict is repeated in halves,
+ * so a stale group does not hold up the others; unless the plan's own guards hold no more.
  *
  * - `create`: key and unique name must be free. `update`, `remove`: the stored object must have
  *   `object.version`; the unique name cannot change.
@@ -41,6 +46,21 @@ export async function applyPlan(
   plan: Plan,
   options: WriteOptions,
 ): Promise<WriteResult> {
+  const { revision, conflicts, errors } = await tryPlan(store, plan, options);
+  if (errors.length > 0) throw errors.find((e) => isKind(e, 'unavailable')) ?? errors[0];
+  return { revision, conflicts };
+}
+
+/**
+ * As applyPlan, for who needs to know what was written beside what failed.
+ * @throws {HatobaError} conflict when the fence does not hold; invalid-argument, before anything is
+ * written
+ */
+export async function tryPlan(
+  store: Store,
+  plan: Plan,
+  options: WriteOptions,
+): Promise<WriteOutcome> {
   const nowMs = options.clock.nowMs();
   const shared = sharedGuards(plan, options.fence);
   const groups = plan.groups
@@ -48,8 +68,11 @@ export async function applyPlan(
     .map((g) => toBatch(g.map((c) => toWrite(c, nowMs))));
   const run = new PlanRun(store, shared);
   await run.all(packBatches(groups, shared.length));
-  if (run.conflicts > 0 && options.fence !== undefined) await checkFence(store, options.fence);
-  return { revision: run.revision, conflicts: run.conflicts };
+  const { revision, conflicts, errors } = run;
+  if (conflicts > 0 && errors.length === 0 && options.fence !== undefined) {
+    await checkFence(store, options.fence);
+  }
+  return { revision, conflicts, errors };
 }
 
 function sharedGuards(plan: Plan, fence: Guard | undefined): Guard[] {
@@ -95,8 +118,10 @@ function stamped(object: ObjectOfKind[Kind], nowMs: number): ObjectOfKind[Kind] 
 class PlanRun {
   revision = 0;
   conflicts = 0;
+  readonly errors: unknown[] = [];
   readonly #store: Store;
   readonly #shared: readonly Guard[];
+  #isStale = false;
 
   constructor(store: Store, shared: readonly Guard[]) {
     this.#store = store;
@@ -106,39 +131,55 @@ class PlanRun {
   /** @param transactions each the groups that go into it */
   async all(transactions: readonly (readonly Batch[])[]): Promise<void> {
     const queue = [...transactions];
-    const errors: unknown[] = [];
     const worker = async (): Promise<void> => {
       for (let groups = queue.shift(); groups !== undefined; groups = queue.shift()) {
         try {
           queue.push(...(await this.#commit(groups)));
         } catch (error) {
-          errors.push(error);
+          this.errors.push(error);
         }
       }
     };
     await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-    if (errors.length > 0) throw errors.find((e) => isKind(e, 'unavailable')) ?? errors[0];
   }
 
   /** @returns what is to be tried again, apart */
   async #commit(groups: readonly Batch[]): Promise<Batch[][]> {
+    if (this.#isStale) {
+      this.conflicts += groups.length;
+      return [];
+    }
     try {
       const revision = await this.#store.commit(mergeBatches(groups, this.#shared));
       this.revision = Math.max(this.revision, revision);
       return [];
     } catch (error) {
       if (!isKind(error, 'conflict')) throw error;
-      if (groups.length > 1) return groups.map((group) => [group]);
-      this.conflicts++;
+    }
+    if (groups.length === 1 || (await this.#hasGoneStale())) {
+      this.conflicts += groups.length;
       return [];
     }
+    const half = Math.ceil(groups.length / 2);
+    return [groups.slice(0, half), groups.slice(half)];
+  }
+
+  /** Whether what all groups rest on has changed: none of them can be written any more. */
+  async #hasGoneStale(): Promise<boolean> {
+    for (const guard of this.#shared) {
+      this.#isStale ||= !holds(guard, await this.#store.get(guard.key));
+    }
+    return this.#isStale;
   }
 }
 
-/** The campaign key is written once, so its last revision is that of its creation. */
+/** A guard by creation is the campaign key's, which is written once. */
+function holds(guard: Guard, entry: Entry | undefined): boolean {
+  const wanted = 'revision' in guard ? guard.revision : guard.createRevision;
+  return (entry?.revision ?? 0) === wanted;
+}
+
 async function checkFence(store: Store, fence: Guard): Promise<void> {
-  const entry = await store.get(fence.key);
-  const wanted = 'revision' in fence ? fence.revision : fence.createRevision;
-  if (entry?.revision === wanted) return;
+  if (holds(fence, await store.get(fence.key))) return;
   throw new HatobaError('conflict', 'this manager is not the leader any more');
 }

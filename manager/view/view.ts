@@ -137,6 +137,9 @@ export class View implements Snapshot {
     return this.#tables.stack.values();
   }
 
+  attachment(id: string): Attachment | undefined {
+    return this.#tables.attachment.get(id);
+  }
   attachments(): Iterable<Attachment> {
     return this.#tables.attachment.values();
   }

@@ -24,7 +24,13 @@ const CREATE: Step = { atMs: 2500, do: 'create', service: 'web', spec: SERVICE }
 
 /** What is going on when the leader dies, by name. */
 export const SITUATIONS: Readonly<Record<string, readonly Step[]>> = {
-  'scale-up': [CREATE, { atMs: BEGIN_MS, do: 'scale', service: 'web', replicas: 6 }],
+  'scale-up': [
+    CREATE,
+    { atMs: BEGIN_MS, do: 'scale', service: 'web', replicas: 6 },
+    { atMs: BEGIN_MS + 100, do: 'create', service: 'api', spec: SERVICE },
+    { atMs: BEGIN_MS + 400, do: 'scale', service: 'web', replicas: 8 },
+    { atMs: BEGIN_MS + 400, do: 'scale', service: 'api', replicas: 5 },
+  ],
   update: [
     CREATE,
     {

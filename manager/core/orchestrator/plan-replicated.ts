@@ -50,14 +50,15 @@ function planScale(draft: ServiceDraft, replicas: number): void {
   const taken = new Set(occupied.map((s) => s.place));
   let number = 1;
   for (let missing = replicas - occupied.length; missing > 0; missing--) {
+    if (draft.isFull()) return;
     while (taken.has(number)) number++;
     draft.create(number++, { cause });
   }
 }
 
-/** Whether the service has had no task yet. */
-function isFirst(draft: ServiceDraft): boolean {
-  return draft.service.specVersion === 1 && draft.slots().length === 0;
+/** Whether it is as it was created. */
+function isFirst({ service }: ServiceDraft): boolean {
+  return service.specVersion === 1;
 }
 
 function removeSlot(draft: ServiceDraft, slot: Slot, reason: string): void {

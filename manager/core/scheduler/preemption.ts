@@ -80,6 +80,7 @@ function prospectOf(
   const stopping: Task[] = [];
   for (const member of view.members.values()) {
     if (member.spec.priority >= task.spec.priority) continue;
+    if (member.version === 0) continue; // is only being created: cannot be told anything yet
     const standing = standingOf(member);
     if (standing === 'wanted') wanted.push(member);
     else if (standing === 'stopping') stopping.push(member);

@@ -61,7 +61,7 @@ class Bench implements AsyncDisposable {
     ).finally(() => (this.isLeading = false));
   }
 
-  get modules(): Omit<LoopModules, 'fence' | 'resign'> {
+  get modules(): Omit<LoopModules, 'fence' | 'resign' | 'ledger'> {
     const { view, store, clock, random } = this;
     return { view, store, clock, random };
   }
