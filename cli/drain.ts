@@ -82,7 +82,9 @@ export function judgeDrain(node: Node, tasks: readonly Task[]): DrainState {
   const named = left.slice(0, MOST_NAMED).map(placeName);
   const more = left.length > MOST_NAMED ? ', …' : '';
   const line = `${left.length} task${left.length === 1 ? '' : 's'} left: ${named.join(', ')}${more}`;
-  return { name, verdict: 'waiting', line, tasks: left };
+  const isAway = node.status.state === NodeState.DISCONNECTED;
+  const why = isAway ? '; the node is disconnected, so they can only end when it is back' : '';
+  return { name, verdict: 'waiting', line: line + why, tasks: left };
 }
 
 /** What keeps tasks of some services, by the services' ids: why others cannot take their places. */

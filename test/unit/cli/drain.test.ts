@@ -37,7 +37,7 @@ describe('a drained node', () => {
       node({ status: { state: NodeState.DISCONNECTED } }),
       [RUNNING],
       'waiting',
-      '1 task left: web.1',
+      '1 task left: web.1; the node is disconnected, so they can only end when it is back',
     ],
     [
       'that is down',
