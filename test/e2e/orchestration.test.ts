@@ -89,7 +89,7 @@ describe('what managers decide', function () {
 
   it('an update that finds no place is paused at its deadline, and goes on when there is one', async () => {
     const section = (constraint: string): string =>
-      `update_config: {order: start-first, monitor: 100ms, progress_deadline: 2s}, placement: {constraints: ["${constraint}"]}`;
+      `update_config: {order: start-first, monitor: 100ms, progress_deadline: 6s}, placement: {constraints: ["${constraint}"]}`;
     await deployed('late', { a: { deploy: section('node.labels.zone exists') } });
     const before = idsOf(await cluster.runningTasks('late_a'));
     const keys = 'environment: [NEW=1]';
@@ -98,9 +98,9 @@ describe('what managers decide', function () {
     assert.equal(code, 3, stderr);
     assert.match(
       stderr,
-      /did not come up in 2s: no suitable node: 3 of 3 nodes .*zone in \(moon\)/,
+      /did not come up in 6s: no suitable node: 3 of 3 nodes .*zone in \(moon\)/,
     );
-    await updateIs('late_a', 'paused', /did not come up in 2s/);
+    await updateIs('late_a', 'paused', /did not come up in 6s/);
     await cluster.hatoba('node', 'update', 'n3', '--label-add', 'zone=moon');
     await cluster.hatoba('rollout', 'resume', 'late_a');
     await updateIs('late_a', 'completed', /./);
@@ -235,7 +235,6 @@ describe('what managers decide', function () {
       assert.ok(!nodes.includes('n3'), nodes.join());
     });
     await cluster.hatoba('dev', 'start', 'n3');
-    await cluster.loadImages();
     await eventually(async () => {
       assert.deepEqual(await nodesOf('even_a'), ['n1', 'n2', 'n3']);
     });
