@@ -17,8 +17,7 @@ export type EventListener = (event: Event, key: string) => void;
  */
 export class EventLog {
   readonly #maxOfKind: number;
-  /** By kind, then by what makes events equal; a repeated one moves to the end. */
-  readonly #kinds = new Map<string, Map<string, Event>>();
+  readonly #kinds = new Map<string, KindLog>();
   readonly #listeners = new Set<EventListener>();
 
   constructor(options: { maxOfKind?: number } = {}) {
@@ -46,10 +45,7 @@ export class EventLog {
   /** Drops what has not happened since. */
   forgetBefore(ms: number): void {
     for (const events of this.#kinds.values()) {
-      for (const [key, { lastAtMs }] of events) {
-        if (lastAtMs >= ms) break;
-        events.delete(key);
-      }
+      while ((events.oldest()?.lastAtMs ?? ms) < ms) events.dropOldest();
     }
   }
 
@@ -69,23 +65,72 @@ export class EventLog {
     };
   }
 
-  #of(kind: string): Map<string, Event> {
-    const present = this.#kinds.get(kind) ?? new Map<string, Event>();
+  #of(kind: string): KindLog {
+    const present = this.#kinds.get(kind) ?? new KindLog();
     this.#kinds.set(kind, present);
     return present;
   }
 
   #put(key: string, event: Event): void {
     const events = this.#of(event.kind);
-    events.delete(key);
-    events.set(key, event);
-    if (events.size > this.#maxOfKind) {
-      for (const oldest of events.keys()) {
-        events.delete(oldest);
-        break;
-      }
-    }
+    events.put(key, event);
+    if (events.size > this.#maxOfKind) events.dropOldest();
     for (const listener of [...this.#listeners]) listener(event, key);
+  }
+}
+
+/** So many that count no more may be in a queue before it is cleared of them. */
+const SLACK = 1000;
+
+/**
+ * Events of one kind by what makes them equal, the one that happened last at the end. A map alone
+ * would take ever longer to find its first entry, the more were taken from its beginning.
+ */
+class KindLog {
+  readonly #events = new Map<string, Event>();
+  /** In order of happening; of equal ones the last counts. */
+  #queue: { key: string; event: Event }[] = [];
+  #first = 0;
+
+  get size(): number {
+    return this.#events.size;
+  }
+
+  get(key: string): Event | undefined {
+    return this.#events.get(key);
+  }
+
+  put(key: string, event: Event): void {
+    this.#events.set(key, event);
+    this.#queue.push({ key, event });
+    if (this.#queue.length > 2 * this.#events.size + SLACK) this.#clear();
+  }
+
+  oldest(): Event | undefined {
+    for (; ; this.#first++) {
+      const entry = this.#queue[this.#first];
+      if (entry === undefined || this.#counts(entry)) return entry?.event;
+    }
+  }
+
+  dropOldest(): void {
+    if (this.oldest() === undefined) return;
+    this.#events.delete(this.#queue[this.#first]?.key ?? '');
+    this.#first++;
+  }
+
+  values(): Event[] {
+    this.#clear();
+    return this.#queue.map(({ event }) => event);
+  }
+
+  #clear(): void {
+    this.#queue = this.#queue.slice(this.#first).filter((entry) => this.#counts(entry));
+    this.#first = 0;
+  }
+
+  #counts({ key, event }: { key: string; event: Event }): boolean {
+    return this.#events.get(key) === event;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Task, TaskSpec } from '../../common/model/objects.js';
 import * as pb from '../../proto/gen/hatoba/v1/types.js';
 import { checkTask, checkTaskBeside } from '../../proto/wire/check.js';
+import { equalData } from '../core/equal.js';
 import { deepFreeze } from './freeze.js';
 
 /** Of `Task.spec`: field 10, bytes with their length before them. */
@@ -18,6 +19,8 @@ export class TaskCodec {
   /** What stands before the rest of a task → the spec in it. */
   readonly #decoded = new Map<string, TaskSpec>();
   readonly #encoded = new WeakMap<TaskSpec, Uint8Array>();
+  /** The last task decoded with a spec: what else the next one has in common with it is shared. */
+  readonly #last = new WeakMap<TaskSpec, Task>();
 
   encode(task: Task): Uint8Array {
     const head = this.#encodeHead(task.spec);
@@ -30,7 +33,11 @@ export class TaskCodec {
     const length = headLength(bytes);
     if (length === undefined) return checkTask(pb.Task.decode(bytes)); // by an older version
     const spec = this.#decodeHead(bytes.subarray(0, length));
-    return checkTaskBeside(pb.Task.decode(bytes.subarray(length)), spec);
+    const task = checkTaskBeside(pb.Task.decode(bytes.subarray(length)), spec);
+    const last = this.#last.get(spec);
+    if (last === undefined) this.#last.set(spec, task);
+    else shareWith(last, task);
+    return task;
   }
 
   #encodeHead(spec: TaskSpec): Uint8Array {
@@ -52,6 +59,22 @@ export class TaskCodec {
     }
     this.#decoded.set(key, spec);
     return spec;
+  }
+}
+
+/** Has what is equal in both once in memory. */
+function shareWith(last: Task, task: Task): void {
+  if (task.serviceId === last.serviceId) task.serviceId = last.serviceId;
+  if (task.serviceName === last.serviceName) task.serviceName = last.serviceName;
+  if (task.cause === last.cause) task.cause = last.cause;
+  if (equalData(task.serviceLabels, last.serviceLabels)) task.serviceLabels = last.serviceLabels;
+  if (equalData(task.hostPorts, last.hostPorts)) task.hostPorts = last.hostPorts;
+  for (const [i, attachment] of task.networksAttachments.entries()) {
+    const other = last.networksAttachments[i];
+    if (other?.networkId !== attachment.networkId) continue;
+    attachment.networkId = other.networkId;
+    if (other.networkName === attachment.networkName) attachment.networkName = other.networkName;
+    if (attachment.aliases.length === 0) attachment.aliases = other.aliases;
   }
 }
 

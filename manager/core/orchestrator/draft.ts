@@ -20,7 +20,7 @@ import {
 import { SpecComparison } from './spec-comparison.js';
 
 /** So many tasks are planned and written at once: other services have their turn in between. */
-const MAX_NEW_TASKS = 2000;
+const MAX_NEW_TASKS = 4000;
 
 export interface CreateOptions {
   /** Why the task is made, in words for people. */
