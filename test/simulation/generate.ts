@@ -170,7 +170,7 @@ function endpointSpec(dice: Dice): pb.DeepPartial<pb.EndpointSpec> {
     [5, () => []],
     [2, () => [{ targetPort: 80, publishMode: INGRESS }]],
     [1, () => [{ targetPort: 80, publishedPort: 8080, publishMode: INGRESS }]],
-    [1, () => [{ targetPort: 80, publishedPort: 9000, publishMode: HOST }]],
+    [2, () => [{ targetPort: 80, publishedPort: 9000, publishMode: HOST }]],
   ]);
   return { ports, drainMs: dice.pick([0, 1000]) };
 }

@@ -28,15 +28,14 @@ export interface Outcome {
 export interface SimulationOptions {
   readonly keepTrace?: boolean;
   readonly mutation?: Mutation;
-  /** Time for everything to settle once nothing goes wrong any more. Default 3 min. */
-  readonly settleMs?: number;
+  /** What it may take for everything to settle once nothing goes wrong any more. */
+  readonly patience?: { readonly ms: number; readonly commits: number };
   /** Told before the first step, for what a script cannot say. */
   readonly onBegin?: (cluster: SimCluster) => void;
 }
 
-const SETTLE_MS = 180_000;
-/** More than all services that fail over and over make until the rest has settled. */
-const SETTLE_COMMITS = 4000;
+/** More than all services that fail over and over write until the rest has settled. */
+const PATIENCE = { ms: 180_000, commits: 4000 } as const;
 const LOOK_EVERY_MS = 500;
 
 /** Runs a script to its end, or to what must never be. The same script gives the same outcome. */
@@ -82,7 +81,7 @@ async function run(script: Script, options: SimulationOptions): Promise<Outcome>
     cluster.timeline.after(step.atMs, () => take(step, cluster, repairs));
   await cluster.runUntil(script.quietAtMs);
   repairs.all();
-  await settle(cluster, options.settleMs ?? SETTLE_MS);
+  await settle(cluster, options.patience ?? PATIENCE);
   return {
     failure: cluster.failure,
     hash: cluster.trace.hash,
@@ -113,7 +112,10 @@ function isAction(step: Action | Fault): step is Action {
 }
 
 /** Runs until all has settled twice in a row. */
-async function settle(cluster: SimCluster, limitMs: number): Promise<void> {
+async function settle(
+  cluster: SimCluster,
+  patience: NonNullable<SimulationOptions['patience']>,
+): Promise<void> {
   const beganMs = cluster.elapsedMs;
   const beganRevision = cluster.truth.view.revision;
   let reasons: readonly string[] = [];
@@ -124,7 +126,7 @@ async function settle(cluster: SimCluster, limitMs: number): Promise<void> {
     calm = reasons.length === 0 ? calm + 1 : 0;
     const tookMs = cluster.elapsedMs - beganMs;
     const commits = cluster.truth.view.revision - beganRevision;
-    if (tookMs < limitMs && commits < SETTLE_COMMITS) continue;
+    if (tookMs < patience.ms && commits < patience.commits) continue;
     const after = `after ${tookMs} ms and ${commits} commits`;
     cluster.fail(new Violation('unsettled', `${after}: ${reasons.slice(0, 5).join('; ')}`));
   }
