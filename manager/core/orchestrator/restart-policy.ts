@@ -12,6 +12,7 @@ import { endingOf } from './endings.js';
 export const DEFAULT_RESTART_DELAY_MS = 5000;
 /** The longest pause between failures in a row, where the restart policy names none. */
 export const DEFAULT_MAX_DELAY_MS = 5 * 60_000;
+const SHORTEST_GROWING_MS = 100;
 /** Who lived so long, and so many times as long as it waited before, has not failed in a row. */
 const LIVED_LONG_MS = 10 * 60_000;
 const LIVED_LONG_DELAYS = 10;
@@ -80,12 +81,16 @@ function hasLivedLong(task: Task, inRow: number, nowMs: number): boolean {
   );
 }
 
-/** Doubles with each failure in a row, up to the policy's limit. */
+/**
+ * Doubles with each failure in a row, up to the policy's limit; where the first pause is none, the
+ * next ones are short, but what fails at once every time does not fill the cluster with its tasks.
+ */
 export function restartDelayMs(task: Task, inRow: number): number {
   const policy = task.spec.restartPolicy;
   const delayMs = policy.delayMs ?? DEFAULT_RESTART_DELAY_MS;
   const longestMs = Math.max(delayMs, policy.maxDelayMs ?? DEFAULT_MAX_DELAY_MS);
-  return Math.min(delayMs * 2 ** inRow, longestMs);
+  const growingMs = inRow === 0 ? delayMs : Math.max(delayMs, SHORTEST_GROWING_MS);
+  return Math.min(growingMs * 2 ** inRow, longestMs);
 }
 
 /** The window reaches back over the delays as well, or delays longer than it would void the limit. */

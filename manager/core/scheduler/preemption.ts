@@ -82,7 +82,8 @@ function prospectOf(
     if (member.spec.priority >= task.spec.priority) continue;
     if (member.version === 0) continue; // is only being created: cannot be told anything yet
     const standing = standingOf(member);
-    if (standing === 'wanted') wanted.push(member);
+    // an update that raises the priority must not take away what still serves
+    if (standing === 'wanted' && member.serviceId !== task.serviceId) wanted.push(member);
     else if (standing === 'stopping') stopping.push(member);
   }
   if (wanted.length === 0 && stopping.length === 0) return undefined;

@@ -101,7 +101,7 @@ describe('a restart policy', () => {
   });
 
   it('forgets attempts that are older than its window', () => {
-    const restartPolicy = { maxAttempts: 2, delayMs: 0, windowMs: 20_000 };
+    const restartPolicy = { maxAttempts: 2, delayMs: 0, maxDelayMs: 0, windowMs: 20_000 };
     const cluster = clusterWith({ ...replicated(1), taskTemplate: { restartPolicy } });
     const failure = (): void => {
       cluster.runUntil(() => cluster.running().length === 1, 'it runs');

@@ -44,8 +44,16 @@ describe('restart policy', () => {
     ['stops at 5 min', { delayMs: 100_000 }, [100_000, 200_000, 300_000, 300_000]],
     ['is constant as with Swarm', { delayMs: 9000, maxDelayMs: 0 }, [9000, 9000, 9000]],
     ['may be longer than the usual limit', { delayMs: 400_000 }, [400_000, 400_000]],
-    ['may be nothing', { delayMs: 0 }, [0, 0, 0]],
+    ['may be nothing at first', { delayMs: 0 }, [0, 200, 400]],
+    ['may always be nothing', { delayMs: 0, maxDelayMs: 0 }, [0, 0, 0]],
   ];
+  it('the delay stays a number, however often a task has failed', () => {
+    for (const delayMs of [0, 1, 1000]) {
+      const verdict = judgeRestart(failed({ delayMs }, { atMs: [], inRow: 5000 }), NOW);
+      assert.equal(verdict.again && verdict.delayMs, delayMs === 0 ? 0 : 5 * MINUTE);
+    }
+  });
+
   for (const [name, policy, expected] of backOffs) {
     it(`the delay ${name}`, () => {
       assert.deepEqual(delays(policy, expected.length), expected);

@@ -159,6 +159,13 @@ describe('preemption', () => {
     );
   });
 
+  it('takes nothing from the service itself, whose old tasks serve while an update gives it priority', () => {
+    const old = holder({ nodeId: 'n1', priority: 0, cpus: 4 }, 1);
+    const task = { ...urgent(4), serviceId: old.serviceId };
+    assert.deepEqual(victimsOf(schedule(nodes({}), [old, task])), []);
+    assert.equal(victimsOf(schedule(nodes({}), [old, urgent(4)])).length, 1);
+  });
+
   it('frees host ports and nodes to be apart from, too', () => {
     const hostPorts = [{ targetPort: 80, publishedPort: 80, publishMode: PublishMode.HOST }];
     const onPort = running('n1', { serviceId: 'id-a', hostPorts });
