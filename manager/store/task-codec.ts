@@ -1,6 +1,6 @@
 import type { Task, TaskSpec } from '../../common/model/objects.js';
 import * as pb from '../../proto/gen/hatoba/v1/types.js';
-import { checkTask, checkTaskBeside } from '../../proto/wire/check.js';
+import { checkTask, fillInTask } from '../../proto/wire/check.js';
 import { equalData } from '../core/equal.js';
 import { deepFreeze } from './freeze.js';
 
@@ -33,7 +33,8 @@ export class TaskCodec {
     const length = headLength(bytes);
     if (length === undefined) return checkTask(pb.Task.decode(bytes)); // by an older version
     const spec = this.#decodeHead(bytes.subarray(0, length));
-    const task = checkTaskBeside(pb.Task.decode(bytes.subarray(length)), spec);
+    const task = fillInTask(pb.Task.decode(bytes.subarray(length)), spec);
+    task.networksAttachments = task.networksAttachments.map(compact);
     const last = this.#last.get(spec);
     if (last === undefined) this.#last.set(spec, task);
     else shareWith(last, task);
@@ -60,6 +61,12 @@ export class TaskCodec {
     this.#decoded.set(key, spec);
     return spec;
   }
+}
+
+/** Without the room that lists keep for more when they have grown. */
+function compact(attachment: pb.NetworkAttachment): pb.NetworkAttachment {
+  const { networkId, networkName, addresses, aliases } = attachment;
+  return { networkId, networkName, addresses: addresses.slice(), aliases };
 }
 
 /** Has what is equal in both once in memory. */

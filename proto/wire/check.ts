@@ -97,12 +97,18 @@ export function checkTaskStatus(status: pb.TaskStatus): TaskStatus {
 /** @throws {HatobaError} invalid-argument */
 export function checkTask(task: pb.Task): Task {
   const spec = shapeTaskSpec(required(task.spec, 'task.spec'), 'task.spec');
-  return checkTaskBeside(task, spec);
+  return fillInTask({ ...task }, spec);
 }
 
-/** The task with a spec that is known to be right. */
-export function checkTaskBeside(task: pb.Task, spec: TaskSpec): Task {
-  return { ...task, spec, status: checkTaskStatus(task.status ?? pb.TaskStatus.fromPartial({})) };
+/**
+ * Makes a task of the message itself, with a spec that is known to be right: no copy, as V8 gives a
+ * copy of so many fields twice the memory when it is frozen, and there are many tasks.
+ */
+export function fillInTask(task: pb.Task, spec: TaskSpec): Task {
+  return Object.assign(task, {
+    spec,
+    status: checkTaskStatus(task.status ?? pb.TaskStatus.fromPartial({})),
+  });
 }
 
 /** @throws {HatobaError} invalid-argument */
