@@ -2,8 +2,9 @@ import { completionsOf, isJob } from '../../common/model/service-modes.js';
 import { placeName } from '../../common/model/task-place.js';
 import { toWord } from '../../common/model/words.js';
 import type { Node, Service, Stack, Task } from '../../common/model/objects.js';
-import type { Image, PortConfig, Taint } from '../../proto/gen/hatoba/v1/types.js';
+import type { Image, PortConfig } from '../../proto/gen/hatoba/v1/types.js';
 import { STACK_LABEL } from '../../common/model/labels.js';
+import { taintText } from '../words/taints.js';
 
 /** The JSON forms of the listings. Their fields are fixed; tests and scripts count on them. */
 
@@ -24,11 +25,6 @@ export function nodeRow(node: Node) {
     taints: node.spec.taints.map(taintText),
     engineLabels: node.description.engine.labels,
   };
-}
-
-/** "gpu=a100:no-schedule" */
-function taintText({ key, value, effect }: Taint): string {
-  return `${value === '' ? key : `${key}=${value}`}:${toWord(effect)}`;
 }
 
 export type ServiceRow = ReturnType<typeof serviceRow>;

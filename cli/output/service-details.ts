@@ -2,8 +2,9 @@ import { formatBytes } from '../../common/bytes.js';
 import { formatDurationMs } from '../../common/duration.js';
 import type { Service } from '../../common/model/objects.js';
 import { toWord } from '../../common/model/words.js';
-import type { UpdateConfig } from '../../proto/gen/hatoba/v1/types.js';
+import type { GenericResource, UpdateConfig } from '../../proto/gen/hatoba/v1/types.js';
 import { detailsText, pairsText, type Detail, type DetailPart } from './details.js';
+import { placementLines } from './placement-details.js';
 import { agoText, replicasText, serviceRow, timeText } from './rows.js';
 
 /**
@@ -73,18 +74,18 @@ function containerLines({ spec }: Service): Detail[] {
   ];
 }
 
-function placementLines({ spec }: Service): Detail[] {
-  const { constraints, preferences, maxReplicas } = spec.taskTemplate.placement;
-  return [
-    ['Constraints', constraints.join(', ')],
-    ['Preferences', preferences.map((p) => `spread ${p.spreadDescriptor}`).join(', ')],
-    ['At most', maxReplicas === 0 ? '' : `${maxReplicas} per node`],
-  ];
-}
-
-function amounts({ nanoCpus, memoryBytes }: { nanoCpus: number; memoryBytes: number }): string {
+/** @param of limits or reservations, of which only the latter have `generic` */
+function amounts(of: {
+  nanoCpus: number;
+  memoryBytes: number;
+  pids: number;
+  generic?: readonly GenericResource[];
+}): string {
+  const { nanoCpus, memoryBytes, pids, generic = [] } = of;
   return [
     ...(nanoCpus === 0 ? [] : [`${nanoCpus / 1e9} CPUs`]),
     ...(memoryBytes === 0 ? [] : [formatBytes(memoryBytes)]),
+    ...(pids === 0 ? [] : [`${pids} PIDs`]),
+    ...generic.map(({ kind, count }) => `${count} ${kind}`),
   ].join(', ');
 }

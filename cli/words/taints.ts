@@ -1,3 +1,4 @@
+import { toWord } from '../../common/model/words.js';
 import { TaintEffect } from '../../proto/gen/hatoba/v1/types.js';
 import { wrong } from './wrong.js';
 
@@ -29,6 +30,12 @@ export function parseTaintWords(text: string): TaintWords {
   }
   const [, key = '', value = '', effect] = match;
   return { key, value, effect: effect === undefined ? undefined : effectOf(text, effect) };
+}
+
+/** The same the other way round; a key that is empty stays so. */
+export function taintText({ key, value, effect }: TaintWords): string {
+  const words = value === '' ? key : `${key}=${value}`;
+  return effect === undefined ? words : `${words}:${toWord(effect)}`;
 }
 
 function effectOf(text: string, word: string): TaintEffect {

@@ -4,7 +4,13 @@ import { serviceText } from '../../../../cli/output/service-details.js';
 import { ofSamePlace, taskText } from '../../../../cli/output/task-details.js';
 import { formatTasks } from '../../../../cli/output/task-rows.js';
 import { taskRow } from '../../../../cli/output/rows.js';
-import { TaskState, UpdateOrder, UpdateState } from '../../../../proto/gen/hatoba/v1/types.js';
+import {
+  PlacementStrategy,
+  TaintEffect,
+  TaskState,
+  UpdateOrder,
+  UpdateState,
+} from '../../../../proto/gen/hatoba/v1/types.js';
 import { aService, aTask } from '../../../support/builders.js';
 
 const { RUNNING, FAILED, PENDING, SHUTDOWN } = TaskState;
@@ -116,11 +122,28 @@ describe('one service for people', () => {
       endpoint: { ports: [{ targetPort: 80, publishedPort: 8080 }] },
       spec: {
         labels: { tier: 'front' },
+        rebalance: true,
         updateConfig: { parallelism: 2, order: UpdateOrder.START_FIRST, monitorMs: 5000 },
         taskTemplate: {
           containerSpec: { image: 'web:3', env: ['A=1'] },
-          resources: { limits: { nanoCpus: 5e8, memoryBytes: 64 * 1024 ** 2 } },
-          placement: { constraints: ['node.labels.zone==a'] },
+          resources: {
+            limits: { nanoCpus: 5e8, memoryBytes: 64 * 1024 ** 2 },
+            reservations: { pids: 9, generic: [{ kind: 'gpu', count: 2 }] },
+          },
+          placement: {
+            constraints: ['node.labels.zone==a'],
+            affinities: [
+              { expression: 'service!=web' },
+              { expression: 'service==db', topology: 'node.labels.zone', weight: 5 },
+            ],
+            spreads: [{ key: 'node.id' }, { key: 'node.ip', maxSkew: 2, required: true }],
+            tolerations: [
+              { key: 'gpu', value: 'a100' },
+              { effect: TaintEffect.NO_EXECUTE, tolerationMs: 60_000 },
+            ],
+            strategy: PlacementStrategy.BINPACK,
+          },
+          priority: -5,
           networks: [{ target: 'net-a' }],
         },
       },
@@ -136,7 +159,12 @@ describe('one service for people', () => {
       /^ {2}Image: +web:3$/m,
       /^ {2}Environment: +A=1$/m,
       /^ {2}Limits: +0.5 CPUs, 6[47][.\d]* ?Mi?B$/m,
+      /^ {2}Reservations: +9 PIDs, 2 gpu$/m,
       /^ {2}Constraints: +node\.labels\.zone==a$/m,
+      /^ {2}Affinities: +service!=web, service==db \(by node\.labels\.zone, weight 5\)$/m,
+      /^ {2}Spreads: +node\.id, node\.ip \(at most 2 apart, required\)$/m,
+      /^ {2}Tolerations: +gpu=a100, everything:no-execute for 1m$/m,
+      /^ {2}Strategy: +binpack\n {2}Priority: +-5\n {2}Rebalance: +when nodes come/m,
       /^Networks: +front$/m,
       /^Ports: +\*:8080->80\/tcp$/m,
     ]) {
