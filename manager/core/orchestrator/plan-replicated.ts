@@ -3,6 +3,7 @@ import { comparePlaces } from '../../../common/model/task-place.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { EMPTY_PLAN, type PlanContext } from '../plan-context.js';
 import type { Plan, Snapshot } from '../snapshot.js';
+import { Heap } from '../scheduler/heap.js';
 import { ServiceDraft } from './draft.js';
 import { planRebalance } from './plan-rebalance.js';
 import { planRestarts, promoteReady, refillPlaces } from './plan-restart.js';
@@ -79,18 +80,18 @@ function pickSurplus(draft: ServiceDraft, slots: readonly Slot[], count: number)
     else (byNode.get(node) ?? newList(byNode, node)).push(slot);
   }
   const picked = idle.reverse().slice(0, count);
-  while (picked.length < count) {
-    const fullest = [...byNode.values()].reduce((a, b) => (comesFirst(b, a) ? b : a));
-    const slot = fullest.pop();
-    if (slot === undefined) break;
+  const nodes = new Heap([...byNode.values()], fullestFirst);
+  for (let node = nodes.top(); picked.length < count; node = nodes.top()) {
+    const slot = node?.pop();
+    if (node === undefined || slot === undefined) break;
     picked.push(slot);
+    nodes.replaceTop(node);
   }
   return picked;
 }
 
-function comesFirst(a: readonly Slot[], b: readonly Slot[]): boolean {
-  if (a.length !== b.length) return a.length > b.length;
-  return comparePlaces(a.at(-1)?.place ?? 0, b.at(-1)?.place ?? 0) > 0;
+function fullestFirst(a: readonly Slot[], b: readonly Slot[]): number {
+  return b.length - a.length || comparePlaces(b.at(-1)?.place ?? 0, a.at(-1)?.place ?? 0);
 }
 
 function newList(byNode: Map<string, Slot[]>, node: string): Slot[] {
