@@ -2,7 +2,7 @@ import type { Service, Task } from '../../common/model/objects.js';
 import { isWanted, rankOf } from '../../common/model/task-state.js';
 import { planAllocation } from '../../manager/core/allocator/plan-allocation.js';
 import { planService } from '../../manager/core/orchestrator/plan-service.js';
-import { hasEnded, nodeFateOf } from '../../manager/core/orchestrator/slots.js';
+import { hasEnded, isLost } from '../../manager/core/orchestrator/slots.js';
 import { planReap } from '../../manager/core/plan-reap.js';
 import { pendingTasks, planSchedule } from '../../manager/core/scheduler/schedule.js';
 import type { Change } from '../../manager/core/snapshot.js';
@@ -104,7 +104,7 @@ function isWaiting({ status }: Task): boolean {
 
 function leftovers(view: View): string[] {
   const tasks = [...view.tasks()].filter(
-    (t) => !isWanted(t.desiredState) && !hasEnded(t) && nodeFateOf(view, t) !== 'lost',
+    (t) => !isWanted(t.desiredState) && !hasEnded(t) && !isLost(view, t),
   );
   const removed = [...view.networks(), ...view.stacks()].filter((o) => o.pendingDelete);
   return [

@@ -10,10 +10,10 @@ import { isJob } from '../../../common/model/service-modes.js';
 import { newTask, originOf, type TaskOrigin } from './new-task.js';
 import {
   hasEnded,
+  isLost,
   isOccupied,
   isRunning,
   isWantedTask,
-  nodeFateOf,
   slotsOf,
   type Slot,
 } from './slots.js';
@@ -171,12 +171,17 @@ export class ServiceDraft {
     if (!this.isPast(task.startAfterMs)) return false;
     return this.slot(placeOf(task))
       .tasks.filter((t) => t.generation < task.generation)
-      .every((t) => hasEnded(t) || isWantedTask(t) || nodeFateOf(this.snapshot, t) === 'lost');
+      .every((t) => hasEnded(t) || isWantedTask(t) || this.isLost(t));
+  }
+
+  /** See slots.ts. */
+  isLost(task: Task): boolean {
+    return isLost(this.snapshot, task);
   }
 
   /** Whether the task is meant to run and does, on a node that has not been lost. */
   serves(task: Task): boolean {
-    return isWantedTask(task) && isRunning(task) && nodeFateOf(this.snapshot, task) !== 'lost';
+    return isWantedTask(task) && isRunning(task) && !this.isLost(task);
   }
 
   /** @param cause for the history of the service, where its spec changes */

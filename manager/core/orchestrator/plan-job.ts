@@ -20,6 +20,7 @@ export function planReplicatedJob(draft: ServiceDraft, job: ReplicatedJob): void
   for (let number = 1; number <= job.totalCompletions && room > 0; number++) {
     const cause = causeOfNext(draft, number);
     if (cause === undefined) continue;
+    if (draft.isFull()) break;
     draft.create(number, { cause });
     room--;
   }

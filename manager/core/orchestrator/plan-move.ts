@@ -7,7 +7,7 @@ import type { TaskOrigin } from './new-task.js';
 import { handedOn, judgeRestart } from './restart-policy.js';
 import { isRunning, type Slot } from './slots.js';
 import { isPaused } from './update-status.js';
-import { isAlive, isLost, leaveReasonOf, originFor, worthOf } from './worth.js';
+import { isAlive, leaveReasonOf, originFor, worthOf } from './worth.js';
 
 /**
  * Gives another task to each place whose task has to leave its node: because that is drained, tainted
@@ -27,7 +27,7 @@ export function planMoves(draft: ServiceDraft): void {
     if (leaving === undefined) continue;
     const { task, others } = leaving;
     for (const other of others) end(draft, other);
-    if (isLost(draft, task)) moveLost(draft, leaving);
+    if (draft.isLost(task)) moveLost(draft, leaving);
     else if (!startsFirst(draft) || !draft.serves(task)) moveNow(draft, leaving);
     else {
       underWay ??= draft.slots().filter((s) => isMoving(draft, s)).length;
@@ -114,8 +114,9 @@ function moveOptions(
   };
 }
 
-function startsFirst({ service }: ServiceDraft): boolean {
-  return service.spec.updateConfig.order === UpdateOrder.START_FIRST;
+/** Never what is to end: its work would be done twice. */
+function startsFirst({ goal, service }: ServiceDraft): boolean {
+  return goal === TaskState.RUNNING && service.spec.updateConfig.order === UpdateOrder.START_FIRST;
 }
 
 function limitOf({ service }: ServiceDraft): number {

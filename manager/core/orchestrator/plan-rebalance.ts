@@ -3,10 +3,10 @@ import { TaskState, UpdateOrder } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
 import { pickMove, type Move } from '../scheduler/imbalance.js';
 import type { ServiceDraft } from './draft.js';
-import { hasEnded, type Slot } from './slots.js';
+import { hasEnded, isWantedTask, type Slot } from './slots.js';
 import { progressDeadlineMs } from './update-progress.js';
 import { isPaused, isUpdating } from './update-status.js';
-import { isAlive, isLost, leaveReasonOf, originFor, runningSinceMs } from './worth.js';
+import { isAlive, leaveReasonOf, originFor, runningSinceMs } from './worth.js';
 
 /** A move that came to nothing says that the next one might not either, for so long. */
 const RETRY_MS = 10 * 60_000;
@@ -45,9 +45,13 @@ function start(draft: ServiceDraft, { task, nodeId }: Move): void {
   draft.create(task.slot, { ...options, takesOver: true });
 }
 
-/** Whether the slot has one task, which has proven itself where it is, and nothing speaks against a move. */
+/**
+ * Whether the slot has one task, which has proven itself where it is, and nothing speaks against a
+ * move; or none any more, because its restart policy has given up.
+ */
 function isAtRest(draft: ServiceDraft, { tasks }: Slot): boolean {
-  const [task, ...others] = tasks.filter((t) => !hasEnded(t) && !isLost(draft, t));
+  if (tasks.every((t) => hasEnded(t) && !isWantedTask(t))) return true;
+  const [task, ...others] = tasks.filter((t) => !hasEnded(t) && !draft.isLost(t));
   if (task === undefined || others.length > 0) return false;
   if (!draft.serves(task) || draft.comparison.isDirty(task)) return false;
   if (leaveReasonOf(draft, task) !== undefined) return false;

@@ -8,7 +8,7 @@ import { planMoves } from './plan-move.js';
 import { handedOn, judgeRestart } from './restart-policy.js';
 import { isDone, isWantedTask, type Slot } from './slots.js';
 import { isPaused } from './update-status.js';
-import { isAlive, isLost, isUnsettled, leaveReasonOf, originFor, worthOf } from './worth.js';
+import { isAlive, isUnsettled, leaveReasonOf, originFor, worthOf } from './worth.js';
 
 /**
  * Replaces the tasks that cannot go on: those that ended, and those that have to leave their nodes
@@ -60,7 +60,7 @@ function replaceEnded(draft: ServiceDraft, { place }: Slot, task: Task): void {
  */
 function isMissed(draft: ServiceDraft, task: Task): boolean {
   const { comparison, service } = draft;
-  const others = draft.slotOf(task).tasks.filter((t) => isAlive(t) && !isLost(draft, t));
+  const others = draft.slotOf(task).tasks.filter((t) => isAlive(t) && !draft.isLost(t));
   if (others.length === 0) return true;
   const isNew = !comparison.isDirty(task);
   if (isNew && isPaused(service) && others.every((t) => comparison.isDirty(t))) return false;
@@ -78,6 +78,7 @@ export function refillPlaces(draft: ServiceDraft): void {
     if (last === undefined || tasks.some(isWantedTask)) continue;
     const own = endedByItself(last);
     if (own && !judgeRestart(last, last.desiredSinceMs).again) continue;
+    if (draft.isFull()) return;
     draft.create(place, {
       cause: last.desiredReason || endingOf(last),
       origin: originFor(draft, last),

@@ -81,6 +81,7 @@ function startSlots(
   const rankOf = (slot: Slot): number => urgencyOf(draft, slot);
   const inOrder = [0, 1, 2].flatMap((rank) => pending.filter((s) => rankOf(s) === rank));
   for (const slot of inOrder.slice(0, Math.max(0, limit - occupied))) {
+    if (draft.isFull()) return;
     updateSlot(draft, slot, orderOf(draft, config));
   }
 }

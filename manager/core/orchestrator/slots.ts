@@ -1,7 +1,7 @@
-import type { Node, Task } from '../../../common/model/objects.js';
+import type { Task } from '../../../common/model/objects.js';
 import { placeOf, type Place } from '../../../common/model/task-place.js';
 import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.js';
-import { NodeAvailability, NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { NodeState, TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../snapshot.js';
 
 /**
@@ -45,17 +45,14 @@ export function isRunning(task: Task): boolean {
   return task.status.state === TaskState.RUNNING;
 }
 
-/** What a task can expect of its node. `lost`: out of reach, so nothing on it can be waited for. */
-export type NodeFate = 'usable' | 'draining' | 'lost';
-
-export function fateOf(node: Node | undefined): NodeFate {
-  if (node === undefined || node.status.state === NodeState.DOWN) return 'lost';
-  return node.spec.availability === NodeAvailability.DRAIN ? 'draining' : 'usable';
-}
-
-/** The fate of the node a task is on; a task without a node has none to fear. */
-export function nodeFateOf(snapshot: Snapshot, task: Task): NodeFate {
-  return task.nodeId === '' ? 'usable' : fateOf(snapshot.node(task.nodeId));
+/**
+ * Whether the task is on a node that nobody can reach, or that was removed: it may be running there or
+ * not, and nothing of it can be waited for.
+ */
+export function isLost(snapshot: Snapshot, { nodeId }: Pick<Task, 'nodeId'>): boolean {
+  if (nodeId === '') return false;
+  const node = snapshot.node(nodeId);
+  return node === undefined || node.status.state === NodeState.DOWN;
 }
 
 /** Whether the slot holds a place among the replicas: not all of its tasks are to be removed. */

@@ -2,7 +2,7 @@ import { endedByItself } from '../../../common/model/task-state.js';
 import type { Task } from '../../../common/model/objects.js';
 import type { UpdateConfig } from '../../../proto/gen/hatoba/v1/types.js';
 import type { ServiceDraft } from './draft.js';
-import { hasEnded, isWantedTask, nodeFateOf, type Slot } from './slots.js';
+import { hasEnded, isWantedTask, type Slot } from './slots.js';
 import type { SpecComparison } from './spec-comparison.js';
 import { isAlive, runningSinceMs } from './worth.js';
 
@@ -39,14 +39,15 @@ export function isOutdated(draft: { readonly comparison: SpecComparison }, slot:
 
 export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig): SlotProgress {
   const own = slot.tasks.filter((t) => t.specVersion === draft.service.specVersion);
-  const failure = own.find((t) => hasFailed(draft, t, config));
+  const passed = own.find((t) => endedByItself(t) && hasPassed(t, config));
+  const judged = passed === undefined ? own : own.slice(0, own.indexOf(passed));
+  const failure = judged.find((t) => hasFailed(draft, t, config));
   const outdated = isOutdated(draft, slot);
   const base = { slot, failure, touched: outdated || own.length > 0 };
   if (failure !== undefined) return { ...base, pending: false, occupied: false, open: false };
   if (outdated) return { ...base, pending: true, occupied: false, open: true };
   const clean = slot.tasks.filter((t) => isWantedTask(t) && !draft.comparison.isDirty(t));
   if (clean.length === 0) return { ...base, pending: false, occupied: false, open: false };
-  const passed = own.find((t) => endedByItself(t) && hasPassed(t, config));
   const server = passed ?? clean.find((t) => draft.serves(t));
   if (server === undefined) {
     const isAwaited = clean.some((t) => mayComeUp(draft, t, config));
@@ -70,17 +71,16 @@ export function progressOf(draft: ServiceDraft, slot: Slot, config: UpdateConfig
 function mayComeUp(draft: ServiceDraft, task: Task, config: UpdateConfig): boolean {
   const hasComeUp = task.status.runningAtMs > 0;
   // whether another takes its place is for its restart policy to say
-  if (hasComeUp && nodeFateOf(draft.snapshot, task) === 'lost') return false;
+  if (hasComeUp && draft.isLost(task)) return false;
   if (task.specVersion === draft.service.specVersion) return true;
   const deadlineMs = progressDeadlineMs(config);
-  return deadlineMs === 0 || !draft.isPast(task.createdAtMs + deadlineMs);
+  const fromMs = Math.max(task.createdAtMs, task.startAfterMs);
+  return deadlineMs === 0 || !draft.isPast(fromMs + deadlineMs);
 }
 
 /** Whether outdated tasks of the slot are still on their way out, on nodes that can tell. */
 function oldOnesLinger(draft: ServiceDraft, slot: Slot): boolean {
-  return slot.tasks.some(
-    (t) => draft.comparison.isDirty(t) && !hasEnded(t) && nodeFateOf(draft.snapshot, t) !== 'lost',
-  );
+  return slot.tasks.some((t) => draft.comparison.isDirty(t) && !hasEnded(t) && !draft.isLost(t));
 }
 
 /**
@@ -94,7 +94,7 @@ function hasFailed(draft: ServiceDraft, task: Task, config: UpdateConfig): boole
   if (endedByItself(task)) return !hasPassed(task, config);
   const deadlineMs = progressDeadlineMs(config);
   if (!isAlive(task) || runningAtMs > 0 || deadlineMs === 0) return false;
-  return draft.isPast(Math.max(task.createdAtMs, resumedAtMs) + deadlineMs);
+  return draft.isPast(Math.max(task.createdAtMs, task.startAfterMs, resumedAtMs) + deadlineMs);
 }
 
 /** Whether a task that ended had run for the monitor period: what follows it is no more of the update's. */

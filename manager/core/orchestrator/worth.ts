@@ -2,7 +2,7 @@ import type { Task } from '../../../common/model/objects.js';
 import { rankOf } from '../../../common/model/task-state.js';
 import type { ServiceDraft } from './draft.js';
 import { originOf, type TaskOrigin } from './new-task.js';
-import { hasEnded, isWantedTask, nodeFateOf } from './slots.js';
+import { hasEnded, isWantedTask } from './slots.js';
 import { isPaused, isRollback, isUpdating } from './update-status.js';
 
 /** At least so long a task must have run before another one is given up for it. */
@@ -81,11 +81,6 @@ export function isProven(draft: ServiceDraft, task: Task): boolean {
  */
 export function runningSinceMs(task: Task): number {
   return Math.min(task.status.runningAtMs, task.updatedAtMs);
-}
-
-/** Whether it is on a node that nobody can reach, and may be running there or not. */
-export function isLost({ snapshot }: ServiceDraft, task: Task): boolean {
-  return nodeFateOf(snapshot, task) === 'lost';
 }
 
 /** The running one, else the one that has come furthest without ending; the older of equals. */

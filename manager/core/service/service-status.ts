@@ -2,7 +2,7 @@ import type { Service, Task } from '../../../common/model/objects.js';
 import type { ServiceStatus } from '../../../proto/gen/hatoba/v1/types.js';
 import { concurrencyOf } from '../../../common/model/service-modes.js';
 import { nodesOf } from '../orchestrator/node-standing.js';
-import { isDone, isRunning, isWantedTask, nodeFateOf } from '../orchestrator/slots.js';
+import { isDone, isLost, isRunning, isWantedTask } from '../orchestrator/slots.js';
 import type { Snapshot } from '../snapshot.js';
 
 /**
@@ -21,7 +21,7 @@ export function serviceStatusOf(snapshot: Snapshot, service: Service): ServiceSt
 }
 
 function serves(snapshot: Snapshot, task: Task): boolean {
-  return isRunning(task) && isWantedTask(task) && nodeFateOf(snapshot, task) !== 'lost';
+  return isRunning(task) && isWantedTask(task) && !isLost(snapshot, task);
 }
 
 /** How many tasks a service is to have at the same time. */

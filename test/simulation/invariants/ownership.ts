@@ -1,7 +1,7 @@
 import type { Service, Task } from '../../../common/model/objects.js';
 import { isTerminal, rankOf } from '../../../common/model/task-state.js';
 import { equalData } from '../../../manager/core/equal.js';
-import { hasEnded, isAssigned, nodeFateOf } from '../../../manager/core/orchestrator/slots.js';
+import { hasEnded, isAssigned, isLost } from '../../../manager/core/orchestrator/slots.js';
 import { LEADER_KEY } from '../../../manager/store/keys.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Commit } from '../world/truth.js';
@@ -60,7 +60,7 @@ function checkNewState(task: Task, commit: Commit, facts: Facts): void {
 function checkRemoval(task: Task, commit: Commit, facts: Facts): void {
   leaderOnly('removes', task, commit, facts);
   const isFree = hasEnded(task) || !isAssigned(task);
-  if (isFree || nodeFateOf(facts.view, task) === 'lost') return;
+  if (isFree || isLost(facts.view, task)) return;
   throw new Violation('reaped-early', `${nameOf(task)} was removed in state ${task.status.state}`);
 }
 

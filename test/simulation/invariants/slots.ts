@@ -3,7 +3,7 @@ import { isTerminal } from '../../../common/model/task-state.js';
 import {
   isLive,
   isOccupied,
-  nodeFateOf,
+  isLost,
   slotsOf,
   type Slot,
 } from '../../../manager/core/orchestrator/slots.js';
@@ -38,7 +38,7 @@ function checkSlot(task: Task, service: Service, { view }: Facts): void {
     .tasksOfService(service.id)
     .filter((t) => t.slot === task.slot && t.id !== task.id && isToRun(t))
     .filter((t) => task.slot !== 0 || t.nodeId === task.nodeId)
-    .filter((t) => nodeFateOf(view, t) !== 'lost');
+    .filter((t) => !isLost(view, t));
   const allowed = mayStartFirst(service) ? 1 : 0;
   if (others.length <= allowed) return;
   const names = [task, ...others].map(nameOf).join(', ');
@@ -77,7 +77,7 @@ function checkConcurrency(task: Task, service: Service, view: Facts['view']): vo
   const live = view
     .tasksOfService(service.id)
     .filter((t) => isLive(t) && t.jobIteration === task.jobIteration)
-    .filter((t) => nodeFateOf(view, t) !== 'lost');
+    .filter((t) => !isLost(view, t));
   if (live.length <= mode.value.maxConcurrent) return;
   throw new Violation('concurrency', `${nameOf(task)} is one of ${live.length} at once`);
 }

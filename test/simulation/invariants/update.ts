@@ -2,7 +2,7 @@ import type { Service, Task } from '../../../common/model/objects.js';
 import { placeOf } from '../../../common/model/task-place.js';
 import { isTerminal, rankOf } from '../../../common/model/task-state.js';
 import { equalData } from '../../../manager/core/equal.js';
-import { isWantedTask, nodeFateOf } from '../../../manager/core/orchestrator/slots.js';
+import { isLost, isWantedTask } from '../../../manager/core/orchestrator/slots.js';
 import { TaskState, UpdateState } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Commit } from '../world/truth.js';
 import { Violation, type Facts, type Invariant } from './invariant.js';
@@ -23,7 +23,7 @@ export class UpdateParallelism implements Invariant {
       const since = change.object.createdAtMs - deadlineOf(service); // later ones have had their time
       const atOnce = tasks
         .filter((t) => isUpdating(t, service, tasks) && t.createdAtMs > since)
-        .filter((t) => nodeFateOf(view, t) !== 'lost'); // nobody waits for a node out of reach
+        .filter((t) => !isLost(view, t)); // nobody waits for a node out of reach
       if (atOnce.length <= parallelism) continue;
       throw new Violation(
         'parallelism',

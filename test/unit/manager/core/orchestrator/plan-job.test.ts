@@ -8,6 +8,7 @@ import {
   NodeState,
   RestartCondition,
   TaskState,
+  UpdateOrder,
   type RestartPolicy,
   type Task as TaskMessage,
 } from '../../../../../proto/gen/hatoba/v1/types.js';
@@ -85,6 +86,25 @@ describe('replicated jobs', () => {
       assert.deepEqual(decided(service, tasks), expected);
     });
   }
+
+  it('never run twice at once, whatever the order of updates', () => {
+    const { spec } = job(1, 1);
+    const updateConfig = { ...spec.updateConfig, order: UpdateOrder.START_FIRST };
+    const drained = aNode({ spec: { availability: NodeAvailability.DRAIN } });
+    const service = { ...job(1, 1), spec: { ...spec, updateConfig } };
+    assert.deepEqual(decided(service, [task(1, RUNNING)], [drained]), [
+      '1-1 SHUTDOWN: n1 is drained',
+      '1 +2 READY: n1 is drained',
+    ]);
+  });
+
+  it('make so many tasks at once that others have their turn', () => {
+    const service = job(100_000, 0);
+    const snapshot = snapshotOf({ services: [service], nodes: [aNode()] });
+    const plan = planService(snapshot, service.id, { nowMs: NOW, newId: () => 'new' });
+    assert.ok(plan.groups.length < 10_000);
+    assert.equal(plan.requeueAfterMs, 0);
+  });
 
   it('count what has completed of their present iteration', () => {
     const service = job(5, 2, 2);

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Service, Task } from '../../../../../common/model/objects.js';
 import {
+  NodeAvailability,
+  RestartCondition,
   TaskState,
   UpdateOrder,
   type Task as TaskMessage,
@@ -43,6 +45,30 @@ describe('a task that is to be moved', () => {
     assert.deepEqual(summary(plan(even(STOP_FIRST), both, nodes)), [
       'update t-web-2-1 SHUTDOWN',
       'create 2.2 READY',
+    ]);
+  });
+
+  it('stays if the node it was to go to is drained meanwhile', () => {
+    const drained = aNode({ id: 'n2', spec: { availability: NodeAvailability.DRAIN } });
+    const beside = [...both, moved(1000)];
+    assert.deepEqual(reasons(plan(even(START_FIRST), beside, [aNode(), drained])), [
+      't-web-2-2: n2 is drained',
+    ]);
+  });
+
+  it('is no less moved for a place that has been given up', () => {
+    const restartPolicy = { condition: RestartCondition.NONE };
+    const over = running(3, {
+      spec: { restartPolicy },
+      desiredState: TaskState.SHUTDOWN,
+      status: { state: TaskState.FAILED },
+    });
+    const three = {
+      ...even(START_FIRST),
+      spec: { ...even(START_FIRST).spec, mode: web(3).spec.mode },
+    };
+    assert.deepEqual(reasons(plan(three, [...both, over], nodes)), [
+      '2.2: rebalanced from n1 to n2',
     ]);
   });
 

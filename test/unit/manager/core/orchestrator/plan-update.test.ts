@@ -121,6 +121,35 @@ describe('rolling updates', () => {
     assert.equal(change.object.updateStatus?.state, UpdateState.COMPLETED);
   });
 
+  it('does not count failures of tasks that came after one which ran long enough', () => {
+    const flapping = [
+      done(1),
+      {
+        ...fresh(1, { state: TaskState.FAILED, runningAtMs: NOW - 9000, timestampMs: NOW - 3000 }),
+        desiredState: TaskState.SHUTDOWN,
+      },
+      {
+        ...fresh(1, { state: TaskState.FAILED, runningAtMs: NOW - 2000, timestampMs: NOW - 1000 }),
+        ...{ id: 'again', generation: 3 },
+      },
+    ];
+    const [change] = plan(updating(), [...flapping, old(2), old(3), old(4)]).groups.flat();
+    assert.equal(change?.kind, 'task');
+  });
+
+  it('gives a task its time from when it may start', () => {
+    const delayed = (startAfterMs: number): Task => ({
+      ...fresh(1, { state: TaskState.READY }),
+      ...{ createdAtMs: NOW - 11 * 60_000, desiredState: TaskState.READY, startAfterMs },
+    });
+    const changes = (startAfterMs: number): string[] =>
+      plan(updating(), [done(1), delayed(startAfterMs), old(2), old(3), old(4)])
+        .groups.flat()
+        .map((c) => c.kind);
+    assert.ok(!changes(NOW + 60_000).includes('service'));
+    assert.deepEqual(changes(NOW - 10 * 60_000), ['service']);
+  });
+
   it('changes nothing while it is paused', () => {
     const paused = updating({ updateStatus: { state: UpdateState.PAUSED } });
     assert.deepEqual(plan(paused, [old(1), old(2), old(3), old(4)]).groups, []);
