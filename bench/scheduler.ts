@@ -59,6 +59,28 @@ const SCENARIOS: readonly Scenario[] = [
     perSecond: 5000,
   },
   {
+    name: 'spread over hostnames (preference)',
+    services: 100,
+    spec: () => placed({ preferences: [{ spreadDescriptor: 'node.hostname' }] }),
+    perSecond: 5000,
+  },
+  {
+    name: 'spread over hostnames (condition)',
+    services: 100,
+    spec: () => placed({ spreads: [{ key: 'node.hostname', maxSkew: 1, required: true }] }),
+    perSecond: 5000,
+  },
+  {
+    name: 'spread over zones, then hostnames; no more than 2 apart as a wish',
+    services: 100,
+    spec: () =>
+      placed({
+        preferences: [{ spreadDescriptor: zone }, { spreadDescriptor: 'node.hostname' }],
+        spreads: [{ key: 'node.hostname', maxSkew: 2 }],
+      }),
+    perSecond: 5000,
+  },
+  {
     name: 'anti-affinity: one per node',
     services: 200,
     spec: (service) => placed({ affinities: [{ expression: `service!=${service}` }] }),

@@ -25,8 +25,8 @@ export interface CountOf {
  */
 export class TopologyCounter {
   readonly of: CountOf;
-  /** Grows with each change. */
-  version = 0;
+  /** Grows whenever a count may have become smaller. */
+  decreases = 0;
   /** value → place → tasks of it. */
   readonly #places = new Map<string, Map<string, number>>();
 
@@ -53,7 +53,7 @@ export class TopologyCounter {
 
   count(task: Task, view: NodeView, sign: 1 | -1): void {
     if (!this.of.present && standingOf(task) !== 'wanted') return;
-    this.version++;
+    if (sign === -1) this.decreases++;
     const value = valueFor(view, this.of.keys);
     const places = this.#places.get(value) ?? new Map<string, number>();
     const place = placeKey(task);

@@ -2,10 +2,18 @@
 export class Heap<T> {
   readonly #items: T[];
   readonly #compare: (a: T, b: T) => number;
+  readonly #placed: ((item: T, at: number) => void) | undefined;
 
-  constructor(items: readonly T[], compare: (a: T, b: T) => number) {
+  /** @param placed told where an item is, whenever that changes; for `changed` */
+  constructor(
+    items: readonly T[],
+    compare: (a: T, b: T) => number,
+    placed?: (item: T, at: number) => void,
+  ) {
     this.#items = [...items];
     this.#compare = compare;
+    this.#placed = placed;
+    if (placed !== undefined) for (const [at, item] of this.#items.entries()) placed(item, at);
     for (let i = (items.length >> 1) - 1; i >= 0; i--) this.#sink(i);
   }
 
@@ -25,6 +33,33 @@ export class Heap<T> {
     this.#sink(0);
   }
 
+  /** To be called when the item at this place compares otherwise than before. */
+  changed(at: number): void {
+    this.#sink(this.#rise(at));
+  }
+
+  /** @returns where the item is then */
+  #rise(start: number): number {
+    const items = this.#items;
+    let at = start;
+    const item = items[at];
+    if (item === undefined) return at;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      const parent = items[above];
+      if (parent === undefined || this.#compare(item, parent) >= 0) break;
+      this.#put(parent, at);
+      at = above;
+    }
+    if (at !== start) this.#put(item, at);
+    return at;
+  }
+
+  #put(item: T, at: number): void {
+    this.#items[at] = item;
+    this.#placed?.(item, at);
+  }
+
   #sink(start: number): void {
     const items = this.#items;
     let at = start;
@@ -38,9 +73,9 @@ export class Heap<T> {
       const isRight = rightItem !== undefined && this.#compare(rightItem, leftItem) < 0;
       const child = isRight ? rightItem : leftItem;
       if (this.#compare(child, item) >= 0) break;
-      items[at] = child;
+      this.#put(child, at);
       at = isRight ? left + 1 : left;
     }
-    items[at] = item;
+    if (at !== start) this.#put(item, at);
   }
 }

@@ -15,6 +15,8 @@ export interface Wish {
   score(view: NodeView): number;
   /** As of Check: set where placing a task changes the score of other nodes than its own. */
   readonly shiftsWith?: readonly string[];
+  /** As of Check. */
+  readonly baseline?: () => number;
 }
 
 export function sumOf(wishes: readonly Wish[], view: NodeView): number {
@@ -34,6 +36,7 @@ export function wishesOf(request: PlacementRequest, state: SchedulerState): Wish
       return {
         score: (view) => -SPREAD_WEIGHT * counts.excess(view),
         shiftsWith: [spread.key],
+        baseline: () => counts.least(),
       };
     }),
   ];

@@ -49,13 +49,14 @@ function towardCheck(
 ): Check {
   const counter = state.counter(countOfAffinity(affinity));
   const isOwn = isMeant(affinity, task);
+  const baseline = (): number => Number(counter.isEmpty(place));
   return {
     fits: (view) => counter.on(view, place) > 0 || (isOwn && counter.isEmpty(place)),
     explain: (failed) => {
       const none = counter.isEmpty(place) ? '; there is none in the cluster' : '';
       return `${verb(failed, 'has', 'have')} no task ${nearby(affinity, failed)} that it is to be near to (${affinity.expression}${none})`;
     },
-    ...(isOwn ? { shiftsWith: [affinity.topology] } : {}),
+    ...(isOwn ? { shiftsWith: [affinity.topology], baseline } : {}),
   };
 }
 

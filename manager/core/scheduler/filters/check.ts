@@ -13,6 +13,11 @@ export interface Check {
    * values of these keys fit, or not, together. All other checks only ever get stricter in a pass.
    */
   readonly shiftsWith?: readonly string[];
+  /**
+   * Set with shiftsWith where a task may even make a difference for nodes of other values: what
+   * those are compared with. As long as it stays the same, so do they.
+   */
+  readonly baseline?: () => number;
 }
 
 export function passesAll(checks: readonly Check[], view: NodeView): boolean {

@@ -14,6 +14,8 @@ export class SpreadCounts {
   readonly #place: string | undefined;
   #leastAsOf = -1;
   #least = 0;
+  /** Those that were at the least; the last of them still is. */
+  #behind: string[] = [];
 
   constructor(spread: TopologySpread, request: PlacementRequest, state: SchedulerState) {
     this.key = spread.key;
@@ -34,14 +36,32 @@ export class SpreadCounts {
     return Math.max(0, this.on(view) + 1 - this.least() - this.maxSkew);
   }
 
-  /** Of the values that tasks may go to, the count of the one with fewest. */
+  /**
+   * Of the values that tasks may go to, the count of the one with fewest. All are looked at only when
+   * that rises, which takes a task on each of them.
+   */
   least(): number {
-    if (this.#leastAsOf !== this.#counter.version) {
-      this.#leastAsOf = this.#counter.version;
-      const counts = [...this.#values].map((value) => this.#counter.at(value, this.#place));
-      this.#least = counts.length === 0 ? 0 : Math.min(...counts);
+    if (this.#leastAsOf !== this.#counter.decreases) {
+      this.#leastAsOf = this.#counter.decreases;
+      this.#behind = [];
     }
+    for (let last = this.#behind.at(-1); last !== undefined; last = this.#behind.at(-1)) {
+      if (this.#counter.at(last, this.#place) === this.#least) return this.#least;
+      this.#behind.pop();
+    }
+    this.#lookAtAll();
     return this.#least;
+  }
+
+  #lookAtAll(): void {
+    this.#least = this.#values.size === 0 ? 0 : Infinity;
+    for (const value of this.#values) {
+      const count = this.#counter.at(value, this.#place);
+      if (count > this.#least) continue;
+      if (count < this.#least) this.#behind = [];
+      this.#least = count;
+      this.#behind.push(value);
+    }
   }
 
   /** Values that hold the others back. */
@@ -60,6 +80,7 @@ export function spreadChecks(request: PlacementRequest, state: SchedulerState): 
         fits: (view) => view.value(spread.key) !== '' && counts.excess(view) === 0,
         explain: (failed) => explain(counts, failed),
         shiftsWith: [spread.key],
+        baseline: () => counts.least(),
       };
     });
 }
