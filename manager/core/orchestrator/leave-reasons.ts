@@ -1,7 +1,7 @@
 import type { Node, Task } from '../../../common/model/objects.js';
 import { NodeAvailability, NodeState, type Placement } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
-import { fitsPlacement } from '../scheduler/constraint.js';
+import { brokenConstraints, fitsPlacement } from '../scheduler/constraint.js';
 import { taintText } from '../scheduler/taints.js';
 import type { Snapshot } from '../snapshot.js';
 import { crowdedOut } from './crowded-out.js';
@@ -57,9 +57,7 @@ function conditionOf(node: Node): string | undefined {
 /** How the node does not meet the placement. */
 export function misfitOf(node: Node, placement: Placement): string | undefined {
   if (fitsPlacement(node, placement)) return undefined;
-  const broken = placement.constraints.filter(
-    (c) => !fitsPlacement(node, { ...placement, platforms: [], constraints: [c] }),
-  );
+  const broken = brokenConstraints(node, placement).map((c) => c.expression);
   return broken.length === 0
     ? 'is not of the right platform'
     : `does not satisfy ${broken.join(' and ')} any more`;

@@ -126,10 +126,30 @@ export function matchesPlatform(node: Node, platforms: readonly Platform[]): boo
   );
 }
 
+/** Placements are frozen, so what was read of one is right for as long as it is there. */
+const known = new WeakMap<Placement, readonly Constraint[]>();
+
+/**
+ * The constraints of a placement; read once, as many nodes are asked about the same one.
+ * @throws {HatobaError} as of parseConstraint
+ */
+export function constraintsOf(placement: Placement): readonly Constraint[] {
+  const there = known.get(placement);
+  if (there !== undefined) return there;
+  const constraints = placement.constraints.map(parseConstraint);
+  known.set(placement, constraints);
+  return constraints;
+}
+
+/** Those of a placement that a node does not satisfy. */
+export function brokenConstraints(node: Node, placement: Placement): Constraint[] {
+  return constraintsOf(placement).filter((c) => !matchesConstraint(c, node));
+}
+
 /** Whether a task already on the node may stay there under this placement. */
 export function fitsPlacement(node: Node, placement: Placement): boolean {
   return (
     matchesPlatform(node, placement.platforms) &&
-    placement.constraints.every((c) => matchesConstraint(parseConstraint(c), node))
+    constraintsOf(placement).every((c) => matchesConstraint(c, node))
   );
 }

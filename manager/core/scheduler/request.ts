@@ -2,7 +2,7 @@ import { HatobaError } from '../../../common/errors.js';
 import type { Task } from '../../../common/model/objects.js';
 import { PlacementStrategy, type TopologySpread } from '../../../proto/gen/hatoba/v1/types.js';
 import { parseAffinity, type NodeAffinity, type ServiceAffinity } from './affinity.js';
-import { parseConstraint, type Constraint } from './constraint.js';
+import { constraintsOf, type Constraint } from './constraint.js';
 import { classOf } from './standing.js';
 
 /** What a class of equal tasks asks of a node; worked out once for all of them. */
@@ -37,7 +37,7 @@ export function requestOf(task: Task): PlacementRequest {
   const affinities = placement.affinities.map(parseAffinity);
   const conditions = affinities.filter((a) => a.weight === 0);
   const constraints = [
-    ...placement.constraints.map(parseConstraint),
+    ...constraintsOf(placement),
     ...conditions.filter((a) => a.kind === 'node').map((a) => a.constraint),
   ];
   const ofServices = conditions.filter((a) => a.kind === 'service');

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import type { HatobaError } from '../../../../../common/errors.js';
 import {
+  brokenConstraints,
+  constraintsOf,
+  fitsPlacement,
   matchesConstraint,
   parseConstraint,
 } from '../../../../../manager/core/scheduler/constraint.js';
-import { NodeRole } from '../../../../../proto/gen/hatoba/v1/types.js';
+import { NodeRole, Placement } from '../../../../../proto/gen/hatoba/v1/types.js';
 import { aNode } from '../../../../support/builders.js';
 
 const node = aNode({
@@ -90,4 +93,15 @@ describe('placement constraints', () => {
       );
     });
   }
+
+  it('of a placement are read once, however many nodes are asked about it', () => {
+    const constraints = ['node.labels.zone==a', 'node.role == worker', 'node.labels.size exists'];
+    const placement = Placement.fromPartial({ constraints });
+    assert.equal(fitsPlacement(node, placement), false);
+    const broken = brokenConstraints(node, placement).map((c) => c.expression);
+    assert.deepEqual(broken, ['node.role == worker']);
+    assert.equal(constraintsOf(placement), constraintsOf(placement));
+    const other = Placement.fromPartial({ constraints: constraints.slice(0, 1) });
+    assert.equal(fitsPlacement(node, other), true);
+  });
 });
