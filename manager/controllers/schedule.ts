@@ -1,3 +1,4 @@
+import type { Task } from '../../common/model/objects.js';
 import { isTerminal } from '../../common/model/task-state.js';
 import { TaskState } from '../../proto/gen/hatoba/v1/types.js';
 import { planPending } from '../core/scheduler/schedule.js';
@@ -7,6 +8,9 @@ import { applyAndSee, debounced, WHOLE_CLUSTER, type LoopModules } from './loop.
 
 /** Tasks that become pending within this time are placed together. */
 const GATHER_MS = 10;
+
+/** What waits is planned and written in parts of so many, so that nothing else stands still. */
+const MAX_AT_ONCE = 5000;
 
 /** Owns the step PENDING → ASSIGNED where the orchestrator could not make it. */
 export function scheduleController(modules: LoopModules): Controller {
@@ -21,10 +25,15 @@ export function scheduleController(modules: LoopModules): Controller {
       });
       return [unwatch, ledger.onTakenBack(soon.call), soon.cancel];
     },
-    reconcile: (_key, signal) => {
-      const plan = planPending(ledger.scheduler, clock.nowMs());
-      const given = { scheduled: plan.groups.flat() };
-      return ledger.writing(given, () => applyAndSee(modules, plan, signal), signal);
+    reconcile: async (_key, signal) => {
+      const waiting = inOrder(ledger.scheduler.pending());
+      for (let i = 0; i < waiting.length; i += MAX_AT_ONCE) {
+        const part = waiting.slice(i, i + MAX_AT_ONCE).flatMap(({ id }) => view.task(id) ?? []);
+        const pending = part.filter((task) => ledger.scheduler.isPending(task));
+        const plan = planPending(ledger.scheduler, clock.nowMs(), pending);
+        const given = { scheduled: plan.groups.flat() };
+        await ledger.writing(given, () => applyAndSee(modules, plan, signal), signal);
+      }
     },
   };
 }
@@ -36,4 +45,9 @@ function concernsScheduling(change: ViewChange): boolean {
   const { state } = change.object.status;
   if (change.type === 'delete' || change.previous === undefined) return true;
   return state === TaskState.PENDING || isTerminal(state);
+}
+
+/** The highest priority first, then those that wait longest. */
+function inOrder(tasks: Task[]): Task[] {
+  return tasks.sort((a, b) => b.spec.priority - a.spec.priority || a.createdAtMs - b.createdAtMs);
 }

@@ -9,6 +9,9 @@ import type { Entry, Guard, Store } from './store.js';
 /** Transactions of one plan under way at a time: where etcd's throughput levels off. */
 const IN_FLIGHT = 8;
 
+/** So many groups are encoded in one go: a large plan neither stops all else nor fills the memory. */
+const GROUPS_AT_ONCE = 2000;
+
 export interface WriteOptions {
   /** The leader's campaign key; compared in every transaction. */
   fence?: Guard;
@@ -38,7 +41,7 @@ export interface WriteOutcome extends WriteResult {
  * - An object may be both in `plan.guards` and in a group only if it is the plan's only group, as
  *   the first write makes the guard untrue.
  * @throws {HatobaError} conflict when the fence does not hold: this manager leads no more;
- * unavailable when the outcome of a commit is not known (the other groups were tried);
+ * unavailable when the outcome of a commit is not known (others were tried);
  * invalid-argument for a group that no transaction can hold
  */
 export async function applyPlan(
@@ -53,8 +56,7 @@ export async function applyPlan(
 
 /**
  * As applyPlan, for who needs to know what was written beside what failed.
- * @throws {HatobaError} conflict when the fence does not hold; invalid-argument, before anything is
- * written
+ * @throws {HatobaError} conflict when the fence does not hold
  */
 export async function tryPlan(
   store: Store,
@@ -63,11 +65,17 @@ export async function tryPlan(
 ): Promise<WriteOutcome> {
   const nowMs = options.clock.nowMs();
   const shared = sharedGuards(plan, options.fence);
-  const groups = plan.groups
-    .filter((g) => g.length > 0)
-    .map((g) => toBatch(g.map((c) => toWrite(c, nowMs))));
+  const groups = plan.groups.filter((g) => g.length > 0);
   const run = new PlanRun(store, shared);
-  await run.all(packBatches(groups, shared.length));
+  for (let i = 0; i < groups.length && run.errors.length === 0; i += GROUPS_AT_ONCE) {
+    const part = groups.slice(i, i + GROUPS_AT_ONCE);
+    try {
+      const batches = part.map((g) => toBatch(g.map((c) => toWrite(c, nowMs))));
+      await run.all(packBatches(batches, shared.length));
+    } catch (error) {
+      run.errors.push(error);
+    }
+  }
   const { revision, conflicts, errors } = run;
   if (conflicts > 0 && errors.length === 0 && options.fence !== undefined) {
     await checkFence(store, options.fence);

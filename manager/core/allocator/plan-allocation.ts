@@ -7,6 +7,9 @@ import { planNetworks } from './plan-networks.js';
 
 export type { AddressCursors };
 
+/** The others have their turn when these are written. */
+const MAX_TASKS_AT_ONCE = 5000;
+
 export interface Allocation {
   plan: Plan;
   cursors: AddressCursors;
@@ -45,10 +48,13 @@ export function planWaiting(snapshot: Snapshot, state: AllocationState, nowMs: n
     if (object !== undefined) changes.push({ action: 'update', kind: 'service', object });
   }
   changes.push(...planAttachments(snapshot, state.addresses));
+  const before = changes.length;
   for (const task of state.waiting()) {
+    if (changes.length - before >= MAX_TASKS_AT_ONCE) break;
     const object = allocator.task(task);
     if (object !== undefined) changes.push({ action: 'update', kind: 'task', object });
   }
   const networks = group.length > 0 ? [group] : [];
-  return { groups: [...networks, ...changes.map((change) => [change])] };
+  const plan: Plan = { groups: [...networks, ...changes.map((change) => [change])] };
+  return changes.length - before >= MAX_TASKS_AT_ONCE ? { ...plan, requeueAfterMs: 0 } : plan;
 }

@@ -176,6 +176,20 @@ describe('applyPlan', () => {
     assert.equal((await store.list('/hatoba/v1/task/')).entries.length, 172);
   });
 
+  it('writes a large plan in parts, and no more of it once the outcome of one is not known', async () => {
+    const groups = Array.from({ length: 4100 }, (_, i) => [
+      create(aService({ id: `id-${i}`, spec: { name: `s${i}` } })),
+    ]);
+    let made = 0;
+    setUp({ commitFault: () => (++made === 3 ? 'lost' : 'none') });
+    await assert.rejects(apply(groups), (error: Error) => kindOf(error) === 'unavailable');
+    const { entries } = await store.list('/hatoba/v1/service/');
+    assert.ok(entries.length < 2000 && entries.length > 1500, `${entries.length} are there`);
+    setUp();
+    assert.equal((await apply(groups)).conflicts, 0);
+    assert.equal((await store.list('/hatoba/v1/service/')).entries.length, 4100);
+  });
+
   it('refuses to update what was never read', async () => {
     const object = aNetwork({ version: 0 });
     await assert.rejects(apply([[{ action: 'update', kind: 'network', object }]]), HatobaError);

@@ -105,6 +105,14 @@ describe('allocator', () => {
     );
   });
 
+  it('gives to a part of very many tasks, and asks to go on at once', () => {
+    const tasks = Array.from({ length: 5001 }, (_, i) => aTask({ slot: i + 1 }));
+    const snapshot = snapshotOf({ cluster: aCluster(), services: [aService()], tasks });
+    const { plan } = planAllocation(snapshot, T0);
+    const given = plan.groups.flat().filter((c) => c.kind === 'task');
+    assert.deepEqual([given.length, plan.requeueAfterMs], [5000, 0]);
+  });
+
   it('says on the tasks that a network has no subnet', () => {
     const cluster = aCluster({ spec: { defaultAddressPools: ['10.200.0.0/24'] } });
     const first = aNetwork({
