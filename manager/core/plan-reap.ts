@@ -18,8 +18,8 @@ export const ORPHAN_AFTER_MS = 24 * 3_600_000;
 
 /**
  * Removes what has served: tasks that are to be removed and hold nothing any more, dead tasks
- * beyond the history of their slot, specs beyond the history of their service; then services, networks and stacks that were removed and are
- * used no more. A task's object is what its addresses hang on, so it goes only when its container
+ * beyond the history of their slot, specs beyond the history of their service; then services,
+ * networks and stacks that were removed and are used no more. A task's object is what its addresses hang on, so it goes only when its container
  * is gone, or when its node is down: a node that comes back ends every container it is not told
  * to run. Tasks whose node was removed, or is down for a day, become ORPHANED. What single
  * containers of a removed node had on networks goes with it.
@@ -78,6 +78,7 @@ class Reaper {
         ...task,
         desiredState: TaskState.REMOVE,
         desiredSinceMs: this.#nowMs,
+        desiredReason: 'its service was removed',
       };
       this.add({ action: 'update', kind: 'task', object });
     }

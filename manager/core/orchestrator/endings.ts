@@ -13,7 +13,7 @@ export function endingOf(task: Task): string {
 }
 
 /** Of a global service the node is known to whoever reads it, and its id says nothing to people. */
-function subjectOf(task: Task): string {
+export function subjectOf(task: Task): string {
   return task.slot === 0 ? task.serviceName : placeName(task);
 }
 

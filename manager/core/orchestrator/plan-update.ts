@@ -7,6 +7,7 @@ import {
   UpdateState,
   type UpdateConfig,
 } from '../../../proto/gen/hatoba/v1/types.js';
+import { nodeLabel } from '../node-label.js';
 import { causeOfRollback } from '../service/revisions.js';
 import type { ServiceDraft } from './draft.js';
 import { isGlobal } from '../../../common/model/service-modes.js';
@@ -42,10 +43,13 @@ export function planUpdate(draft: ServiceDraft): void {
   else if (isUpdating(draft.service)) step(draft);
 }
 
-/** Where some slot is outdated. */
+/** Where some slot is outdated, and not because an update to this very spec has failed there. */
 export function beginUpdate(draft: ServiceDraft): void {
-  const pending = draft.occupiedSlots().some((s) => isOutdated(draft, s));
-  if (pending) draft.setService({ updateStatus: begunUpdate(draft.context.nowMs) });
+  const { specVersion } = draft.service;
+  const isPending = (slot: Slot): boolean =>
+    isOutdated(draft, slot) && !slot.tasks.some((t) => t.specVersion === specVersion);
+  if (draft.occupiedSlots().some(isPending))
+    draft.setService({ updateStatus: begunUpdate(draft.context.nowMs) });
 }
 
 function step(draft: ServiceDraft): void {
@@ -76,14 +80,19 @@ function startSlots(
   config: UpdateConfig,
 ): void {
   const occupied = slots.filter((s) => s.occupied).length;
-  const limit = config.parallelism === 0 ? Infinity : config.parallelism;
-  const pending = slots.filter((s) => s.pending).map((s) => s.slot);
-  const rankOf = (slot: Slot): number => urgencyOf(draft, slot);
-  const inOrder = [0, 1, 2].flatMap((rank) => pending.filter((s) => rankOf(s) === rank));
-  for (const slot of inOrder.slice(0, Math.max(0, limit - occupied))) {
+  const room = (config.parallelism === 0 ? Infinity : config.parallelism) - occupied;
+  if (room <= 0) return; // so it is most of the time, and there may be many slots
+  for (const slot of byUrgency(draft, slots).slice(0, room)) {
     if (draft.isFull()) return;
     updateSlot(draft, slot, orderOf(draft, config));
   }
+}
+
+/** Slots that nothing has been done for yet. */
+function byUrgency(draft: ServiceDraft, slots: readonly SlotProgress[]): Slot[] {
+  const ranks: [Slot[], Slot[], Slot[]] = [[], [], []];
+  for (const { slot, pending } of slots) if (pending) ranks[urgencyOf(draft, slot)].push(slot);
+  return ranks.flat();
 }
 
 /** What does not run loses nothing by being updated; what has to leave its node is moved by it. */
@@ -148,8 +157,16 @@ function firstWait(draft: ServiceDraft, slots: readonly SlotProgress[]): string 
     const task = slot.tasks.findLast((t) => isAlive(t) && t.status.state === TaskState.PENDING);
     if (task === undefined || !draft.isPast(task.createdAtMs + WAITS_MS)) continue;
     const { message } = task.status;
-    if (!slot.tasks.some((t) => draft.serves(t))) return `${placeName(task)} waits: ${message}`;
-    return `start-first needs a second place for ${placeName(task)}: ${message}; make room for it, or use order stop-first`;
+    const name = nameOf(draft, task);
+    if (!slot.tasks.some((t) => draft.serves(t))) return `${name} waits: ${message}`;
+    return `start-first needs a second place for ${name}: ${message}; make room for it, or use order stop-first`;
   }
   return undefined;
+}
+
+/** "web.2", of a global service "web on n2". */
+function nameOf({ snapshot }: ServiceDraft, task: Task): string {
+  const node = snapshot.node(task.nodeId);
+  if (task.slot > 0 || node === undefined) return placeName(task);
+  return `${task.serviceName} on ${nodeLabel(node)}`;
 }

@@ -1,8 +1,8 @@
 import type { Task } from '../../../common/model/objects.js';
-import { placeName } from '../../../common/model/task-place.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
 import { nodeLabel } from '../node-label.js';
 import type { ServiceDraft } from './draft.js';
+import { subjectOf } from './endings.js';
 import type { Slot } from './slots.js';
 import { causeOfUpdate } from './update-words.js';
 import { furthest, isAlive, isProven, leaveReasonOf, worthOf } from './worth.js';
@@ -55,5 +55,5 @@ function dropReason(draft: ServiceDraft, task: Task, kept: Task | undefined): st
   if (reason !== undefined || kept === undefined) return reason ?? 'not needed any more';
   const node = draft.snapshot.node(kept.nodeId);
   const where = node === undefined ? '' : ` on ${nodeLabel(node)}`;
-  return `not needed any more: ${placeName(kept)} still runs${where}`;
+  return `not needed any more: ${subjectOf(kept)} still runs${where}`;
 }

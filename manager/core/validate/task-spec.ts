@@ -7,11 +7,14 @@ import {
 } from '../../../common/template/task-templates.js';
 import { checkContainer } from './container-spec.js';
 import { checkLimits } from './limit-spec.js';
+import { checkCount } from './mode-spec.js';
 import { checkGeneric, checkPlacement } from './placement-spec.js';
 import { checkNotNegative, type Problems } from './problem.js';
 
 const MIN_NANO_CPUS = 1e6;
 const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
+/** Each task of a place carries the time of every attempt before it. */
+const MAX_ATTEMPTS = 10_000;
 
 /** @param service whose tasks these are: what templates may ask for */
 export function checkTaskTemplate(
@@ -39,7 +42,8 @@ function exampleData({ name, labels }: Pick<ServiceSpec, 'name' | 'labels'>): Ta
 }
 
 function checkRestarts({ restartPolicy }: TaskSpec, problems: Problems): void {
-  checkNotNegative(restartPolicy, ['delayMs', 'maxDelayMs', 'windowMs', 'maxAttempts'], problems);
+  checkNotNegative(restartPolicy, ['delayMs', 'maxDelayMs', 'windowMs'], problems);
+  checkCount(restartPolicy.maxAttempts, MAX_ATTEMPTS, problems.at('maxAttempts'));
 }
 
 function checkResources({ resources }: TaskSpec, problems: Problems): void {

@@ -99,6 +99,13 @@ describe('reaper', () => {
     });
   }
 
+  it('says why it stops tasks without a service', () => {
+    const plan = planReap(snapshotOf({ tasks: [task(RUNNING, RUNNING)], nodes: [aNode()] }), T0);
+    const [change] = plan.groups.flat();
+    assert.ok(change?.kind === 'task');
+    assert.equal(change.object.desiredReason, 'its service was removed');
+  });
+
   it('orphans tasks of a node that is down for a day, not before', () => {
     const content = { services, tasks: [task(RUNNING, SHUTDOWN)], nodes: [down] };
     assert.deepEqual(reap(content, T0 + ORPHAN_AFTER_MS - 1), []);

@@ -9,6 +9,8 @@ import {
   RestartCondition,
   TaintEffect,
   TaskState,
+  UpdateFailureAction,
+  UpdateOrder,
   UpdateState,
   type Node as NodeMessage,
   type Task as TaskMessage,
@@ -97,6 +99,42 @@ describe('global services', () => {
     const tasks = [on('n1', { specVersion: 2, spec: image('web:2').taskTemplate }), on('n2')];
     assert.deepEqual(decided(service, [n1, n2(down)], tasks), []);
     assert.deepEqual(decided(service, [n1, n2()], tasks), ['update service']);
+  });
+
+  it('begins none for what the last one has tried in vain', () => {
+    const failed = on('n2', {
+      ...{ generation: 2, specVersion: 2, desiredState: TaskState.SHUTDOWN },
+      spec: { ...image('web:2').taskTemplate, ...never },
+      status: { state: TaskState.FAILED, runningAtMs: 0 },
+    });
+    const { START_FIRST } = UpdateOrder;
+    const updateConfig = { order: START_FIRST, failureAction: UpdateFailureAction.CONTINUE };
+    for (const state of [UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED]) {
+      const service = agent({
+        ...{ specVersion: 2, updateStatus: { state } },
+        spec: { taskTemplate: { ...image('web:2').taskTemplate, ...never }, updateConfig },
+      });
+      assert.deepEqual(decided(service, [n2()], [on('n2'), failed]), []);
+    }
+  });
+
+  it('says which node an update waits for by its name', () => {
+    const updateStatus = { state: UpdateState.UPDATING, message: 'update in progress' };
+    const service = agent({ specVersion: 2, updateStatus, spec: image('web:2') });
+    const waiting = on('n2', {
+      ...{ specVersion: 2, spec: image('web:2').taskTemplate, createdAtMs: NOW - 1000 },
+      status: { state: TaskState.PENDING, runningAtMs: 0, message: 'no room' },
+    });
+    const snapshot = snapshotOf({
+      services: [service],
+      tasks: [waiting],
+      nodes: [n2({ spec: { name: 'left' } })],
+    });
+    const context = { nowMs: NOW, newId: () => 'new' };
+    const [change] = planService(snapshot, service.id, context).groups.flat();
+    assert.ok(change?.kind === 'service');
+    const { updateStatus: said } = change.object;
+    assert.equal(said?.message, 'update in progress: web on left waits: no room');
   });
 
   it('lets an update pass nodes that are down or paused', () => {

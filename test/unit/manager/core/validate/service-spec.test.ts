@@ -424,7 +424,7 @@ describe('service validation', () => {
       {
         labels: { '': 'x' },
         ...task({
-          restartPolicy: { delayMs: -1, maxDelayMs: -2, windowMs: -3 },
+          restartPolicy: { delayMs: -1, maxDelayMs: -2, windowMs: -3, maxAttempts: 10_001 },
           logDriver: { name: 'syslog' },
         }),
       },
@@ -432,6 +432,7 @@ describe('service validation', () => {
         'taskTemplate.restartPolicy.delayMs: -1 must not be negative',
         'taskTemplate.restartPolicy.maxDelayMs: -2 must not be negative',
         'taskTemplate.restartPolicy.windowMs: -3 must not be negative',
+        'taskTemplate.restartPolicy.maxAttempts: 10001 is not between 0 and 10000',
         'taskTemplate.logDriver: log driver "syslog" is not known: use "local", "json-file" or "none"',
         'labels: "" is not the name of a label',
       ],
