@@ -1,6 +1,7 @@
 import type { Task } from '../../../common/model/objects.js';
 import { isTerminal, isWanted, rankOf } from '../../../common/model/task-state.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import { haveSameReasons } from '../scheduler/reasons.js';
 import { labelOf, taskEvent, type Happening, type Names, type NewEvent } from './new-event.js';
 
 /**
@@ -36,7 +37,8 @@ const USUAL: ReadonlySet<string> = new Set(['', 'created', 'waits for a node']);
 function unplaced(before: Task | undefined, { status }: Task): Happening | undefined {
   const { state, message, timestampMs: atMs } = status;
   if (rankOf(state) >= rankOf(TaskState.ASSIGNED)) return undefined;
-  if (message === before?.status.message || USUAL.has(message)) return undefined;
+  if (USUAL.has(message)) return undefined;
+  if (before !== undefined && haveSameReasons(before.status.message, message)) return undefined;
   const reason = state === TaskState.PENDING ? 'Unplaceable' : 'Unallocated';
   return { reason, message, atMs, isWarning: true };
 }

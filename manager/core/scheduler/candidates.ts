@@ -1,5 +1,5 @@
-import { dynamicChecks, staticChecks } from './filters/all-filters.js';
-import { passesAll, type Check } from './filters/check.js';
+import { dynamicChecks } from './filters/all-filters.js';
+import { passesAll, sortOut, type Check } from './filters/check.js';
 import type { NodeView } from './node-view.js';
 import { Ranking } from './rank.js';
 import type { PlacementRequest } from './request.js';
@@ -70,8 +70,9 @@ export class Candidates {
     return this.isEligible(view) && passesAll(this.#dynamic, view);
   }
 
-  /** All checks, for explanations. */
-  checks(): readonly Check[] {
-    return [...staticChecks(this.request), ...this.#dynamic];
+  /** The nodes that may not take one more, by the first check that they fail. */
+  failures(): [Check, readonly NodeView[]][] {
+    const { views, failures } = this.state.nodes.eligible(this.request);
+    return [...failures, ...sortOut(views, this.#dynamic).failures];
   }
 }

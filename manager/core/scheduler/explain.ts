@@ -1,5 +1,4 @@
 import type { Candidates } from './candidates.js';
-import type { Check } from './filters/check.js';
 import { nodeChecks, staticChecks } from './filters/all-filters.js';
 import type { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
@@ -13,28 +12,14 @@ import type { SchedulerState } from './state.js';
 export function explainUnplaceable(candidates: Candidates): string {
   const views = candidates.state.nodes.views();
   if (views.length === 0) return 'no suitable node: the cluster has no nodes';
-  const reasons = [...firstFailures(views, candidates.checks())]
+  const reasons = candidates
+    .failures()
     .sort(([, a], [, b]) => b.length - a.length)
     .map(([check, nodes], i) => {
       const noun = i > 0 ? '' : views.length === 1 ? ' node' : ' nodes';
       return `${nodes.length} of ${views.length}${noun} ${check.explain(nodes)}`;
     });
   return `no suitable node: ${reasons.join(', ')}`;
-}
-
-function firstFailures(
-  views: readonly NodeView[],
-  checks: readonly Check[],
-): Map<Check, NodeView[]> {
-  const failed = new Map<Check, NodeView[]>();
-  for (const view of views) {
-    const check = checks.find((c) => !c.fits(view));
-    if (check === undefined) continue;
-    const list = failed.get(check);
-    if (list === undefined) failed.set(check, [view]);
-    else list.push(view);
-  }
-  return failed;
 }
 
 /** Why the node of a global service's task does not take it; undefined when it does. */

@@ -22,7 +22,10 @@ export class HeapPicker implements Picker {
 
   constructor(candidates: Candidates, views: readonly NodeView[]) {
     this.#candidates = candidates;
-    const ranked = views.map((view) => candidates.ranking.rank(view));
+    const ranked: Ranked[] = [];
+    for (const view of views) {
+      if (candidates.hasRoom(view)) ranked.push(candidates.ranking.rank(view));
+    }
     this.#heap = new Heap(ranked, compareRanked);
   }
 

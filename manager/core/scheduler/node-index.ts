@@ -1,13 +1,16 @@
 import type { Node } from '../../../common/model/objects.js';
-import { passesAll, STATIC_FILTERS } from './filters/static-filters.js';
+import { staticChecks } from './filters/all-filters.js';
+import { sortOut, type Check } from './filters/check.js';
 import { LoadOrder } from './load-order.js';
 import { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
 
-/** Nodes that no placement can make unfit, or fit. */
+/** Nodes that the lasting filters let pass, and those that they do not: no placement changes that. */
 export interface EligibleNodes {
   readonly views: readonly NodeView[];
   readonly set: ReadonlySet<NodeView>;
+  /** All others, by the first filter they fail. */
+  readonly failures: ReadonlyMap<Check, readonly NodeView[]>;
 }
 
 /** All nodes, and what follows from them as they are; worked out when it is asked for. */
@@ -66,9 +69,8 @@ export class NodeIndex {
   eligible(request: PlacementRequest): EligibleNodes {
     const known = this.#eligible.get(request.signature);
     if (known !== undefined) return known;
-    const checks = STATIC_FILTERS.flatMap((filter) => filter(request) ?? []);
-    const views = this.views().filter((view) => passesAll(checks, view));
-    const eligible = { views, set: new Set(views) };
+    const { views, failures } = sortOut(this.views(), staticChecks(request));
+    const eligible = { views, set: new Set(views), failures };
     this.#eligible.set(request.signature, eligible);
     return eligible;
   }

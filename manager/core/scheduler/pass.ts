@@ -11,12 +11,15 @@ import { passesAll, shortened } from './filters/check.js';
 import type { NodeView } from './node-view.js';
 import { pickerFor } from './picker.js';
 import { findEviction, type Eviction } from './preemption.js';
+import { haveSameReasons } from './reasons.js';
 import type { PlacementRequest } from './request.js';
 import { classOf, placeKey } from './standing.js';
 import type { SchedulerState } from './state.js';
 
 /** Tasks that may make others give way in one pass; the next ones wait for the next pass. */
 const MAX_EVICTIONS = 32;
+/** How old the message of a task that waits has to be for other figures to be worth a write. */
+const REWORD_MS = 10_000;
 
 /**
  * One look at what is pending. Each placement shows in the state at once, so that the next one
@@ -32,10 +35,16 @@ export class Pass {
   /** Pending tasks whose room is being made: it is kept for them until the pass ends. */
   readonly #held: Task[] = [];
   #evictions = 0;
+  #rewordInMs: number | undefined;
 
   constructor(state: SchedulerState, nowMs: number) {
     this.#state = state;
     this.#nowMs = nowMs;
+  }
+
+  /** When messages are to be looked at again whose figures are not right any more. */
+  get rewordInMs(): number | undefined {
+    return this.#rewordInMs;
   }
 
   /** @returns the tasks that changed, as they are to be stored */
@@ -94,6 +103,7 @@ export class Pass {
     const candidates = new Candidates(request, this.#state, this.#nowMs);
     const picker = pickerFor(candidates, tasks.length);
     let message: string | undefined;
+    let mayEvict = true;
     for (const task of tasks) {
       const view = message === undefined ? picker.best() : undefined;
       if (view !== undefined) {
@@ -101,7 +111,10 @@ export class Pass {
         continue;
       }
       message ??= explainUnplaceable(candidates);
-      const eviction = this.#evict(task, request, candidates.eligible(), (v) => candidates.fits(v));
+      const eviction: string | undefined = mayEvict
+        ? this.#evict(task, request, candidates.eligible(), (v) => candidates.fits(v))
+        : undefined;
+      mayEvict = eviction !== undefined; // what nothing gives way to, it does not to the next one
       this.#wait(task, eviction ?? message + this.#whyNoneGivesWay(request));
     }
   }
@@ -145,11 +158,21 @@ export class Pass {
     };
   }
 
-  /** It stays pending; a message is written only where it differs from the one that is there. */
+  /**
+   * It stays pending. A message is written only where it differs from the one that is there, and not
+   * again and again where only its figures do: else each task that ends would be a write for each
+   * that waits.
+   */
   #wait(task: Task, message: string): void {
-    if (task.status.message === message) return;
-    const status = { ...task.status, message, timestampMs: this.#nowMs };
-    this.#waiting.push({ ...task, status });
+    const { status } = task;
+    if (status.message === message) return;
+    const ageMs = Math.abs(this.#nowMs - status.timestampMs);
+    if (ageMs < REWORD_MS && haveSameReasons(status.message, message)) {
+      this.#rewordInMs = Math.min(this.#rewordInMs ?? Infinity, REWORD_MS - ageMs);
+      return;
+    }
+    const reworded = { ...status, message, timestampMs: this.#nowMs };
+    this.#waiting.push({ ...task, status: reworded });
   }
 
   /**

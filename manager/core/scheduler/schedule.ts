@@ -56,8 +56,10 @@ export function planPending(
   pending: readonly Task[] = state.pending(),
 ): Plan {
   if (pending.length === 0) return EMPTY_PLAN;
-  const changed = new Pass(state, nowMs).run(pending);
+  const pass = new Pass(state, nowMs);
+  const changed = pass.run(pending);
   return {
     groups: changed.map((object): Change[] => [{ action: 'update', kind: 'task', object }]),
+    ...(pass.rewordInMs === undefined ? {} : { requeueAfterMs: pass.rewordInMs }),
   };
 }

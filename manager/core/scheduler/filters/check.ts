@@ -25,6 +25,21 @@ export function passesAll(checks: readonly Check[], view: NodeView): boolean {
   return true;
 }
 
+/** The nodes that pass all checks, and the others by the first check that they fail. */
+export function sortOut(
+  all: readonly NodeView[],
+  checks: readonly Check[],
+): { views: NodeView[]; failures: Map<Check, NodeView[]> } {
+  const views: NodeView[] = [];
+  const failures = new Map<Check, NodeView[]>();
+  for (const view of all) {
+    const failed = checks.find((check) => !check.fits(view));
+    if (failed === undefined) views.push(view);
+    else if (!failures.get(failed)?.push(view)) failures.set(failed, [view]);
+  }
+  return { views, failures };
+}
+
 /** "lacks" for one node, "lack" for several. */
 export function verb(failed: readonly NodeView[], one: string, many: string): string {
   return failed.length === 1 ? one : many;

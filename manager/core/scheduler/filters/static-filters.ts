@@ -6,8 +6,6 @@ import type { PlacementRequest } from '../request.js';
 import { repellingTaints, taintText } from '../taints.js';
 import { shortened, verb, type Check } from './check.js';
 
-export { passesAll } from './check.js';
-
 /** What depends on the node alone: no placement can change it. Undefined: of no concern. */
 export type StaticFilter = (request: PlacementRequest) => Check | undefined;
 

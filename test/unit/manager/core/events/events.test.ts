@@ -74,6 +74,18 @@ describe('events of a task', () => {
     ],
     ['still fits nowhere', waiting(PENDING, 'no node'), waiting(PENDING, 'no node'), []],
     [
+      'still fits nowhere, in other figures',
+      waiting(PENDING, 'no suitable node: 2 of 3 nodes lack resources (the largest free is n1)'),
+      waiting(PENDING, 'no suitable node: 1 of 3 nodes lacks resources (the largest free is n2)'),
+      [],
+    ],
+    [
+      'fits nowhere for another reason',
+      waiting(PENDING, 'no suitable node: 1 of 1 node lacks resources'),
+      waiting(PENDING, 'no suitable node: 1 of 1 node takes no tasks'),
+      ['Unplaceable! web.1: no suitable node: 1 of 1 node takes no tasks'],
+    ],
+    [
       'gets no address',
       waiting(NEW, 'created'),
       waiting(NEW, 'network backend is full'),
