@@ -27,6 +27,7 @@ export function planMoves(draft: ServiceDraft): void {
     if (leaving === undefined) continue;
     const { task, others } = leaving;
     for (const other of others) end(draft, other);
+    if (leaveReasonOf(draft, task) === undefined) continue; // it was to give way to one of them
     if (draft.isLost(task)) moveLost(draft, leaving);
     else if (!startsFirst(draft) || !draft.serves(task)) moveNow(draft, leaving);
     else {
@@ -60,7 +61,8 @@ function leavingIn(draft: ServiceDraft, slot: Slot): Leaving | undefined {
 }
 
 function end(draft: ServiceDraft, task: Task): void {
-  draft.setDesired(task, TaskState.SHUTDOWN, leaveReasonOf(draft, task) ?? '');
+  const reason = leaveReasonOf(draft, task) ?? 'not needed any more';
+  draft.setDesired(task, TaskState.SHUTDOWN, reason);
 }
 
 function moveLost(draft: ServiceDraft, leaving: Leaving): void {

@@ -48,8 +48,8 @@ export function beginUpdate(draft: ServiceDraft): void {
   const { specVersion } = draft.service;
   const isPending = (slot: Slot): boolean =>
     isOutdated(draft, slot) && !slot.tasks.some((t) => t.specVersion === specVersion);
-  if (draft.occupiedSlots().some(isPending))
-    draft.setService({ updateStatus: begunUpdate(draft.context.nowMs) });
+  if (!draft.occupiedSlots().some(isPending)) return;
+  draft.setService({ updateStatus: begunUpdate(draft.context.nowMs) });
 }
 
 function step(draft: ServiceDraft): void {

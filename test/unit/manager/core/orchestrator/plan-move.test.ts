@@ -7,6 +7,8 @@ import {
   TaintEffect,
   TaskState,
   UpdateOrder,
+  UpdateState,
+  UpdateStatus,
   type Task as TaskMessage,
 } from '../../../../../proto/gen/hatoba/v1/types.js';
 import { aNode, T0, type Some } from '../../../../support/builders.js';
@@ -195,5 +197,17 @@ describe('a task of a lost node', () => {
     const restartPolicy = { condition: RestartCondition.NONE };
     const once = moving(1, STOP_FIRST, { taskTemplate: { restartPolicy } });
     assert.deepEqual(summary(plan(once, [running(1, { spec: { restartPolicy } })], [down])), []);
+  });
+
+  it('does not take along the one that was to give way to it', () => {
+    const old = running(1, { spec: { containerSpec: { image: 'web:0' } } });
+    const paused = {
+      ...moving(1, START_FIRST),
+      ...{ specVersion: 2, updateStatus: UpdateStatus.fromPartial({ state: UpdateState.PAUSED }) },
+    };
+    const lost = heir(1, { nodeId: 'gone', takesOver: true, cause: 'rebalanced', specVersion: 2 });
+    assert.deepEqual(reasons(plan(paused, [old, lost], [aNode()])), [
+      't-web-1-2: its node was removed',
+    ]);
   });
 });
