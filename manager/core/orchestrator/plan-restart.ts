@@ -14,18 +14,27 @@ import { isAlive, isUnsettled, leaveReasonOf, originFor, worthOf } from './worth
  * Replaces the tasks that cannot go on: those that ended, and those that have to leave their nodes
  * (see plan-move.ts). The desired state of one that ended becomes SHUTDOWN, and its replacement, in
  * the same place, is prepared at once; it runs after the restart delay and not before all tasks before
- * it have ended. Where the restart policy says no, the task says why, and the place stays as it is
+ * it have ended. One that fails while it is only being prepared is not replaced before it would have
+ * run: the delay is between attempts of any kind. Where the restart policy says no, the task says why, and the place stays as it is
  * until the spec changes.
  */
 export function planRestarts(draft: ServiceDraft): void {
   for (const slot of draft.slots()) {
     for (const task of slot.tasks) {
-      if (isWantedTask(task) && isTerminal(task.status.state) && !isDone(task)) {
-        replaceEnded(draft, slot, task);
-      }
+      if (!isWantedTask(task) || !isTerminal(task.status.state) || isDone(task)) continue;
+      if (isPausing(draft, task)) draft.wakeAt(task.startAfterMs);
+      else replaceEnded(draft, slot, task);
     }
   }
   planMoves(draft);
+}
+
+function isPausing(draft: ServiceDraft, task: Task): boolean {
+  return (
+    endedByItself(task) &&
+    task.startAfterMs > draft.context.nowMs &&
+    leaveReasonOf(draft, task) === undefined
+  );
 }
 
 function replaceEnded(draft: ServiceDraft, { place }: Slot, task: Task): void {

@@ -41,6 +41,18 @@ describe('restarts', () => {
     assert.deepEqual(summary(plan(web(1), [old, waiting(NOW)])), ['update t-web-1-2 RUNNING']);
   });
 
+  it('waits as long for one that fails while it is only prepared', () => {
+    const rejected = (startAfterMs: number): Task => ({
+      ...ended(TaskState.REJECTED),
+      ...{ desiredState: TaskState.READY, startAfterMs, restarts: { atMs: [], inRow: 3 } },
+    });
+    assert.deepEqual(plan(web(1), [rejected(NOW + 700)]), { groups: [], requeueAfterMs: 700 });
+    assert.deepEqual(summary(plan(web(1), [rejected(NOW)])), [
+      'update t-web-1-1 SHUTDOWN',
+      'create 1.2 READY +40000',
+    ]);
+  });
+
   it('tells what became of a task, and why there is another', () => {
     const policy = { delayMs: 2000, condition: ON_FAILURE };
     const failed = ended(TaskState.FAILED, policy);
