@@ -1,5 +1,6 @@
 import type { Candidates } from './candidates.js';
-import { nodeChecks, staticChecks } from './filters/all-filters.js';
+import { nodeChecks } from './filters/all-filters.js';
+import { staticChecks } from './filters/static-filters.js';
 import type { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';
 import type { SchedulerState } from './state.js';

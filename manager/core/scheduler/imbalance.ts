@@ -3,7 +3,7 @@ import { isTerminal, isWanted } from '../../../common/model/task-state.js';
 import { NodeState, PlacementStrategy } from '../../../proto/gen/hatoba/v1/types.js';
 import type { Snapshot } from '../snapshot.js';
 import { Candidates } from './candidates.js';
-import { staticChecks } from './filters/all-filters.js';
+import { staticChecks } from './filters/static-filters.js';
 import { passesAll } from './filters/check.js';
 import { NodeView } from './node-view.js';
 import { pickerFor } from './picker.js';

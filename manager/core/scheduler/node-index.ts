@@ -1,6 +1,6 @@
 import type { Node } from '../../../common/model/objects.js';
-import { staticChecks } from './filters/all-filters.js';
 import { sortOut, type Check } from './filters/check.js';
+import { staticChecks } from './filters/static-filters.js';
 import { LoadOrder } from './load-order.js';
 import { NodeView } from './node-view.js';
 import type { PlacementRequest } from './request.js';

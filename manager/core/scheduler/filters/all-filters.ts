@@ -4,12 +4,6 @@ import { affinityChecks } from './affinity-filters.js';
 import type { Check } from './check.js';
 import { ROOM_FILTERS } from './room-filters.js';
 import { spreadChecks } from './spread-filter.js';
-import { STATIC_FILTERS } from './static-filters.js';
-
-/** Those that a placement cannot change, see NodeIndex.eligible. */
-export function staticChecks(request: PlacementRequest): Check[] {
-  return STATIC_FILTERS.flatMap((filter) => filter(request) ?? []);
-}
 
 /** Those that depend on what tasks are where, for a task that may go to any node. */
 export function dynamicChecks(request: PlacementRequest, state: SchedulerState): Check[] {

@@ -73,10 +73,9 @@ const networks: StaticFilter = ({ needsOverlay }) => {
 };
 
 /** The cheap ones first. */
-export const STATIC_FILTERS: readonly StaticFilter[] = [
-  ready,
-  constraints,
-  platform,
-  taints,
-  networks,
-];
+const STATIC_FILTERS: readonly StaticFilter[] = [ready, constraints, platform, taints, networks];
+
+/** Those that a placement cannot change, see NodeIndex.eligible. */
+export function staticChecks(request: PlacementRequest): Check[] {
+  return STATIC_FILTERS.flatMap((filter) => filter(request) ?? []);
+}
