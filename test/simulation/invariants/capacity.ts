@@ -6,6 +6,8 @@ import type { Commit } from '../world/truth.js';
 import { Violation, type Facts, type Invariant } from './invariant.js';
 import { nameOf } from './ownership.js';
 
+/** The view of a leader that is cut off from the store may be so much behind. */
+const VIEW_BEHIND_MS = 3000;
 const RESOURCES = ['nanoCpus', 'memoryBytes', 'pids'] as const;
 
 /** What a node is given never is more than it has, nor more of one service than that allows. */
@@ -24,7 +26,8 @@ export class Capacity implements Invariant {
       checkResources(task, node, staying);
       checkHostPorts(task, node, staying);
       checkMaxReplicas(task, node, held);
-      checkConstraints(task, node);
+      const isNews = task.updatedAtMs - node.updatedAtMs < VIEW_BEHIND_MS;
+      if (!isNews) checkConstraints(task, node); // else it is moved as soon as the leader has seen
     }
   }
 }

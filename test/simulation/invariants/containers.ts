@@ -36,7 +36,8 @@ export class Containers implements Invariant {
   onStarted(task: Task, on: SimHost): void {
     this.#started.set(task.id, task);
     this.#checkRoom(on);
-    if (this.#startFirst.has(task.serviceId)) return;
+    // a machine that comes back starts what it knows of until it hears that it was given up
+    if (this.#startFirst.has(task.serviceId) || this.#lost.has(task.id)) return;
     for (const host of this.#hosts) {
       for (const other of this.#runningOn(host)) {
         if (other.id === task.id || !isSamePlace(other, task)) continue;
