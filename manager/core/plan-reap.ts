@@ -94,7 +94,7 @@ class Reaper {
       this.add({ action: 'remove', kind: 'revision', object });
     }
     const keep = historyOf(this.#snapshot, service);
-    for (const slot of slotsOf(tasks)) {
+    for (const slot of slotsOf(tasks, 2)) {
       for (const task of expired(slot, keep)) {
         this.add({ action: 'remove', kind: 'task', object: task });
       }

@@ -60,14 +60,19 @@ export function isOccupied(slot: Slot): boolean {
   return slot.tasks.some((t) => t.desiredState !== TaskState.REMOVE);
 }
 
-/** A service's tasks by place. Expects them in order of place, then generation. */
-export function slotsOf(tasks: readonly Task[]): Slot[] {
-  const slots: { place: Place; tasks: Task[] }[] = [];
-  for (const task of tasks) {
-    const last = slots.at(-1);
-    const place = placeOf(task);
-    if (last?.place === place) last.tasks.push(task);
-    else slots.push({ place, tasks: [task] });
+/**
+ * A service's tasks by place. Expects them in order of place, then generation.
+ * @param least slots with fewer tasks are left out
+ */
+export function slotsOf(tasks: readonly Task[], least = 1): Slot[] {
+  const slots: Slot[] = [];
+  let start = 0;
+  for (let end = 1; end <= tasks.length; end++) {
+    const first = tasks[start];
+    const next = tasks[end];
+    if (first === undefined || (next !== undefined && placeOf(next) === placeOf(first))) continue;
+    if (end - start >= least) slots.push({ place: placeOf(first), tasks: tasks.slice(start, end) });
+    start = end;
   }
   return slots;
 }
