@@ -1,11 +1,12 @@
 import { endedByItself } from '../../../common/model/task-state.js';
 import type { ReplicatedJob } from '../../../proto/gen/hatoba/v1/types.js';
 import { TaskState } from '../../../proto/gen/hatoba/v1/types.js';
+import type { Task } from '../../../common/model/objects.js';
 import type { ServiceDraft } from './draft.js';
 import { concurrencyOf } from '../../../common/model/service-modes.js';
 import { planPlaces } from './plan-global.js';
 import { planRestarts, promoteReady } from './plan-restart.js';
-import { isLive, isWantedTask } from './slots.js';
+import { isDone, isWantedTask } from './slots.js';
 
 /**
  * A job runs to its end once for each iteration: slots 1 to `totalCompletions`, `maxConcurrent` at
@@ -16,7 +17,7 @@ import { isLive, isWantedTask } from './slots.js';
 export function planReplicatedJob(draft: ServiceDraft, job: ReplicatedJob): void {
   removeFormer(draft);
   planRestarts(draft);
-  let room = concurrencyOf(job) - draft.slots().filter((s) => s.tasks.some(isLive)).length;
+  let room = concurrencyOf(job) - draft.slots().filter((s) => s.tasks.some(isAtWork)).length;
   for (let number = 1; number <= job.totalCompletions && room > 0; number++) {
     const cause = causeOfNext(draft, number);
     if (cause === undefined) continue;
@@ -33,6 +34,11 @@ export function planGlobalJob(draft: ServiceDraft): void {
   planPlaces(draft);
   planRestarts(draft);
   promoteReady(draft);
+}
+
+/** One that failed before its time has the slot until then, see plan-restart.ts. */
+function isAtWork(task: Task): boolean {
+  return isWantedTask(task) && !isDone(task);
 }
 
 function removeFormer(draft: ServiceDraft): void {

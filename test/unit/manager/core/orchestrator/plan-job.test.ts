@@ -87,6 +87,12 @@ describe('replicated jobs', () => {
     });
   }
 
+  it('keep the room of a slot whose task failed before it was to run', () => {
+    const waiting = { ...policy({}), desiredState: TaskState.READY, startAfterMs: NOW + 900 };
+    const rejected = task(1, TaskState.REJECTED, waiting);
+    assert.deepEqual(decided(job(2, 1), [rejected]), []);
+  });
+
   it('never run twice at once, whatever the order of updates', () => {
     const { spec } = job(1, 1);
     const updateConfig = { ...spec.updateConfig, order: UpdateOrder.START_FIRST };
