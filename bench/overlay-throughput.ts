@@ -107,6 +107,11 @@ async function takeTurn(netnsPath: string, to: string): Promise<Turn> {
   return { gbit: await measure(netnsPath, to), tripUs: await roundTrip(netnsPath, to) };
 }
 
+for (const command of ['iperf3', 'python3']) {
+  await run(command, ['--version']).catch(() => {
+    throw new Error(`${command} is missing: apt-get install ${command}`);
+  });
+}
 const lab = new NetLab();
 try {
   const [near, far] = [await lab.addHost(), await lab.addHost()];
