@@ -22,13 +22,6 @@ export function unwelcomeTaints(node: Node, tolerations: readonly Toleration[]):
   ).length;
 }
 
-/** The taints of a node that its running tasks must give way to unless they tolerate them. */
-export function evictingTaints(node: Node, tolerations: readonly Toleration[]): Taint[] {
-  return node.spec.taints.filter(
-    (t) => t.effect === TaintEffect.NO_EXECUTE && !isTolerated(t, tolerations),
-  );
-}
-
 export function isTolerated(taint: Taint, tolerations: readonly Toleration[]): boolean {
   return tolerations.some(
     ({ key, value, effect }) =>
